@@ -1,0 +1,175 @@
+"""How good are the answers? Every retriever and every fusion over BEIR collections.
+
+Indexes go into a cache folder and are used again. Results are printed, and written with their
+provenance as Markdown, JSON and a plot. "hybrid" is the default fusion of searchlib; the others
+stand beside it so that the choice can be checked: the default was chosen on these figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from effectiveness_tables import Measured, compare_with_default, write
+from report import Result, one_line_errors, parser, print_results, provenance, say
+
+from searchlib.errors import BadQuery, NotFound
+from searchlib.evaluation import Collection, evaluate, parse_measures, run_of, write_run
+
+if TYPE_CHECKING:
+    from searchlib import Engine, Settings
+
+QUICK_BYTES = 1_500_000  # of corpora that --quick takes
+QUICK_QUERIES = 40
+QUERIES_AT_ONCE = 128
+
+
+def arguments() -> argparse.Namespace:
+    made = parser(
+        __doc__ or "",
+        "python benchmarks/effectiveness.py --data path/to/beir --out build/effectiveness",
+    )
+    made.add_argument("collections", nargs="*", type=Path, help="BEIR folders")
+    made.add_argument("--data", type=Path, help="a folder of BEIR folders: all of them")
+    made.add_argument("--split", help="which judgements (default: test, else dev)")
+    made.add_argument("--measures", default="nDCG@10,R@100", help="default: %(default)s")
+    made.add_argument("--queries", type=int, help="at most so many queries a collection, drawn")
+    made.add_argument(
+        "--passages", choices=("split", "one"), default="split",
+        help="one: a document is one passage, cut at the model's window",
+    )  # fmt: skip
+    made.add_argument("--passage-tokens", type=int, help="a passage's length in word-pieces")
+    made.add_argument("--dense-kind", choices=("auto", "exact", "hnsw"), default="auto")
+    made.add_argument("--dense-model", help="a folder or a name")
+    made.add_argument("--sparse-model", help="a folder or a name")
+    made.add_argument("--systems", nargs="*", help="only these (default: all)")
+    made.add_argument("-k", type=int, default=100, help="documents a query; default: %(default)s")
+    made.add_argument("--depth", type=int, default=100, help="fusion's pool; default: %(default)s")
+    made.add_argument("--device", help="cpu, cuda, mps")
+    made.add_argument("--cache", type=Path, default=Path("build/indexes"), help="for indexes")
+    made.add_argument("--out", type=Path, default=Path("build/effectiveness"), help="for results")
+    made.add_argument("--runs", action="store_true", help="write the runs too, as TREC files")
+    return made.parse_args()
+
+
+def main() -> None:
+    options = arguments()
+    with one_line_errors():
+        parse_measures(options.measures)
+        collections = chosen_collections(options)
+        settings = chosen_settings(options)
+        measured = Measured()
+        say(json.dumps(provenance()))
+        print_results(
+            (r for c in collections for r in measure(c, settings, options, measured)),
+            "effectiveness",
+        )
+        comparisons = compare_with_default(measured, options.measures)
+        write(measured, comparisons, settings.to_json(), options.out)
+
+
+def chosen_collections(options: argparse.Namespace) -> list[Collection]:
+    """The collections named, smallest corpus first; with --quick only the smallest ones."""
+    folders = list(options.collections)
+    if options.data is not None:
+        if not options.data.is_dir():
+            raise NotFound(f"{options.data}: no such folder")
+        folders += [f for f in sorted(options.data.iterdir()) if (f / "qrels").is_dir()]
+    if not folders:
+        raise BadQuery("no collection; give BEIR folders, or --data with a folder of them")
+    collections = sorted(map(Collection, folders), key=lambda c: c.corpus.stat().st_size)
+    if not options.quick:
+        return collections
+    taken, total = collections[:1], collections[0].corpus.stat().st_size
+    for collection in collections[1:]:
+        total += collection.corpus.stat().st_size
+        if total <= QUICK_BYTES:
+            taken.append(collection)
+    return taken
+
+
+def chosen_settings(options: argparse.Namespace) -> Settings:
+    """An index's settings, from the options."""
+    from searchlib import Settings
+
+    defaults = Settings()
+    return Settings(
+        dense_model=options.dense_model or defaults.dense_model,
+        sparse_model=options.sparse_model or defaults.sparse_model,
+        max_passages=1 if options.passages == "one" else None,
+        passage_tokens=options.passage_tokens or defaults.passage_tokens,
+        dense_kind=options.dense_kind,
+    )
+
+
+def measure(
+    collection: Collection, settings: Settings, options: argparse.Namespace, measured: Measured
+) -> Iterator[Result]:
+    """Results of every system over one collection; also put into `measured`."""
+    from fusions import systems
+
+    qrels, topics = collection.qrels(options.split), collection.topics(options.split)
+    most = options.queries or (QUICK_QUERIES if options.quick else None)
+    if most is not None and most < len(topics):
+        drawn = set(random.Random(0).sample(sorted(topics), most))
+        topics = {id: text for id, text in topics.items() if id in drawn}
+        qrels = {id: judged for id, judged in qrels.items() if id in drawn}
+    with opened(collection, settings, options.cache, options.device) as engine:
+        documents = engine.info()["documents"]
+        measured.sizes[collection.name] = documents
+        found, memories = systems(engine, options.depth)
+        wanted = options.systems or list(found)
+        for unknown in set(wanted) - set(found):
+            raise BadQuery(f"unknown system {unknown!r}; there are {', '.join(found)}")
+        runs: dict[str, dict[str, dict[str, float]]] = {name: {} for name in wanted}
+        ids = list(topics)
+        for start in range(0, len(ids), QUERIES_AT_ONCE):
+            block = ids[start : start + QUERIES_AT_ONCE]
+            texts = [topics[id] for id in block]
+            for name in wanted:
+                rankings = engine.rank(texts, options.k + 1, retriever=found[name])
+                runs[name].update(run_of(block, rankings, k=options.k))
+            for memory in memories:
+                memory.forget()
+            say(f"{collection.name}: {start + len(block)} of {len(ids)} queries")
+    measured.results[collection.name] = {}
+    for name, run in runs.items():
+        results = evaluate(qrels, run, options.measures)
+        measured.results[collection.name][name] = results
+        for metric, value in results.mean.items():
+            yield Result(name, collection.name, documents, metric, value)
+        if options.runs:
+            path = options.out / "runs" / collection.name / f"{name.replace(' ', '')}.run"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("w", encoding="utf-8") as file:
+                write_run(run, file, tag=name.replace(" ", ""))
+
+
+def opened(collection: Collection, settings: Settings, cache: Path, device: str | None) -> Engine:
+    """The collection's index in the cache, made or brought up to date."""
+    from searchlib import Engine
+    from searchlib.formats import ReadOptions, read_documents
+
+    made_with = json.dumps(settings.to_json(), sort_keys=True).encode()
+    name = f"{collection.name}-{hashlib.blake2b(made_with, digest_size=4).hexdigest()}.index"
+    path = cache / name
+    cache.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        engine = Engine.open(path, device=device)
+    else:
+        engine = Engine.create(path, settings, device=device)
+    report = engine.add(read_documents(collection.corpus, ReadOptions()))
+    say(
+        f"{collection.name}: {report.documents} documents, {report.unchanged} unchanged,"
+        f" {report.passages} passages written, {report.seconds:.1f} s"
+    )
+    return engine
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""What the user reads when something goes wrong: one line on stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+DEBUG = "SEARCHLIB_DEBUG"  # set: tracebacks are shown
+INTERRUPTED = 130
+
+
+def say(line: str) -> None:
+    print(f"searchlib: {line}", file=sys.stderr)  # noqa: T201
+
+
+def report(error: Exception) -> int:
+    """Says in one line what went wrong; the exit code."""
+    from indexes.errors import IndexesError
+    from searchlib.errors import Interrupted, SearchlibError
+
+    if isinstance(error, SearchlibError | IndexesError):
+        say(str(error).strip())
+    elif isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        say(f"{where}{error.strerror or error}")
+    elif isinstance(error, typer.Abort):
+        say("stopped")
+    elif isinstance(error, MemoryError):
+        say("out of memory; a smaller --memory or smaller documents may help")
+    else:
+        kind = type(error).__name__
+        say(f"this is a bug: {kind}: {error} (searchlib --debug shows where; please report it)")
+    return INTERRUPTED if isinstance(error, Interrupted) else 1
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Within a prompt: an error is reported and the prompt goes on."""
+    try:
+        yield
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        report(error)

@@ -1,0 +1,265 @@
+"""Commands that measure: run, eval, compare."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import (
+    Device,
+    Format,
+    IndexPath,
+    OutputFormat,
+    Passages,
+    RetrieverName,
+    Unit,
+    Where,
+    example,
+)
+from .output import chosen, print_json, print_table
+from .progress import Progress
+
+if TYPE_CHECKING:
+    from searchlib import Engine
+    from searchlib.evaluation import Results
+
+commands = typer.Typer()
+
+DEPTH = 1000  # how deep a measure without a cutoff looks
+QUERIES_AT_ONCE = 64
+Measures = Annotated[
+    str, typer.Option(help="Separated by commas: nDCG@10, RR@10, R@100, AP, P(rel=2)@10, ...")
+]
+Split = Annotated[
+    str | None, typer.Option(help="Which of a BEIR folder's qrels [default: test, else dev].")
+]
+
+
+@commands.command(
+    epilog=example(
+        "searchlib run notes.index collection/queries.jsonl -r bm25 -k 100 --output bm25.run"
+    )
+)
+def run(
+    path: IndexPath,
+    queries: Annotated[
+        str,
+        typer.Argument(
+            metavar="QUERIES",
+            help="BEIR .jsonl, .tsv (id, tab, text), TREC topics, or - for stdin.",
+        ),
+    ],
+    *,
+    retriever: RetrieverName = "hybrid",
+    k: Annotated[int, typer.Option("-k", help="How many results a query.")] = DEPTH,
+    where: Where = None,
+    passages: Passages = False,
+    tag: Annotated[str | None, typer.Option(help="Last column [default: the retriever].")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file to write.")] = None,
+    device: Device = None,
+    format: Annotated[Format, typer.Option(help="How to print.")] = Format.trec,
+) -> None:
+    """Answers many queries; writes a TREC run."""
+    from searchlib import Engine
+    from searchlib.evaluation import write_run
+
+    topics = _read_topics(queries)
+    unit = Unit.passage if passages else Unit.document
+    with Engine.open(path, device=device) as engine:
+        answers = _rank(engine, topics, k=k, retriever=retriever, where=where, unit=unit)
+    if output is not None:
+        with output.open("w", encoding="utf-8") as file:
+            write_run(answers, file, tag or retriever)
+    elif format is Format.trec:
+        write_run(answers, sys.stdout, tag or retriever)
+    else:
+        rows = (
+            (query, rank, id, score)
+            for query, ranking in answers.items()
+            for rank, (id, score) in enumerate(ranking.items(), 1)
+        )
+        if format is Format.json:
+            names = ("query", "rank", "id", "score")
+            print_json(*(dict(zip(names, row, strict=True)) for row in rows))
+        else:
+            print_table(("query", ">rank", "id", ">score"), rows)
+
+
+@commands.command(
+    "eval",
+    epilog=example(
+        'searchlib eval notes.index collection --measures "nDCG@10,R@100" --retriever all'
+    ),
+)
+def evaluate(
+    path: IndexPath,
+    collection: Annotated[
+        Path | None, typer.Argument(metavar="[BEIR_FOLDER]", help="With queries.jsonl and qrels/.")
+    ] = None,
+    *,
+    queries: Annotated[
+        str | None, typer.Option(help="Without a folder: the queries (see `searchlib run`).")
+    ] = None,
+    qrels: Annotated[
+        Path | None, typer.Option(help="Without a folder: the judgements, TREC or BEIR.")
+    ] = None,
+    measures: Measures = "nDCG@10,R@100",
+    split: Split = None,
+    retriever: Annotated[
+        str, typer.Option("--retriever", "-r", help="One, several with commas, or all.")
+    ] = "hybrid",
+    per_query: Annotated[
+        bool, typer.Option("--per-query", help="One line a query, not the mean.")
+    ] = False,
+    where: Where = None,
+    device: Device = None,
+    format: OutputFormat = None,
+) -> None:
+    """Measures how good an index's answers are."""
+    from searchlib import Engine
+    from searchlib.evaluation import Collection, parse_measures, read_qrels
+    from searchlib.evaluation import evaluate as judge
+
+    names = parse_measures(measures)
+    if collection is not None:
+        beir = Collection(collection)
+        judged, topics = beir.qrels(split), beir.topics(split)
+    elif queries is not None and qrels is not None:
+        judged = read_qrels(qrels)
+        topics = {id: text for id, text in _read_topics(queries).items() if id in judged}
+    else:
+        raise typer.BadParameter("give a BEIR folder, or both --queries and --qrels")
+    with Engine.open(path, device=device) as engine:
+        wanted = engine.retriever_names() if retriever == "all" else retriever.split(",")
+        results: dict[str, Results] = {}
+        for name in (part.strip() for part in wanted):
+            answers = _rank(
+                engine, topics, k=_depth(names), retriever=name, where=where, unit=Unit.document
+            )
+            results[name] = judge(judged, answers, measures)
+            if chosen(format) is Format.json:
+                _print_results(name, results[name], per_query)
+    if chosen(format) is Format.json:
+        return
+    if per_query:
+        print_table(
+            ("retriever", "measure", "query", ">value"),
+            (
+                (name, measure, query, f"{value:.4f}")
+                for name, result in results.items()
+                for measure, values in result.per_query.items()
+                for query, value in values.items()
+            ),
+        )
+    else:
+        print_table(
+            ("retriever", *(f">{name}" for name in names), ">queries"),
+            (
+                (name, *(f"{result.mean[m]:.4f}" for m in names), result.queries)
+                for name, result in results.items()
+            ),
+        )
+
+
+@commands.command(
+    epilog=example(
+        "searchlib run notes.index collection/queries.jsonl -r bm25 -o a.run",
+        "searchlib run notes.index collection/queries.jsonl -r hybrid -o b.run",
+        "searchlib compare a.run b.run --qrels collection/qrels/test.tsv --measures nDCG@10",
+    )
+)
+def compare(
+    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="A TREC run.")],
+    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another.")],
+    qrels: Annotated[Path, typer.Option(help="The judgements, TREC or BEIR.")],
+    measures: Measures = "nDCG@10,R@100",
+    format: OutputFormat = None,
+) -> None:
+    """Compares two runs, query by query.
+
+    The difference is A - B, with a bootstrap interval of 95 % from low to high; p is of a
+    two-sided, paired randomisation test.
+    """
+    from searchlib.evaluation import compare as compare_values
+    from searchlib.evaluation import evaluate as judge
+    from searchlib.evaluation import read_qrels, read_run
+
+    judged = read_qrels(qrels)
+    a, b = (judge(judged, read_run(path), measures).per_query for path in (run_a, run_b))
+    lines = []
+    for measure, values in a.items():
+        result = compare_values(values, b[measure])
+        line = {"measure": measure, **asdict(result), "queries": result.queries}
+        lines.append({key: value for key, value in line.items() if key != "weighting"})
+    if chosen(format) is Format.table:
+        columns = tuple(lines[0])
+        print_table(
+            (columns[0], *(f">{name}" for name in columns[1:])),
+            (tuple(f"{v:.4f}" if isinstance(v, float) else v for v in x.values()) for x in lines),
+        )
+    else:
+        print_json(*lines)
+
+
+def _print_results(retriever: str, results: Results, per_query: bool) -> None:
+    for measure, mean in results.mean.items():
+        start = {"retriever": retriever, "measure": measure}
+        if per_query:
+            for query, value in results.per_query[measure].items():
+                print_json({**start, "query": query, "value": value})
+        else:
+            print_json({**start, "value": mean, "queries": results.queries})
+
+
+def _rank(
+    engine: Engine,
+    topics: Mapping[str, str],
+    *,
+    k: int,
+    retriever: str,
+    where: str | None,
+    unit: Unit,
+) -> dict[str, dict[str, float]]:
+    """The run over the topics (id -> text), a few queries at a time so that progress shows."""
+    from searchlib.evaluation import run_of
+
+    ids = list(topics)
+    answers: dict[str, dict[str, float]] = {}
+    with Progress("queries") as progress:
+        for start in range(0, len(ids), QUERIES_AT_ONCE):
+            some = ids[start : start + QUERIES_AT_ONCE]
+            rankings = engine.rank(
+                [topics[id] for id in some],
+                k + 1 if k > 0 else k,  # one more: a query's own id is dropped
+                retriever=retriever,
+                where=where,
+                unit=unit.value,
+            )
+            answers |= run_of(some, rankings, k=k)
+            progress(len(answers), len(ids), retriever)
+    return answers
+
+
+def _depth(measures: tuple[str, ...]) -> int:
+    """How many results the measures look at."""
+    cutoffs = [re.search(r"@(\d+)$", name) for name in measures]
+    return max(int(found[1]) if found else DEPTH for found in cutoffs)
+
+
+def _read_topics(source: str) -> dict[str, str]:
+    from searchlib.evaluation import read_topics
+
+    if source != "-":
+        return read_topics(Path(source))
+    with tempfile.NamedTemporaryFile(prefix="queries-") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+        file.flush()
+        return read_topics(Path(file.name))

@@ -1,0 +1,266 @@
+"""Commands that make, change and describe an index."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from searchlib.config import Settings
+
+from .options import DenseKind, Device, Format, IndexPath, OutputFormat, example, size
+from .output import chosen, print_json, print_table
+
+if TYPE_CHECKING:
+    from searchlib import Engine
+    from searchlib.formats import ReadOptions
+
+commands = typer.Typer()
+
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="A file (.jsonl .csv .tsv .parquet .txt .md .html .pdf, TREC; .gz .zst .bz2), "
+        "a folder of such files, a BEIR folder, or - for stdin.",
+    ),
+]
+Id = Annotated[str | None, typer.Option("--id", help="The field that is the id.")]
+Title = Annotated[str | None, typer.Option(help="The field that is the title.")]
+Text = Annotated[
+    str | None, typer.Option(help="The fields that make the text, separated by commas.")
+]
+Metadata = Annotated[
+    str | None, typer.Option(help="The fields to keep as metadata, separated by commas.")
+]
+InputFormat = Annotated[
+    str | None,
+    typer.Option(help="What SOURCE is, if its name does not say: jsonl, csv, tsv, trec, ..."),
+]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Skip and count what cannot be read, do not stop.")
+]
+Memory = Annotated[
+    str | None, typer.Option(help="About how much to hold before writing, such as 512MB.")
+]
+DEFAULTS = Settings()
+
+
+def _setting(name: str, help: str) -> Any:
+    # None stands for "not given", so that going on with an index need not repeat its settings
+    return typer.Option(help=f"{help} [default: {getattr(DEFAULTS, name)}].", show_default=False)
+
+
+@commands.command(
+    epilog=example(
+        "searchlib index notes.index notes.jsonl",
+        "searchlib index words.index notes.jsonl --no-dense --no-sparse --b 0.75",
+    )
+)
+def index(
+    path: IndexPath,
+    source: Source,
+    *,
+    id: Id = None,
+    title: Title = None,
+    text: Text = None,
+    metadata: Metadata = None,
+    input_format: InputFormat = None,
+    skip_bad: SkipBad = False,
+    dense_model: Annotated[
+        str | None, _setting("dense_model", "Model of the dense vectors, a folder or a name")
+    ] = None,
+    sparse_model: Annotated[
+        str | None, _setting("sparse_model", "Model of the sparse vectors, a folder or a name")
+    ] = None,
+    no_dense: Annotated[bool, typer.Option("--no-dense", help="No dense vectors.")] = False,
+    no_sparse: Annotated[bool, typer.Option("--no-sparse", help="No sparse vectors.")] = False,
+    passage_tokens: Annotated[
+        int | None, _setting("passage_tokens", "Longest passage, in word-pieces")
+    ] = None,
+    overlap: Annotated[
+        int | None, _setting("overlap", "Word-pieces that neighbouring passages share")
+    ] = None,
+    language: Annotated[
+        str | None, _setting("language", "BM25: language of the stemmer and stop words")
+    ] = None,
+    k1: Annotated[
+        float | None, _setting("k1", "BM25: the larger, the more a word's repetitions count")
+    ] = None,
+    b: Annotated[float | None, _setting("b", "BM25: how much length counts, 0 to 1")] = None,
+    dense_kind: Annotated[
+        DenseKind | None, _setting("dense_kind", "How dense vectors are searched")
+    ] = None,
+    device: Device = None,
+    memory: Memory = None,
+    format: OutputFormat = None,
+) -> None:
+    """Makes an index of SOURCE, or goes on with one that is there.
+
+    Documents that are in the index already are updated if they changed and passed over if not.
+    The settings are fixed when the index is made.
+    """
+    if (no_dense and dense_model) or (no_sparse and sparse_model):
+        raise typer.BadParameter("a model is named that is also left out")
+    settings = {
+        "dense_model": dense_model,
+        "sparse_model": sparse_model,
+        "passage_tokens": passage_tokens,
+        "overlap": overlap,
+        "language": language,
+        "k1": k1,
+        "b": b,
+        "dense_kind": dense_kind.value if dense_kind else None,
+    }
+    given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
+    given |= {"dense_model": None} if no_dense else {}
+    given |= {"sparse_model": None} if no_sparse else {}
+    with _create_or_open(path, given, device, memory) as engine:
+        _add(engine, source, _reading(id, title, text, metadata, input_format, skip_bad), format)
+
+
+@commands.command(epilog=example("searchlib add notes.index more.jsonl"))
+def add(
+    path: IndexPath,
+    source: Source,
+    *,
+    id: Id = None,
+    title: Title = None,
+    text: Text = None,
+    metadata: Metadata = None,
+    input_format: InputFormat = None,
+    skip_bad: SkipBad = False,
+    device: Device = None,
+    format: OutputFormat = None,
+) -> None:
+    """Adds documents; those whose id is known are replaced."""
+    from searchlib import Engine
+
+    with Engine.open(path, device=device) as engine:
+        _add(engine, source, _reading(id, title, text, metadata, input_format, skip_bad), format)
+
+
+@commands.command(epilog=example("searchlib delete notes.index note-3"))
+def delete(
+    path: IndexPath,
+    ids: Annotated[
+        list[str], typer.Argument(metavar="ID...", help="Ids; - reads them from stdin, one a line.")
+    ],
+    format: OutputFormat = None,
+) -> None:
+    """Deletes documents."""
+    from searchlib import Engine
+    from searchlib.errors import NotFound
+
+    wanted = set(_ids(ids))
+    with Engine.open(path) as engine:
+        deleted = engine.delete(sorted(wanted))
+    if chosen(format) is Format.table:
+        typer.echo(f"{deleted} deleted")
+    else:
+        print_json({"deleted": deleted})
+    if deleted < len(wanted):
+        missing = len(wanted) - deleted
+        raise NotFound(f"{missing} of {len(wanted)} ids are not in the index {path}")
+
+
+@commands.command(epilog=example("searchlib info notes.index"))
+def info(path: IndexPath, format: OutputFormat = None) -> None:
+    """What an index holds and what it was made with."""
+    from searchlib import Engine
+
+    with Engine.open(path) as engine:
+        values = engine.info()
+    if chosen(format) is Format.table:
+        print_table(("", ""), _flat(values))
+    else:
+        print_json(values)
+
+
+@commands.command(epilog=example("searchlib verify notes.index"))
+def verify(path: IndexPath, format: OutputFormat = None) -> None:
+    """Checks every file of an index for damage."""
+    from indexes.errors import Damaged
+    from searchlib import Engine
+
+    with Engine.open(path) as engine:
+        problems = engine.verify()
+    if chosen(format) is Format.table:
+        typer.echo("\n".join(problems) or "no problems")
+    else:
+        print_json(*({"problem": problem} for problem in problems))
+    if problems:
+        raise Damaged(f"{path}: {len(problems)} problems; restore a copy or index again")
+
+
+def _create_or_open(
+    path: Path, given: dict[str, Any], device: str | None, memory: str | None
+) -> Engine:
+    from indexes.errors import NoIndex
+    from searchlib import Engine
+    from searchlib.errors import ModelMismatch
+
+    budget = {} if memory is None else {"memory": size(memory)}
+    try:
+        engine = Engine.open(path, device=device, **budget)
+    except NoIndex:
+        return Engine.create(path, replace(DEFAULTS, **given), device=device, **budget)
+    for name, value in given.items():
+        if (now := getattr(engine.settings, name)) != value:
+            engine.close()
+            raise ModelMismatch(
+                f"{path} was made with {name} {now!r}, not {value!r}; leave that option out, "
+                "or index into a new folder"
+            )
+    return engine
+
+
+def _reading(
+    id: str | None,
+    title: str | None,
+    text: str | None,
+    metadata: str | None,
+    input_format: str | None,
+    skip_bad: bool,
+) -> ReadOptions:
+    from searchlib.formats import ReadOptions
+
+    def names(given: str | None) -> tuple[str, ...] | None:
+        return None if given is None else tuple(part.strip() for part in given.split(","))
+
+    return ReadOptions(
+        id=id,
+        title=title,
+        text=names(text),
+        metadata=names(metadata),
+        format=input_format,
+        skip_bad=skip_bad,
+    )
+
+
+def _add(engine: Engine, source: str, reading: ReadOptions, format: Format | None) -> None:
+    raise NotImplementedError
+
+
+def _ids(given: list[str]) -> Iterator[str]:
+    for id in given:
+        if id == "-":
+            yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+        else:
+            yield id
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested values as lines `name  value`."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for i, item in enumerate(value):
+                yield from _flat(item, f"{prefix}{key}.{item.get('name', i)}.")
+        else:
+            yield f"{prefix}{key}", str(value)

@@ -1,0 +1,73 @@
+"""The arguments and options that several commands share."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def example(*lines: str) -> str:
+    """The end of a command's help: lines to copy and paste (a test runs each of them)."""
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+class Format(StrEnum):
+    """How results are printed."""
+
+    table = "table"
+    json = "json"
+    trec = "trec"
+
+
+class Unit(StrEnum):
+    """What a ranking ranks."""
+
+    document = "document"
+    passage = "passage"
+
+
+class DenseKind(StrEnum):
+    """How dense vectors are searched."""
+
+    auto = "auto"
+    exact = "exact"
+    hnsw = "hnsw"
+
+
+def size(text: str) -> int:
+    """Bytes: `512MB`, `2GB`, `1.5 GiB` or a plain number (M and MB are 1,000,000, MiB 2**20)."""
+    match = re.fullmatch(r"\s*([0-9.]+)\s*([kmgt]?)(i?)b?\s*", text.lower())
+    try:
+        number = float(match[1]) if match else 0.0
+    except ValueError:
+        number = 0.0
+    if match is None or number <= 0:
+        raise typer.BadParameter(f"{text!r} is no size; write for example 512MB or 2GB")
+    base = 1024 if match[3] else 1000
+    return int(number * base ** " kmgt".index(match[2] or " "))
+
+
+IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", help="The index, a folder.")]
+OutputFormat = Annotated[
+    Format | None,
+    typer.Option("--format", help="How to print [default: table on a terminal, else json].",
+                 show_default=False),
+]  # fmt: skip
+RetrieverName = Annotated[
+    str, typer.Option("--retriever", "-r", help="hybrid, bm25, sparse, dense or lookup.")
+]
+K = Annotated[int, typer.Option("-k", help="How many results.")]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        help='Only documents whose metadata match: year >= 2001 and lang in ("en", "fr").'
+    ),
+]
+Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda, cuda:1, mps [default: the best there is].")
+]
+Passages = Annotated[bool, typer.Option("--passages", help="Rank passages, not documents.")]

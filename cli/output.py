@@ -1,0 +1,187 @@
+"""Printing results on stdout: tables on a terminal, JSON Lines when piped, TREC runs on request."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .options import Format
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.text import Text
+    from rich.tree import Tree
+
+    from searchlib.expansion import Expansion
+    from searchlib.types import Explanation, Hit
+
+BAR = 40  # characters of the longest bar
+
+
+def chosen(wanted: Format | None) -> Format:
+    """The format asked for, or the one that suits where stdout goes."""
+    if wanted is not None:
+        return wanted
+    return Format.table if sys.stdout.isatty() else Format.json
+
+
+def print_json(*values: object) -> None:
+    """One line of JSON a value."""
+    for value in values:
+        sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def print_trec(query: str, ranking: Iterable[tuple[str, float]], tag: str) -> None:
+    """One line a result, as trec_eval reads it: query, Q0, id, rank, score, tag."""
+    for rank, (id, score) in enumerate(ranking, 1):
+        sys.stdout.write(f"{query} Q0 {id} {rank} {score:.6f} {tag}\n")
+
+
+def console() -> Console:
+    """The terminal; nothing that is printed is taken for markup."""
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
+
+
+def show(*renderables: RenderableType) -> None:
+    """Prints on the terminal."""
+    terminal = console()
+    for renderable in renderables:
+        terminal.print(renderable)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table; columns whose names begin with `>` are numbers, aligned right."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        right = column.startswith(">")
+        table.add_column(Text(column.lstrip(">")), justify="right" if right else "left",
+                         overflow="fold")  # fmt: skip
+    for row in rows:
+        table.add_row(*(_cell(cell) for cell in row))
+    show(table)
+
+
+def _cell(value: object) -> Any:
+    from rich.text import Text
+
+    is_renderable = hasattr(value, "__rich__") or hasattr(value, "__rich_console__")
+    return value if is_renderable else Text(str(value))
+
+
+def marked(snippet: str) -> Text:
+    """A snippet whose words between ** and ** stand out."""
+    from rich.text import Text
+
+    text = Text()
+    for i, piece in enumerate(snippet.split("**")):
+        text.append(piece, style="bold" if i % 2 else "")
+    return text
+
+
+def hit_to_dict(hit: Hit) -> dict[str, Any]:
+    """A hit as JSON values; the key `explanation` only if there is one."""
+    values: dict[str, Any] = {
+        "rank": hit.rank,
+        "id": hit.id,
+        "score": hit.score,
+        "title": hit.title,
+        "snippet": hit.snippet,
+        "document": hit.document,
+        "passage": hit.passage,
+        "start": hit.start,
+        "end": hit.end,
+        "metadata": hit.metadata,
+    }
+    if hit.explanation is not None:
+        values["explanation"] = hit.explanation.to_dict()
+    return values
+
+
+def print_hits(hits: Sequence[Hit], format: Format, query: str | None, tag: str) -> None:
+    """One answer; `query` names it where there are several (JSON) or always (TREC)."""
+    if format is Format.json:
+        key = {} if query is None else {"query": query}
+        print_json(*(key | hit_to_dict(hit) for hit in hits))
+    elif format is Format.trec:
+        print_trec(query or "1", ((hit.id, hit.score) for hit in hits), tag)
+    else:
+        _show_hits(hits)
+
+
+def _show_hits(hits: Sequence[Hit]) -> None:
+    from rich.console import Group
+    from rich.text import Text
+
+    if not hits:
+        show(Text("nothing found"))
+        return
+    print_table(
+        (">", ">score", "document"),
+        (
+            (
+                hit.rank,
+                f"{hit.score:.4f}",
+                Group(
+                    Text.assemble((hit.title or hit.id, "cyan"), f"  {hit.id}" * bool(hit.title)),
+                    marked(hit.snippet),
+                ),
+            )
+            for hit in hits
+        ),
+    )
+    show(*(tree(hit.explanation, hit.id) for hit in hits if hit.explanation is not None))
+
+
+def tree(explanation: Explanation, title: str = "") -> Tree:
+    """An explanation as a tree of lines `value  name`."""
+    from rich.tree import Tree
+
+    root = Tree(_line(explanation, title))
+    _grow(root, explanation)
+    return root
+
+
+def _grow(branch: Tree, explanation: Explanation) -> None:
+    for part in explanation.parts:
+        _grow(branch.add(_line(part)), part)
+
+
+def _line(node: Explanation, title: str = "") -> Text:
+    from rich.text import Text
+
+    how = f"  ({node.how} of)" if node.parts else ""
+    return Text.assemble(
+        (f"{title}  " if title else "", "cyan"),
+        (f"{node.value:.4f}", "bold"),
+        f"  {node.name}{how}",
+        (f"  {node.note}" if node.note else "", "dim"),
+    )
+
+
+def show_expansion(terms: Sequence[Expansion], k: int) -> None:
+    """The k heaviest terms as bars, and how much weight is not on the text's own words."""
+    from rich.text import Text
+
+    from searchlib.expansion import outside_share
+
+    longest = max((len(term.term) for term in terms[:k]), default=0)
+    for term in terms[:k]:
+        width = round(BAR * term.weight / terms[0].weight)
+        style = "cyan" if term.source == "text" else "yellow"
+        show(Text.assemble(f"{term.term:>{longest}} {term.weight:6.3f} ", ("█" * width, style)))
+    more = f"; {len(terms) - k} more terms" if len(terms) > k else ""
+    show(
+        Text.assemble(
+            ("█ the text's own", "cyan"), "  ", ("█ expansion", "yellow"),
+            f"  {outside_share(list(terms)):.0%} of the weight lies outside the text{more}",
+        )
+    )  # fmt: skip

@@ -1,0 +1,160 @@
+"""Commands that ask an index: search, explain, expand."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from searchlib.errors import BadQuery
+
+from .errors import reported
+from .options import (
+    Device,
+    Format,
+    IndexPath,
+    K,
+    OutputFormat,
+    Passages,
+    RetrieverName,
+    Where,
+    example,
+)
+from .output import chosen, print_hits, print_json, show, show_expansion, tree
+
+if TYPE_CHECKING:
+    from searchlib.types import Hit
+
+commands = typer.Typer()
+TERMS_ON_A_TERMINAL = 30
+
+
+@commands.command(
+    epilog=example(
+        'searchlib search notes.index "how do plants eat" -k 3',
+        "searchlib search notes.index sunlight --retriever bm25 --where 'year >= 2001' --explain",
+    )
+)
+def search(
+    path: IndexPath,
+    query: Annotated[
+        str | None,
+        typer.Argument(metavar="[QUERY]", help="None: a prompt. -: stdin, one query a line."),
+    ] = None,
+    *,
+    k: K = 10,
+    retriever: RetrieverName = "hybrid",
+    where: Where = None,
+    passages: Passages = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Say where scores come from.")] = False,
+    device: Device = None,
+    format: OutputFormat = None,
+) -> None:
+    """Finds the best documents for QUERY.
+
+    Without QUERY a prompt opens that keeps the models loaded; Ctrl-D leaves it.
+    """
+    from searchlib import Engine
+
+    unit: Literal["document", "passage"] = "passage" if passages else "document"
+    layout = chosen(format)
+    with Engine.open(path, device=device) as engine:
+
+        def answer(text: str) -> list[Hit]:
+            return engine.search(
+                text, k, retriever=retriever, where=where, unit=unit, explain=explain
+            )
+
+        if query is not None and query != "-":
+            print_hits(answer(query), layout, None, retriever)
+        elif query == "-" or not sys.stdin.isatty():
+            for number, text in enumerate(_lines(), 1):
+                name = str(number) if layout is Format.trec else text
+                print_hits(answer(text), layout, name, retriever)
+        else:
+            for text in _prompt():
+                with reported():
+                    print_hits(answer(text), layout, None, retriever)
+
+
+@commands.command(
+    epilog=example('searchlib explain notes.index "how do plants eat" note-1 --retriever bm25')
+)
+def explain(
+    path: IndexPath,
+    query: Annotated[str, typer.Argument(metavar="QUERY")],
+    id: Annotated[
+        str, typer.Argument(metavar="ID", help="A document, or a passage: document#number.")
+    ],
+    *,
+    retriever: RetrieverName = "hybrid",
+    device: Device = None,
+    format: OutputFormat = None,
+) -> None:
+    """Shows what a document's score is made of."""
+    from searchlib import Engine
+
+    with Engine.open(path, device=device) as engine:
+        explanation = engine.explain(query, id, retriever=retriever)
+    if chosen(format) is Format.table:
+        show(tree(explanation, id))
+    else:
+        print_json({"query": query, "id": id, "explanation": explanation.to_dict()})
+
+
+@commands.command(epilog=example('searchlib expand "remove whitespace around text" -k 20'))
+def expand(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="A text, or - for stdin.")],
+    k: Annotated[
+        int | None,
+        typer.Option("-k", help="How many terms, heaviest first [default: 30 on a terminal]."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="The sparse model, a folder or a name.")
+    ] = None,
+    index: Annotated[
+        Path | None, typer.Option("--index", help="Take this index's sparse model.")
+    ] = None,
+    format: OutputFormat = None,
+) -> None:
+    """Shows what a learned-sparse model makes of TEXT."""
+    import searchlib
+
+    if index is not None and model is not None:
+        raise typer.BadParameter("give --model or --index, not both")
+    if text == "-":
+        text = sys.stdin.read()
+    if index is not None:
+        with searchlib.Engine.open(index) as engine:
+            terms = engine.expand(text)
+    else:
+        terms = searchlib.expand(text, model=model)
+    if k is not None and k < 1:
+        raise BadQuery(f"illegal k: {k}, must be 1 or more")
+    if chosen(format) is Format.table:
+        show_expansion(terms, k or TERMS_ON_A_TERMINAL)
+    else:
+        print_json(*(asdict(term) for term in terms[:k]))
+
+
+def _lines() -> Iterator[str]:
+    return (line.strip() for line in sys.stdin if line.strip())
+
+
+def _prompt() -> Iterator[str]:
+    """What the user types, until Ctrl-D; with history where the terminal can."""
+    with suppress(ImportError):
+        import readline  # noqa: F401  # input() then has history and editing
+    while True:
+        try:
+            text = input("search> ").strip()
+        except EOFError:
+            typer.echo()
+            return
+        if text:
+            yield text

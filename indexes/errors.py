@@ -1,0 +1,35 @@
+"""What can go wrong in the engine room; each message is one line for the user."""
+
+from __future__ import annotations
+
+
+class IndexesError(Exception):
+    """Base of the engine room's errors."""
+
+
+class NoIndex(IndexesError):
+    """The folder holds no index."""
+
+
+class IndexExists(IndexesError):
+    """The folder holds something already."""
+
+
+class Damaged(IndexesError):
+    """A file is missing, cut short or not what the manifest says; the message names it."""
+
+
+class UnsupportedFormat(IndexesError):
+    """The index was written by another version of the format."""
+
+
+class Locked(IndexesError):
+    """Another writer holds the index; the message names its process and since when."""
+
+
+class BadFilter(IndexesError):
+    """A filter expression that cannot be parsed; the message shows where."""
+
+
+class StorageFailed(IndexesError):
+    """The file system refused: full disk, no permission, read-only."""

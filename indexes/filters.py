@@ -1,0 +1,349 @@
+"""Filters over metadata: `year >= 2001 and lang in ("en", "fr")`, parsed to a tree, then to SQL.
+
+    filter  := all ("or" all)*            all   := part ("and" part)*
+    part    := "not" part | "(" filter ")" | "exists" field | field test
+    test    := ("=" | "==" | "!=" | "<" | "<=" | ">" | ">=" | "^=") value
+             | "like" "prefix*" | ["not"] "in" "(" value ("," value)* ")"
+    value   := "text" | 'text' | number | true | false | null
+    field   := name ("." name)*           names with other characters stand in `back quotes`
+
+A field is a path into the document's metadata; `id` and `title` are the document's own. Where
+the metadata holds a list, one matching member is enough. Numbers are compared with numbers (and
+with texts that spell one, as CSV files have them), texts with texts by code point; a document
+without the field matches no comparison, so it matches `!=` and `not in`. `= null` means: not
+there, or null. `^= "ab"` and `like "ab*"` ask for a prefix.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import BadFilter
+
+Value = str | int | float | bool | None
+
+MAX_DEPTH = 50  # nested parentheses
+MAX_VALUES = 10_000  # values of one filter; SQLite binds 32,766
+
+
+@dataclass(frozen=True)
+class Match:
+    """The field equals one of the values."""
+
+    field: tuple[str, ...]
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Order:
+    """The field stands in order `operator` (<, <=, >, >=) to the value."""
+
+    field: tuple[str, ...]
+    operator: str
+    value: str | int | float
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The field begins with the text."""
+
+    field: tuple[str, ...]
+    text: str
+
+
+@dataclass(frozen=True)
+class Exists:
+    """The field is there and not null."""
+
+    field: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Not:
+    """The part does not hold."""
+
+    part: Filter
+
+
+@dataclass(frozen=True)
+class All:
+    """Every part holds."""
+
+    parts: tuple[Filter, ...]
+
+
+@dataclass(frozen=True)
+class Any_:
+    """At least one part holds."""
+
+    parts: tuple[Filter, ...]
+
+
+Filter = Match | Order | Prefix | Exists | Not | All | Any_
+
+
+def parse_filter(text: str) -> Filter:
+    """The tree of a filter expression; raises BadFilter with a caret under the place.
+
+    >>> parse_filter('year >= 2001')
+    Order(field=('year',), operator='>=', value=2001)
+    """
+    parser = _Parser(text)
+    result = parser.alternatives(0)
+    if parser.kind != "end":
+        raise parser.error("expected 'and', 'or' or the end")
+    return result
+
+
+# --- parsing
+
+_TOKEN = re.compile(
+    r"""\s*(?:
+      (?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
+    | (?P<number>-?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)(?![\w.])
+    | (?P<field>(?:[^\W\d][\w-]*|`[^`]+`)(?:\.(?:[\w-]+|`[^`]+`))*)
+    | (?P<operator><=|>=|!=|==|\^=|=|<|>)
+    | (?P<mark>[(),])
+    | (?P<end>\Z)
+    )""",
+    re.VERBOSE | re.DOTALL,
+)
+_KEYWORDS = {"and", "or", "not", "in", "like", "exists", "true", "false", "null"}
+_CONSTANTS: dict[str, Value] = {"true": True, "false": False, "null": None}
+
+
+class _Parser:
+    """Recursive descent over one token of look-ahead."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.token = self.kind = ""
+        self.end = 0
+        self.values = 0
+        self.advance()
+
+    def advance(self) -> str:
+        """Step to the next token; returns the one left behind."""
+        left = self.token
+        match = _TOKEN.match(self.source, self.end)
+        if match is None:
+            blank = re.compile(r"\s*").match(self.source, self.end)
+            self.start = blank.end() if blank else self.end
+            opening = self.source[self.start] in "\"'`"
+            raise self.error("this quote is never closed" if opening else "unexpected character")
+        self.kind = match.lastgroup or "end"
+        self.token = match[self.kind]
+        self.start, self.end = match.span(self.kind)
+        if self.kind == "field" and self.token.lower() in _KEYWORDS:
+            self.kind, self.token = "word", self.token.lower()
+        return left
+
+    def error(self, problem: str) -> BadFilter:
+        """BadFilter with the source (or the part around the place) and a caret under it."""
+        first = max(0, self.start - 60)
+        excerpt = self.source[first : self.start + 40]
+        excerpt = "".join(" " if c.isspace() or not c.isprintable() else c for c in excerpt)
+        caret = " " * (self.start - first) + "^"
+        return BadFilter(f"filter, character {self.start + 1}: {problem}\n  {excerpt}\n  {caret}")
+
+    def take(self, token: str) -> bool:
+        """Step over `token` if it is next."""
+        found = self.token == token and self.kind in ("word", "mark", "operator")
+        if found:
+            self.advance()
+        return found
+
+    def expect(self, token: str) -> None:
+        if not self.take(token):
+            raise self.error(f"expected {token!r}")
+
+    def alternatives(self, depth: int) -> Filter:
+        parts = [self.conjunction(depth)]
+        while self.take("or"):
+            parts.append(self.conjunction(depth))
+        return parts[0] if len(parts) == 1 else Any_(tuple(parts))
+
+    def conjunction(self, depth: int) -> Filter:
+        parts = [self.part(depth)]
+        while self.take("and"):
+            parts.append(self.part(depth))
+        return parts[0] if len(parts) == 1 else All(tuple(parts))
+
+    def part(self, depth: int) -> Filter:
+        if depth > MAX_DEPTH:
+            raise self.error(f"nested too deeply, more than {MAX_DEPTH} levels")
+        if self.take("not"):
+            return Not(self.part(depth + 1))
+        if self.take("("):
+            inner = self.alternatives(depth + 1)
+            self.expect(")")
+            return inner
+        if self.take("exists"):
+            return Exists(self.field())
+        return self.test(self.field())
+
+    def field(self) -> tuple[str, ...]:
+        if self.kind != "field":
+            raise self.error("expected a field's name, such as year")
+        names = re.findall(r"`([^`]+)`|([\w-]+)", self.token)
+        path = tuple(quoted or plain for quoted, plain in names)
+        for name in path:
+            if '"' in name or "\\" in name or not name.isprintable():
+                raise self.error("a field's name with quotes, backslashes or control characters")
+        self.advance()
+        return path
+
+    def test(self, field: tuple[str, ...]) -> Filter:
+        if self.take("not"):
+            self.expect("in")
+            return Not(Match(field, self.members()))
+        if self.take("in"):
+            return Match(field, self.members())
+        if self.take("like"):
+            return Prefix(field, self.pattern())
+        if self.kind != "operator":
+            raise self.error("expected a comparison: = != < <= > >= ^= in like")
+        operator = self.advance()
+        if operator in ("=", "=="):
+            return Match(field, (self.value(),))
+        if operator == "!=":
+            return Not(Match(field, (self.value(),)))
+        if operator == "^=":
+            return Prefix(field, self.text())
+        if self.kind not in ("text", "number"):
+            raise self.error(f"expected a number or a quoted text after {operator!r}")
+        value = self.value()
+        assert value is not None
+        return Order(field, operator, value)
+
+    def members(self) -> tuple[Value, ...]:
+        self.expect("(")
+        values = [self.value()]
+        while self.take(","):
+            values.append(self.value())
+        self.expect(")")
+        return tuple(values)
+
+    def pattern(self) -> str:
+        if self.kind != "text" or self.token.find("*") != len(self.token) - 2:
+            raise self.error('expected a quoted prefix that ends with *, such as "ab*"')
+        return self.text()[:-1]
+
+    def text(self) -> str:
+        if self.kind != "text":
+            raise self.error("expected a quoted text")
+        value = self.value()
+        assert isinstance(value, str)
+        return value
+
+    def value(self) -> Value:
+        self.values += 1
+        if self.values > MAX_VALUES:
+            raise self.error(f"more than {MAX_VALUES} values")
+        if self.kind == "text":
+            return re.sub(r"\\([\"'\\])", r"\1", self.advance()[1:-1])
+        if self.kind == "number":
+            token = self.advance()
+            return float(token) if re.search(r"[.eE]", token) or len(token) > 18 else int(token)
+        if self.kind == "word" and self.token in _CONSTANTS:
+            return _CONSTANTS[self.advance()]
+        if self.kind == "field":
+            raise self.error(f'expected a value; a text stands in quotes: "{self.token}"')
+        raise self.error("expected a value: a quoted text, a number, true, false or null")
+
+
+# --- SQL over the table documents(id, title, metadata)
+
+_OWN = {("id",): "documents.id", ("title",): "documents.title"}
+
+# A condition speaks of one value, as :type and :value, and holds, does not, or is NULL.
+_NUMBER = (
+    "CASE WHEN :type IN ('integer', 'real') THEN :value"
+    " WHEN :type = 'text' AND CAST(CAST(:value AS NUMERIC) AS TEXT) = :value"
+    " THEN CAST(:value AS NUMERIC) END"
+)
+
+
+def to_sql(filter: Filter) -> tuple[str, list[Any]]:
+    """The filter as an SQL condition on `documents`, and the values to bind to its `?`.
+
+    Every value is bound; so is a field's name, as a quoted JSON path.
+    """
+    if isinstance(filter, Not):
+        sql, bound = to_sql(filter.part)
+        return f"(NOT {sql})", bound
+    if isinstance(filter, All):
+        return _joined("AND", filter.parts)
+    if isinstance(filter, Any_):
+        return _joined("OR", filter.parts)
+    if isinstance(filter, Exists):
+        return _exists(filter.field)
+    if isinstance(filter, Match):
+        return _match(filter)
+    if isinstance(filter, Prefix):
+        condition = ":type = 'text' AND substr(:value, 1, length(?)) = ?"
+        return _some(filter.field, condition, [filter.text, filter.text])
+    if isinstance(filter.value, str):
+        return _some(filter.field, f":type = 'text' AND :value {filter.operator} ?", [filter.value])
+    return _some(filter.field, f"{_NUMBER} {filter.operator} ?", [filter.value])
+
+
+def _joined(word: str, parts: tuple[Filter, ...]) -> tuple[str, list[Any]]:
+    """Parts joined as a balanced tree, because SQLite limits the depth of an expression."""
+    if len(parts) == 1:
+        return to_sql(parts[0])
+    half = len(parts) // 2
+    left, right = _joined(word, parts[:half]), _joined(word, parts[half:])
+    return f"({left[0]} {word} {right[0]})", left[1] + right[1]
+
+
+def _match(filter: Match) -> tuple[str, list[Any]]:
+    conditions: list[str] = []
+    bound: list[Any] = []
+    texts = [value for value in filter.values if isinstance(value, str)]
+    numbers = [v for v in filter.values if isinstance(v, int | float) and not isinstance(v, bool)]
+    if texts:
+        conditions.append(f":type = 'text' AND :value IN ({_marks(texts)})")
+        bound += texts
+    if numbers:
+        conditions.append(f"{_NUMBER} IN ({_marks(numbers)})")
+        bound += numbers
+    for constant, name in ((True, "true"), (False, "false")):
+        if any(value is constant for value in filter.values):
+            conditions.append(f":type = '{name}'")
+    sql, bound = _some(filter.field, " OR ".join(conditions), bound) if conditions else ("0", [])
+    if None in filter.values:
+        there, names = _exists(filter.field)
+        return f"(NOT {there} OR {sql})", names + bound
+    return sql, bound
+
+
+def _marks(values: list[Any]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _exists(field: tuple[str, ...]) -> tuple[str, list[Any]]:
+    if field in _OWN:
+        return f"({_OWN[field]} <> '')", []
+    # json_type is NULL where there is nothing, and 'null' where there is null.
+    return "(coalesce(json_type(documents.metadata, ?), 'null') <> 'null')", [_path(field)]
+
+
+def _some(field: tuple[str, ...], condition: str, bound: list[Any]) -> tuple[str, list[Any]]:
+    """The condition holds for the field's value, or for one member of the list that it is."""
+    if field in _OWN:
+        condition = condition.replace(":type", "'text'").replace(":value", _OWN[field])
+        return f"(({condition}) IS TRUE)", bound
+    condition = condition.replace(":type", "value.type").replace(":value", "value.value")
+    path = _path(field)
+    sql = (
+        "(json_type(documents.metadata, ?) IS NOT 'object' AND EXISTS"
+        f" (SELECT 1 FROM json_each(documents.metadata, ?) AS value WHERE {condition}))"
+    )
+    return sql, [path, path, *bound]
+
+
+def _path(field: tuple[str, ...]) -> str:
+    return "$" + "".join(f'."{name}"' for name in field)

@@ -1,0 +1,57 @@
+"""Semantic search with zero ML effort: BM25, learned-sparse and dense retrieval in one index.
+
+Importing this loads nothing heavy; names are resolved on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .config import Settings
+    from .encoders.pruning import Pruning
+    from .engine import AddReport, Engine, expand
+    from .errors import SearchlibError
+    from .expansion import Expansion
+    from .types import Document, Explanation, Hit, Ranking
+
+__version__ = "0.1.0"
+__all__ = [
+    "AddReport",
+    "Document",
+    "Engine",
+    "Expansion",
+    "Explanation",
+    "Hit",
+    "Pruning",
+    "Ranking",
+    "SearchlibError",
+    "Settings",
+    "expand",
+]
+
+_HOMES = {
+    "AddReport": "indexing",
+    "Document": "types",
+    "Engine": "engine",
+    "Expansion": "expansion",
+    "Explanation": "types",
+    "Hit": "types",
+    "Pruning": "encoders.pruning",
+    "Ranking": "types",
+    "SearchlibError": "errors",
+    "Settings": "config",
+    "expand": "engine",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'searchlib' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,92 @@
+"""What an index is made with: one frozen value, stored in the index and read back on opening."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from difflib import get_close_matches
+from typing import Any, Literal
+
+from .encoders.pruning import Pruning
+from .errors import BadQuery
+
+DENSE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+SPARSE_MODEL = "rasyosef/splade-tiny"
+
+DenseKind = Literal["auto", "exact", "hnsw"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How documents are cut, encoded and stored; fixed when an index is created.
+
+    `dense_model`, `sparse_model`: a name or a folder; None leaves that representation out.
+    `language`: of BM25's stemmer and stop words. `k1`, `b`: of BM25.
+    `passage_tokens`: a passage's length in word-pieces, title included; at most the models'
+    windows. `overlap`: word-pieces that neighbouring passages share. `max_passages`: None for
+    as many as the text needs; 1 keeps one passage a document, which the models cut at their
+    window. `dense_kind`: how vectors are searched, exact, HNSW, or chosen by size.
+    `sparse_documents`, `sparse_queries`: pruning of the learned-sparse vectors.
+    `bm25_weight`, `sparse_weight`, `dense_weight`: of the hybrid's z-scores
+    (benchmarks/effectiveness.py shows how these were chosen).
+
+    Raises:
+        BadQuery: a value out of its range.
+    """
+
+    dense_model: str | None = DENSE_MODEL
+    sparse_model: str | None = SPARSE_MODEL
+    language: str = "english"
+    k1: float = 0.9
+    b: float = 0.4
+    passage_tokens: int = 256
+    overlap: int = 32
+    max_passages: int | None = None
+    dense_kind: DenseKind = "auto"
+    sparse_documents: Pruning = field(default_factory=Pruning)
+    sparse_queries: Pruning = field(default_factory=Pruning)
+    bm25_weight: float = 0.5
+    sparse_weight: float = 0.3
+    dense_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.k1 >= 0:
+            raise BadQuery(f"illegal k1 value: {self.k1}, must be 0 or more")
+        if not 0 <= self.b <= 1:
+            raise BadQuery(f"illegal b value: {self.b}, must be between 0 and 1")
+        if self.passage_tokens < 16:
+            raise BadQuery(f"illegal passage_tokens: {self.passage_tokens}, must be 16 or more")
+        if not 0 <= self.overlap <= self.passage_tokens // 2:
+            raise BadQuery(
+                f"illegal overlap: {self.overlap}, must be between 0 and half of passage_tokens "
+                f"({self.passage_tokens // 2})"
+            )
+        if self.max_passages is not None and self.max_passages < 1:
+            raise BadQuery(f"illegal max_passages: {self.max_passages}, must be 1 or more")
+        if self.dense_kind not in ("auto", "exact", "hnsw"):
+            raise BadQuery(f"illegal dense_kind: {self.dense_kind!r}, must be auto, exact or hnsw")
+        weights = (self.bm25_weight, self.sparse_weight, self.dense_weight)
+        if any(not weight >= 0 for weight in weights):
+            raise BadQuery(f"illegal fusion weights: {weights}, must be 0 or more")
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values from which `from_json` makes equal settings."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(values: dict[str, Any]) -> Settings:
+        """Settings from what `to_json` gave.
+
+        Raises:
+            BadQuery: an unknown name; the message gives the nearest known one.
+        """
+        known = {f.name for f in fields(Settings)}
+        for name in values:
+            if name not in known:
+                near = get_close_matches(name, known, 1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise BadQuery(f"unknown setting {name!r}{hint}")
+        values = dict(values)
+        for name in ("sparse_documents", "sparse_queries"):
+            if isinstance(values.get(name), dict):
+                values[name] = Pruning(**values[name])
+        return Settings(**values)

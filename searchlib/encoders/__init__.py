@@ -1,0 +1,1 @@
+"""Encoders: texts to vectors. Everything is imported from the module that defines it."""

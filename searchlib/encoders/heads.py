@@ -1,0 +1,171 @@
+"""The sparse head: pooled vocabulary logits of a text without ever holding [tokens, vocabulary].
+
+log1p and relu are monotone, so a term's weight max_t log1p(relu(h_t . w + b)) is found from the
+largest raw logit, and the activation is applied once. The vocabulary is cut into tiles whose
+logits stay in a core's second-level cache. Formal et al. 2021 (arXiv:2109.10086), eq. 2 and 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .lean import Array
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_TILE = 1 << 18  # logits a tile on a CPU: 1 MiB, half of a core's L2
+_TILE_GPU = 1 << 26
+
+
+@dataclass(frozen=True)
+class Terms:
+    """One text's terms: ids ascending, weights > 0, and where asked the winning position each."""
+
+    ids: NDArray[np.int32]
+    weights: Array
+    positions: NDArray[np.int32] | None = None
+
+
+class Head:
+    """Max (or sum) over tokens of `logs` times log1p of relu(hidden @ weight.T + bias).
+
+    For torch: `weight` (V, dim), `bias` (V,) on any device; one instance a thread.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, pooling: str, logs: int) -> None:
+        self._weight = weight
+        self._bias = bias
+        self._sum = pooling == "sum"
+        self._logs = logs
+        self._cpu = weight.device.type == "cpu"
+        self._buffer: Tensor | None = None
+
+    def __call__(
+        self, hidden: Tensor, lengths: Sequence[int], positions: bool = False
+    ) -> list[Terms]:
+        """Terms of each row of `hidden` (B, T, dim), padded from `lengths` on."""
+        if self._cpu:  # a text at a time: no padding, and the tile stays in the cache
+            texts = [hidden[row : row + 1, :length] for row, length in enumerate(lengths)]
+        else:
+            texts = [hidden]
+        result = []
+        for text in texts:
+            sizes = lengths if text is hidden else [text.shape[1]]
+            result += self._pool(text, sizes, positions)
+        return result
+
+    def _pool(self, hidden: Tensor, lengths: Sequence[int], positions: bool) -> list[Terms]:
+        import torch
+
+        count, longest, _ = hidden.shape
+        places = torch.arange(longest, device=hidden.device)
+        padded = places >= torch.tensor(lengths, device=hidden.device).unsqueeze(1)  # (B, T)
+        if not self._cpu:  # a copy of the first token at padded places can't change a maximum
+            hidden = torch.where(padded.unsqueeze(2), hidden[:, :1], hidden)
+        flat = hidden.reshape(count * longest, -1).to(self._weight.dtype)
+        vocabulary = self._weight.shape[0]
+        tile = _tile(_TILE if self._cpu else _TILE_GPU, count * longest)
+        pooled = torch.empty((count, vocabulary), device=hidden.device)
+        winner = torch.empty_like(pooled, dtype=torch.int64) if positions else None
+        for start in range(0, vocabulary, tile):
+            stop = min(start + tile, vocabulary)
+            logits = self._logits(flat, start, stop).view(count, longest, stop - start)
+            if self._sum:
+                logits = self._activate(self._biased(logits.float(), start, stop))
+                logits.masked_fill_(padded.unsqueeze(2), 0)
+                pooled[:, start:stop] = logits.sum(dim=1)
+            if winner is not None:
+                best = logits.max(dim=1)
+                winner[:, start:stop] = best.indices
+                if not self._sum:
+                    pooled[:, start:stop] = best.values
+            elif self._cpu and not self._sum:
+                torch.amax(logits, dim=1, out=pooled[:, start:stop])
+            elif not self._sum:
+                pooled[:, start:stop] = logits.amax(dim=1)
+        if not self._sum:
+            pooled = self._biased(pooled, 0, vocabulary)
+        return self._sparse(pooled, winner)
+
+    def _logits(self, rows: Tensor, start: int, stop: int) -> Tensor:
+        """(n, stop - start) raw logits without bias; the CPU's buffer is written anew each time."""
+        import torch
+
+        weight = self._weight[start:stop].T
+        if not self._cpu:
+            return rows @ weight
+        size = len(rows) * (stop - start)
+        if self._buffer is None or self._buffer.numel() < size:
+            self._buffer = torch.empty(size)
+        out = self._buffer[:size].view(len(rows), stop - start)
+        return torch.mm(rows, weight, out=out)
+
+    def _biased(self, logits: Tensor, start: int, stop: int) -> Tensor:
+        return logits if self._bias is None else logits.add_(self._bias[start:stop])
+
+    def _activate(self, logits: Tensor) -> Tensor:
+        logits = logits.relu_()
+        for _ in range(self._logs):
+            logits = logits.log1p_()
+        return logits
+
+    def _sparse(self, pooled: Tensor, winner: Tensor | None) -> list[Terms]:
+        rows, ids = (pooled > 0).nonzero(as_tuple=True)
+        values = pooled[rows, ids]
+        if not self._sum:
+            values = self._activate(values)
+        won = None if winner is None else winner[rows, ids].int().cpu().numpy()
+        counts = np.bincount(rows.cpu().numpy(), minlength=len(pooled))
+        ends = np.cumsum(counts)
+        columns, weights = ids.int().cpu().numpy(), values.cpu().numpy()
+        return [
+            Terms(
+                columns[end - n : end],
+                weights[end - n : end],
+                None if won is None else won[end - n : end],
+            )
+            for n, end in zip(counts.tolist(), ends.tolist(), strict=True)
+        ]
+
+
+def lean_terms(
+    hidden: Array, weight: Array, bias: Array, pooling: str, logs: int, positions: bool = False
+) -> Terms:
+    """As `Head`, in numpy, for one text's `hidden` (T, dim)."""
+    vocabulary = len(weight)
+    tile = _tile(_TILE * 4, len(hidden))
+    pooled = np.empty(vocabulary, np.float32)
+    winner = np.empty(vocabulary, np.int32) if positions else None
+    for start in range(0, vocabulary, tile):
+        part = slice(start, min(start + tile, vocabulary))
+        logits = hidden @ weight[part].T
+        if pooling == "sum":
+            logits = _activated(logits + bias[part], logs)
+            pooled[part] = logits.sum(axis=0)
+        else:
+            pooled[part] = logits.max(axis=0)
+        if winner is not None:
+            winner[part] = logits.argmax(axis=0)
+    if pooling != "sum":
+        pooled += bias
+    ids = np.flatnonzero(pooled > 0).astype(np.int32)
+    weights = pooled[ids] if pooling == "sum" else _activated(pooled[ids], logs)
+    return Terms(ids, weights, None if winner is None else winner[ids])
+
+
+def _activated(logits: Array, logs: int) -> Array:
+    result: Array = np.maximum(logits, np.float32(0))
+    for _ in range(logs):
+        result = np.log1p(result)
+    return result
+
+
+def _tile(logits: int, rows: int) -> int:
+    """Columns a tile: `logits` in all, at least 256, a multiple of 64."""
+    return max(logits // max(rows, 1) // 64 * 64, 256)

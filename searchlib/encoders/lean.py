@@ -1,0 +1,291 @@
+"""BERT-family encoders in numpy, for a query at a time: neither torch nor transformers is loaded.
+
+One text of T tokens runs unpadded as (T, dim) float32 matrices. Known: bert, distilbert, roberta,
+xlm-roberta, camembert, electra. Dropout is left out (inference), so is the pooler (unused).
+Devlin et al. 2019 (arXiv:1810.04805); GELU by Hendrycks & Gimpel 2016 (arXiv:1606.08415).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .tokenizing import Ids
+from .weights import Weights, read_json
+
+Array = NDArray[np.float32]
+Linear = tuple[Array, Array]  # weight (out, in), bias (out,)
+Norm = tuple[Array, Array]  # scale, shift
+
+_BERT = {
+    "query": "attention.self.query",
+    "key": "attention.self.key",
+    "value": "attention.self.value",
+    "mixed": "attention.output.dense",
+    "norm1": "attention.output.LayerNorm",
+    "up": "intermediate.dense",
+    "down": "output.dense",
+    "norm2": "output.LayerNorm",
+}
+_DISTILBERT = {
+    "query": "attention.q_lin",
+    "key": "attention.k_lin",
+    "value": "attention.v_lin",
+    "mixed": "attention.out_lin",
+    "norm1": "sa_layer_norm",
+    "up": "ffn.lin1",
+    "down": "ffn.lin2",
+    "norm2": "output_layer_norm",
+}
+# model_type: (names within a layer, where the layers are, prefix of the body in ...ForMaskedLM)
+_FAMILIES = {
+    "bert": (_BERT, "encoder.layer", "bert."),
+    "roberta": (_BERT, "encoder.layer", "roberta."),
+    "xlm-roberta": (_BERT, "encoder.layer", "roberta."),
+    "camembert": (_BERT, "encoder.layer", "roberta."),
+    "electra": (_BERT, "encoder.layer", "electra."),
+    "distilbert": (_DISTILBERT, "transformer.layer", "distilbert."),
+}
+# model_type: (dense, norm, bias of the projection, its weight if not the embeddings')
+_HEADS = {
+    "bert": ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm",
+             "cls.predictions.bias", "cls.predictions.decoder.weight"),
+    "roberta": ("lm_head.dense", "lm_head.layer_norm", "lm_head.bias", "lm_head.decoder.weight"),
+    "electra": ("generator_predictions.dense", "generator_predictions.LayerNorm",
+                "generator_lm_head.bias", "generator_lm_head.weight"),
+    "distilbert": ("vocab_transform", "vocab_layer_norm", "vocab_projector.bias",
+                   "vocab_projector.weight"),
+}  # fmt: skip
+_HEADS["xlm-roberta"] = _HEADS["camembert"] = _HEADS["roberta"]
+
+
+@dataclass(frozen=True)
+class _Layer:
+    query: Linear
+    key: Linear
+    value: Linear
+    mixed: Linear
+    norm1: Norm
+    up: Linear
+    down: Linear
+    norm2: Norm
+
+
+class LeanEncoder:
+    """A BERT-family encoder read from safetensors; `hidden` gives a text's last hidden states."""
+
+    def __init__(self, folder: Path) -> None:
+        config = read_json(folder / "config.json")
+        self._config = config
+        self._type = str(config["model_type"])
+        names, layers, prefix = _FAMILIES[self._type]
+        self._weights = _Named(Weights(folder), prefix)
+        get = self._weights
+        self._heads = int(config.get("num_attention_heads") or config["n_heads"])
+        self._eps = float(config.get("layer_norm_eps") or 1e-12)
+        self._act = ACTIVATIONS[str(config.get("hidden_act") or config.get("activation"))]
+        self._words = get["embeddings.word_embeddings.weight"]
+        self._positions = get["embeddings.position_embeddings.weight"]
+        types = get.get("embeddings.token_type_embeddings.weight")
+        self._type0 = types[0] if types is not None else np.zeros(1, np.float32)
+        self._norm = get.norm("embeddings.LayerNorm")
+        wide = "embeddings_project.weight" in get
+        self._project = get.linear("embeddings_project") if wide else None
+        shift = self._type in ("roberta", "xlm-roberta", "camembert")
+        self._first = int(config["pad_token_id"]) + 1 if shift else 0
+        count = int(config.get("num_hidden_layers") or config["n_layers"])
+        self._layers = [
+            _Layer(**{
+                part: get.norm(f"{layers}.{i}.{name}")
+                if part.startswith("norm")
+                else get.linear(f"{layers}.{i}.{name}")
+                for part, name in names.items()
+            })
+            for i in range(count)
+        ]  # fmt: skip
+
+    def hidden(self, ids: Ids) -> Array:
+        """(T, dim) last hidden states of one text's `ids`."""
+        positions = self._positions[self._first : self._first + len(ids)]
+        x = self._words[ids] + positions + self._type0
+        x = _layer_norm(x, self._norm, self._eps)
+        if self._project:
+            x = _linear(x, self._project)
+        for layer in self._layers:
+            mixed = _linear(_attend(x, layer, self._heads), layer.mixed)
+            x = _layer_norm(np.add(mixed, x, out=mixed), layer.norm1, self._eps)
+            wide = self._act(_linear(x, layer.up))
+            narrow = _linear(wide, layer.down)
+            x = _layer_norm(np.add(narrow, x, out=narrow), layer.norm2, self._eps)
+        return x
+
+    def projected(self, ids: Ids) -> Array:
+        """(T, dim) rows that the vocabulary's projection reads: logits = row @ weight.T + bias."""
+        dense, norm, _, _ = _HEADS[self._type]
+        act = self._act if self._type in ("bert", "distilbert") else gelu
+        x = act(_linear(self.hidden(ids), self._weights.linear(dense)))
+        eps = 1e-12 if self._type == "distilbert" else self._eps
+        return _layer_norm(x, self._weights.norm(norm), eps)
+
+    def decoder(self) -> Linear:
+        """The projection onto the vocabulary: weight (V, dim), bias (V,)."""
+        _, _, bias, weight = _HEADS[self._type]
+        own = self._weights.get(weight)
+        matrix = self._words if own is None else own
+        return matrix, self._weights[bias]
+
+
+def lean_encoder(folder: Path, masked: bool) -> LeanEncoder | None:
+    """A numpy encoder for the model of a folder, or None where its architecture isn't known."""
+    config = read_json(folder / "config.json")
+    kind = config.get("model_type")
+    act = config.get("hidden_act") or config.get("activation")
+    plain = config.get("position_embedding_type", "absolute") == "absolute"
+    if kind not in _FAMILIES or act not in ACTIVATIONS or not plain:
+        return None
+    if config.get("is_decoder") or (masked and kind not in _HEADS):
+        return None
+    try:
+        encoder = LeanEncoder(folder)
+        if masked:
+            encoder.decoder()
+    except KeyError:
+        return None  # tensors named otherwise: torch knows better
+    return encoder
+
+
+class _Named(Mapping[str, NDArray[Any]]):
+    """Weights under the names of a bare model: prefix and old names (gamma, beta) mapped."""
+
+    def __init__(self, weights: Weights, prefix: str) -> None:
+        self._weights = weights
+        self._names: dict[str, str] = {}
+        for name in weights:
+            plain = name.removeprefix(prefix)
+            plain = plain.replace("LayerNorm.gamma", "LayerNorm.weight")
+            self._names[plain.replace("LayerNorm.beta", "LayerNorm.bias")] = name
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        array = self._weights[self._names[name]]
+        return array if array.dtype == np.float32 else array.astype(np.float32)
+
+    def __iter__(self) -> Any:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def linear(self, name: str) -> Linear:
+        return self[f"{name}.weight"], self[f"{name}.bias"]
+
+    def norm(self, name: str) -> Norm:
+        return self.linear(name)
+
+
+def _linear(x: Array, layer: Linear) -> Array:
+    weight, bias = layer
+    out: Array = x @ weight.T
+    out += bias
+    return out
+
+
+def _layer_norm(x: Array, norm: Norm, eps: float) -> Array:
+    x = x - x.mean(axis=-1, keepdims=True)
+    variance = np.einsum("td,td->t", x, x)[:, None] / np.float32(x.shape[-1])
+    x /= np.sqrt(variance + np.float32(eps))
+    x *= norm[0]
+    x += norm[1]
+    return x
+
+
+def _attend(x: Array, layer: _Layer, heads: int) -> Array:
+    """softmax(QK'/sqrt(d)) V, all heads at once: (T, dim)."""
+    tokens, dim = x.shape
+    q, k, v = (
+        _linear(x, part).reshape(tokens, heads, dim // heads).transpose(1, 0, 2)
+        for part in (layer.query, layer.key, layer.value)
+    )
+    scores = q @ k.transpose(0, 2, 1)
+    scores *= np.float32(1 / math.sqrt(dim // heads))
+    scores -= scores.max(axis=-1, keepdims=True)
+    np.exp(scores, out=scores)
+    scores /= scores.sum(axis=-1, keepdims=True)
+    return np.ascontiguousarray((scores @ v).transpose(1, 0, 2)).reshape(tokens, dim)
+
+
+# erf(x) = x P(x^2) / Q(x^2) on [-4, 4], the float32 fit of Eigen and XLA; error below 3e-7
+_P = (-2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06, -5.69250639462346e-05,
+      -7.34990630326855e-04, -2.95459980854025e-03, -1.60960333262415e-02)  # fmt: skip
+_Q = (-1.45660718464996e-05, -2.13374055278905e-04, -1.68282697438203e-03,
+      -7.37332916720468e-03, -1.42647390514189e-02)  # fmt: skip
+
+
+def erf(x: Array) -> Array:
+    """The error function, elementwise, within 3e-7."""
+    x = np.clip(x, np.float32(-4), np.float32(4))
+    square = x * x
+    return x * _polynomial(square, _P) / _polynomial(square, _Q)
+
+
+def _polynomial(x: Array, coefficients: tuple[float, ...]) -> Array:
+    result = x * np.float32(coefficients[0])
+    for coefficient in coefficients[1:-1]:
+        result += np.float32(coefficient)
+        result *= x
+    result += np.float32(coefficients[-1])
+    return result
+
+
+def gelu(x: Array) -> Array:
+    """x * Phi(x), with the normal distribution function."""
+    out = erf(x * np.float32(math.sqrt(0.5)))
+    out += np.float32(1)
+    out *= x
+    out *= np.float32(0.5)
+    return out
+
+
+def _gelu_tanh(x: Array) -> Array:
+    inner = np.float32(math.sqrt(2 / math.pi)) * (x + np.float32(0.044715) * x * x * x)
+    result: Array = np.float32(0.5) * x * (np.float32(1) + np.tanh(inner))
+    return result
+
+
+def _relu(x: Array) -> Array:
+    return np.maximum(x, np.float32(0))
+
+
+def _sigmoid(x: Array) -> Array:
+    result: Array = np.float32(0.5) * (np.float32(1) + np.tanh(np.float32(0.5) * x))
+    return result
+
+
+def _silu(x: Array) -> Array:
+    return x * _sigmoid(x)
+
+
+def _tanh(x: Array) -> Array:
+    return np.tanh(x)
+
+
+def _identity(x: Array) -> Array:
+    return x
+
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "gelu": gelu,
+    "gelu_new": _gelu_tanh,
+    "gelu_pytorch_tanh": _gelu_tanh,
+    "identity": _identity,
+    "relu": _relu,
+    "sigmoid": _sigmoid,
+    "silu": _silu,
+    "tanh": _tanh,
+}
+"""Elementwise functions on float32 arrays, by the names that configurations use."""

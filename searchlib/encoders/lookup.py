@@ -1,0 +1,177 @@
+"""Inference-free queries: a query's word-pieces with weights from a table, no network.
+
+Formal et al. 2021 (SPLADE-doc, arXiv:2109.10086); Geng et al. 2024 (arXiv:2411.04403).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from indexes.types import TermVectors
+
+from ..errors import UnsupportedModel
+from .heads import Terms
+from .layout import Table, digest_of, read_sparse, table_bytes, tokenizer_bytes
+from .models import SPARSE_DEFAULT, ModelFolder, resolve
+from .pruning import Pruning
+from .terms import checked, term_vectors
+from .tokenizing import Span, Tokenizer
+from .weights import Weights, read_json
+
+if TYPE_CHECKING:
+    from .lean import Array
+    from .sparse import SparseEncoder
+
+
+class TokenTable:
+    """Weights of a vocabulary's tokens; a text's terms are its distinct tokens with their weights."""
+
+    def __init__(self, table: Table) -> None:
+        self.tokenizer = Tokenizer(table.path, table.max_tokens)
+        self._weights = read_table(table, self.tokenizer)
+
+    def terms(self, texts: Sequence[str], prompt: str = "") -> list[Terms]:
+        """Distinct tokens of each text, ids ascending; those of weight 0 or less are left out."""
+        result = []
+        for ids in self.tokenizer.words(texts, prompt):
+            distinct = np.unique(ids).astype(np.int32)
+            weights = self._weights[distinct]
+            result.append(Terms(distinct[weights > 0], weights[weights > 0]))
+        return result
+
+
+class LookupEncoder:
+    """Queries by table lookup, documents by the model's masked-language head.
+
+    The table is the model's own (OpenSearch's idf.json, sentence-transformers'
+    SparseStaticEmbedding); a model without one gets weight 1 for each distinct word-piece, to be
+    weighted by the index's own document frequencies (the similarity IdfDot).
+
+    >>> LookupEncoder().encode_query(["lean times"]).row(0)  # doctest: +SKIP
+    {'times': 1.0, 'lean': 1.0}
+    """
+
+    def __init__(
+        self,
+        model: str | Path = SPARSE_DEFAULT,
+        device: str | None = None,
+        max_tokens: int | None = None,
+        documents: Pruning = Pruning(),  # noqa: B008  frozen
+        queries: Pruning = Pruning(),  # noqa: B008
+    ) -> None:
+        self.name = str(model)
+        self._settings = (device, max_tokens, documents)
+        self._queries = queries
+
+    def encode_query(self, texts: Sequence[str]) -> TermVectors:
+        """Distinct word-pieces of each text with the table's weights."""
+        texts = checked(texts)
+        rows = [self._queries(row.ids, row.weights) for row in self._table.terms(texts)]
+        return term_vectors(rows, self._table.tokenizer.term)
+
+    def encode_document(self, texts: Sequence[str]) -> TermVectors:
+        """As `SparseEncoder.encode_document` of the same model."""
+        return self._documents.encode_document(texts)
+
+    def offsets(self, text: str) -> list[Span]:
+        """Character spans of the word-pieces of `text`, uncut, without special tokens."""
+        return self._table.tokenizer.offsets(text)
+
+    @property
+    def special_tokens_count(self) -> int:
+        """How many of `max_tokens` go to special tokens."""
+        return self._documents.special_tokens_count
+
+    @cached_property
+    def folder(self) -> ModelFolder:
+        """Where the model's files are."""
+        return resolve(self.name)
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens a document is cut to, special ones included."""
+        return self._documents.max_tokens
+
+    @cached_property
+    def has_table(self) -> bool:
+        """Whether the model brings weights; without them every word-piece weighs 1."""
+        return self._source.weights != self._source.path or _static(self._source.path)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of table, tokenizer and settings, and of the model that makes the documents."""
+        source = self._source
+        table = table_bytes(source).hex() if self.has_table else "1"
+        return digest_of(
+            "lookup", table, tokenizer_bytes(source.path).hex(), self._documents.fingerprint
+        )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What makes this encoder again: JSON values."""
+        _, max_tokens, documents = self._settings
+        return {
+            "model": self.name,
+            "max_tokens": max_tokens,
+            "documents": documents.to_json(),
+            "queries": self._queries.to_json(),
+        }
+
+    @cached_property
+    def _documents(self) -> SparseEncoder:
+        from .sparse import SparseEncoder
+
+        device, max_tokens, documents = self._settings
+        return SparseEncoder(self.name, device, max_tokens, documents)
+
+    @cached_property
+    def _source(self) -> Table:
+        layout = read_sparse(self.folder.path)
+        if isinstance(layout.query, Table):
+            return layout.query
+        transformer = layout.query.transformer
+        return Table(transformer.path, transformer.path, transformer.max_tokens)
+
+    @cached_property
+    def _table(self) -> TokenTable:
+        return TokenTable(self._source)
+
+
+def read_table(table: Table, tokenizer: Tokenizer) -> Array:
+    """(vocabulary,) float32 weights; 1 each, special tokens 0, where the model has no table."""
+    if table.weights.is_file():
+        try:
+            return _from_json(table.weights, tokenizer)
+        except (ValueError, TypeError):
+            raise UnsupportedModel(f"{table.weights} is damaged; get the model anew") from None
+    weights = np.ones(tokenizer.size, np.float32)
+    if _static(table.weights):
+        own = Weights(table.weights)["weight"].astype(np.float32)
+        if own.ndim != 1 or len(own) < tokenizer.size:
+            raise UnsupportedModel(
+                f"{table.weights} has {own.shape} weights for {tokenizer.size} tokens"
+            )
+        return own
+    weights[tokenizer.special_ids] = 0
+    return weights
+
+
+def _from_json(path: Path, tokenizer: Tokenizer) -> Array:
+    weights = np.zeros(tokenizer.size, np.float32)
+    for term, weight in read_json(path).items():
+        id = tokenizer.id(term)
+        if id is not None:
+            weights[id] = float(weight)
+    return weights
+
+
+def _static(folder: Path) -> bool:
+    """Whether a folder is a saved SparseStaticEmbedding."""
+    config = folder / "config.json"
+    return config.is_file() and "frozen" in json.loads(config.read_bytes())

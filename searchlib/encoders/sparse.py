@@ -1,0 +1,252 @@
+"""Learned sparse encoders: a text is weighted terms of a vocabulary, its own and related ones.
+
+SPLADE: Formal et al. 2021 (arXiv:2107.05720, arXiv:2109.10086).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from indexes.types import TermVectors
+
+from .batching import windows
+from .dense import LEAN_TOKENS, LEAN_TOKENS_WARM, allowed_tokens
+from .heads import Head, Terms, lean_terms
+from .layout import Expansion, SparseLayout, digest_of, read_sparse
+from .lean import LeanEncoder, lean_encoder
+from .lookup import TokenTable
+from .models import SPARSE_DEFAULT, ModelFolder, resolve
+from .pruning import Pruning
+from .terms import checked, term_vectors
+from .tokenizing import Ids, Span, Tokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .network import Network
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Term vectors, and for each value the characters of the word-piece that its term came from."""
+
+    vectors: TermVectors
+    spans: list[list[Span]]  # of row i: one a value, in order; (0, 0) for a special token
+
+
+class SparseEncoder:
+    """Texts to TermVectors, by any ...ForMaskedLM or sentence-transformers SparseEncoder folder.
+
+    `model`, `device`, `max_tokens`: as for DenseEncoder. `documents`, `queries`: which terms are
+    kept. Making an encoder reads nothing; torch is loaded when there is more to encode than a
+    few queries. A model with a table for queries (inference-free) uses it.
+
+    Raises ModelNotFound, UnsupportedModel at first use.
+
+    >>> SparseEncoder().encode_query(["lean times"]).row(0)  # doctest: +SKIP
+    {'times': 1.9, 'lean': 2.4, 'recession': 0.6, ...}
+    """
+
+    def __init__(
+        self,
+        model: str | Path = SPARSE_DEFAULT,
+        device: str | None = None,
+        max_tokens: int | None = None,
+        documents: Pruning = Pruning(),  # noqa: B008  frozen
+        queries: Pruning = Pruning(),  # noqa: B008
+    ) -> None:
+        self.name = str(model)
+        self._device = device
+        self._max_tokens = max_tokens
+        self._documents = documents
+        self._queries = queries
+
+    def encode_document(self, texts: Sequence[str]) -> TermVectors:
+        """One row a text: weights > 0 of the model's vocabulary; a text may have no terms."""
+        rows = self._rows(checked(texts), query=False)
+        return term_vectors(rows, self.tokenizer.term)
+
+    def encode_query(self, texts: Sequence[str]) -> TermVectors:
+        """One row a text, with the model's way for queries."""
+        rows = self._rows(checked(texts), query=True)
+        return term_vectors(rows, self.tokenizer.term)
+
+    def encode_with_provenance(self, texts: Sequence[str]) -> Provenance:
+        """Documents, and which word-piece made each term (the position of its largest logit)."""
+        texts = checked(texts)
+        prompt = self._layout.document_prompt
+        keep = self._pruning(query=False)
+        rows, spans = [], []
+        found = self._document_side.terms(texts, prompt, positions=True)
+        for text, terms in zip(texts, found, strict=True):
+            ids, weights = keep(terms.ids, terms.weights)
+            assert terms.positions is not None
+            positions = terms.positions[np.searchsorted(terms.ids, ids)]
+            places = self.tokenizer.spans(text, prompt)
+            rows.append((ids, weights))
+            spans.append([places[position] for position in positions.tolist()])
+        return Provenance(term_vectors(rows, self.tokenizer.term), spans)
+
+    def offsets(self, text: str) -> list[Span]:
+        """Character spans of the word-pieces of `text`, uncut, without special tokens."""
+        return self.tokenizer.offsets(text)
+
+    def own_terms(self, text: str) -> frozenset[str]:
+        """The vocabulary's terms that `text` itself consists of; all others are expansion."""
+        return self.tokenizer.own_terms(text)
+
+    @property
+    def special_tokens_count(self) -> int:
+        """How many of `max_tokens` go to special tokens, and to a document's prompt."""
+        prompt = self._layout.document_prompt
+        used = len(self.tokenizer.offsets(prompt)) if prompt else 0
+        return self.tokenizer.special_tokens_count + used
+
+    @cached_property
+    def folder(self) -> ModelFolder:
+        """Where the model's files are."""
+        return resolve(self.name)
+
+    @cached_property
+    def max_tokens(self) -> int:
+        """Tokens a text is cut to, special ones included."""
+        limit = self._layout.document.transformer.max_tokens
+        return allowed_tokens(self._max_tokens, limit, self.name)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's tokenizer."""
+        return self._document_side.tokenizer
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of weights, tokenizer and settings: equal fingerprints mean equal documents.
+
+        How queries are pruned is left out: an index stays valid when that changes.
+        """
+        documents = self._documents.to_json()
+        return digest_of("sparse", self._layout.digest(), self.max_tokens, documents)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What makes this encoder again: JSON values."""
+        return {
+            "model": self.name,
+            "max_tokens": self._max_tokens,
+            "documents": self._documents.to_json(),
+            "queries": self._queries.to_json(),
+        }
+
+    @cached_property
+    def _layout(self) -> SparseLayout:
+        return read_sparse(self.folder.path)
+
+    @cached_property
+    def _document_side(self) -> Expander:
+        return Expander(self._layout.document, self.max_tokens, self._device)
+
+    @cached_property
+    def _query_side(self) -> Expander | TokenTable:
+        side = self._layout.query
+        if side == self._layout.document:
+            return self._document_side
+        if isinstance(side, Expansion):
+            limit = min(self.max_tokens, side.transformer.max_tokens)
+            return Expander(side, limit, self._device)
+        return TokenTable(side)
+
+    def _pruning(self, query: bool) -> Pruning:
+        """The user's pruning, and the model's own largest number of terms."""
+        chosen = self._queries if query else self._documents
+        limits = [k for k in (chosen.top_k, self._layout.max_active) if k is not None]
+        return replace(chosen, top_k=min(limits)) if limits else chosen
+
+    def _rows(self, texts: Sequence[str], query: bool) -> list[Any]:
+        layout = self._layout
+        keep = self._pruning(query)
+        if query:
+            found = self._query_side.terms(texts, layout.query_prompt)
+        else:
+            found = self._document_side.terms(texts, layout.document_prompt)
+        return [keep(terms.ids, terms.weights) for terms in found]
+
+
+class Expander:
+    """One masked-language model: texts to Terms, by numpy for a few and by torch for many."""
+
+    def __init__(self, side: Expansion, max_tokens: int, device: str | None) -> None:
+        transformer = side.transformer
+        self.tokenizer = Tokenizer(transformer.path, max_tokens, transformer.lower)
+        self._side = side
+        self._device = device
+        self._lock = threading.RLock()
+        self._heads: dict[int, Head] = {}
+
+    def terms(self, texts: Sequence[str], prompt: str, positions: bool = False) -> list[Terms]:
+        """Terms of each text; with `positions`, the winning token's place for each."""
+        result: list[Terms | None] = [None] * len(texts)
+
+        def tokenize(part: Sequence[str]) -> list[Ids]:
+            return self.tokenizer.encode(part, prompt)
+
+        for start, tokens in windows(texts, tokenize):
+            for rows, found in self._found(tokens, positions):
+                for row, terms in zip(rows, found, strict=True):
+                    result[start + row] = self._without_special(terms)
+        return [terms for terms in result if terms is not None]
+
+    @cached_property
+    def _lean(self) -> LeanEncoder | None:
+        return lean_encoder(self._side.transformer.path, masked=True)
+
+    @cached_property
+    def _network(self) -> Network:
+        from .network import Network
+
+        return Network(self._side.transformer.path, "masked", self._device)
+
+    def _found(self, tokens: list[Ids], positions: bool) -> Iterator[tuple[list[int], list[Terms]]]:
+        side = self._side
+        few = sum(map(len, tokens)) <= (
+            LEAN_TOKENS_WARM if "_network" in self.__dict__ else LEAN_TOKENS
+        )
+        if few and self._device in (None, "cpu"):
+            with self._lock:
+                lean = self._lean
+            if lean is not None:
+                weight, bias = lean.decoder()
+                for row, ids in enumerate(tokens):
+                    hidden = lean.projected(ids)
+                    yield (
+                        [row],
+                        [lean_terms(hidden, weight, bias, side.pooling, side.logs, positions)],
+                    )
+                return
+        with self._lock:
+            network = self._network
+
+        def work(worker: int, hidden: Tensor, lengths: list[int]) -> list[Terms]:
+            return self._head(worker)(hidden, lengths, positions)
+
+        yield from network.run(tokens, work)
+
+    def _head(self, worker: int) -> Head:
+        if worker not in self._heads:
+            decoders = self._network.decoder
+            weight, bias = decoders[worker if worker < len(decoders) else 0]
+            self._heads[worker] = Head(weight, bias, self._side.pooling, self._side.logs)
+        return self._heads[worker]
+
+    def _without_special(self, terms: Terms) -> Terms:
+        if not self._side.drop_special:
+            return terms
+        keep = ~np.isin(terms.ids, self.tokenizer.special_ids)
+        positions = None if terms.positions is None else terms.positions[keep]
+        return Terms(terms.ids[keep], terms.weights[keep], positions)

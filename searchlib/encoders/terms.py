@@ -1,0 +1,39 @@
+"""Rows of (ids, weights) to TermVectors whose columns carry the vocabulary's strings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexes.types import TermVectors
+
+from ..errors import BadInput
+
+Row = tuple[NDArray[np.int32], NDArray[np.float32]]
+
+
+def term_vectors(rows: Sequence[Row], term: Callable[[int], str]) -> TermVectors:
+    """Rows as TermVectors; only terms that occur become columns, in order of their ids."""
+    indptr = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum([len(ids) for ids, _ in rows], out=indptr[1:])
+    if not indptr[-1]:
+        return TermVectors([], indptr, np.zeros(0, np.int32), np.zeros(0, np.float32))
+    ids = np.concatenate([ids for ids, _ in rows])
+    used = np.zeros(int(ids.max()) + 1, np.bool_)
+    used[ids] = True
+    columns = np.cumsum(used, dtype=np.int32) - 1
+    return TermVectors(
+        [term(id) for id in np.flatnonzero(used).tolist()],
+        indptr,
+        columns[ids],
+        np.concatenate([weights for _, weights in rows]),
+    )
+
+
+def checked(texts: Sequence[str]) -> Sequence[str]:
+    """`texts`, or BadInput for a bare string, which would be taken for a list of letters."""
+    if isinstance(texts, str):
+        raise BadInput("texts must be a list of strings, not one string; write [text]")
+    return texts

@@ -1,0 +1,182 @@
+"""Texts to token ids and character spans, from a model's tokenizer.json, without transformers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UnsupportedModel
+from .weights import read_json
+
+Ids = NDArray[np.int32]
+Span = tuple[int, int]
+
+
+class Tokenizer:
+    """A model's tokenizer, cutting each text to `max_tokens` (special tokens included).
+
+    `lower` puts all texts in lower case first. Safe to use from several threads.
+    """
+
+    def __init__(self, folder: Path, max_tokens: int, lower: bool = False) -> None:
+        self.max_tokens = max_tokens
+        self._tokenizer = _load(folder, lower)
+        self._before, self._after = self._template()
+        if max_tokens <= self.special_tokens_count:
+            raise UnsupportedModel(
+                f"illegal max_tokens value: {max_tokens}, must be above "
+                f"{self.special_tokens_count}, the number of special tokens"
+            )
+
+    def encode(self, texts: Sequence[str], prompt: str = "") -> list[Ids]:
+        """One array of ids a text, special tokens included; `prompt` goes before each text."""
+        pieces = self._tokenizer.encode_batch_fast(
+            [clean(prompt + text) for text in texts], add_special_tokens=False
+        )
+        return [self._wrap(piece.ids) for piece in pieces]
+
+    def words(self, texts: Sequence[str], prompt: str = "") -> list[Ids]:
+        """As `encode`, without the special tokens."""
+        pieces = self._tokenizer.encode_batch_fast(
+            [clean(prompt + text) for text in texts], add_special_tokens=False
+        )
+        return [np.asarray(piece.ids[: self.max_tokens], np.int32) for piece in pieces]
+
+    def spans(self, text: str, prompt: str = "") -> list[Span]:
+        """For each position of `encode([text], prompt)[0]`, its characters in `text`.
+
+        Special tokens and the prompt's tokens have the empty span (0, 0).
+        """
+        pieces = self._tokenizer.encode(clean(prompt + text), add_special_tokens=False)
+        room = self.max_tokens - self.special_tokens_count
+        shift = len(prompt)
+        inner = [
+            (max(start - shift, 0), end - shift) if end > shift else (0, 0)
+            for start, end in pieces.offsets[:room]
+        ]
+        return [(0, 0)] * len(self._before) + inner + [(0, 0)] * len(self._after)
+
+    def offsets(self, text: str) -> list[Span]:
+        """Character spans of all the word-pieces of `text`, without special tokens, not cut.
+
+        >>> tokenizer.offsets("lean times")  # doctest: +SKIP
+        [(0, 4), (5, 10)]
+        """
+        return [
+            (int(start), int(end))
+            for start, end in self._tokenizer.encode(clean(text), add_special_tokens=False).offsets
+        ]
+
+    def own_terms(self, text: str) -> frozenset[str]:
+        """The vocabulary strings that `text` itself consists of, uncut."""
+        ids = self._tokenizer.encode(clean(text), add_special_tokens=False).ids
+        return frozenset(self.term(id) for id in ids)
+
+    @property
+    def special_tokens_count(self) -> int:
+        """How many special tokens `encode` puts around a text."""
+        return len(self._before) + len(self._after)
+
+    @cached_property
+    def special_ids(self) -> Ids:
+        """Ids of the tokenizer's special tokens ([CLS], [PAD], ...), ascending."""
+        added: dict[int, Any] = self._tokenizer.get_added_tokens_decoder()
+        return np.asarray(sorted(i for i, token in added.items() if token.special), np.int32)
+
+    @cached_property
+    def size(self) -> int:
+        """Number of tokens in the vocabulary, added ones included."""
+        return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
+
+    def term(self, id: int) -> str:
+        """The vocabulary's string for an id; "[unused#id]" where a model has more columns."""
+        token = self._tokenizer.id_to_token(id)
+        return f"[unused#{id}]" if token is None else str(token)
+
+    def id(self, term: str) -> int | None:
+        """The id of a vocabulary string, or None."""
+        found: int | None = self._tokenizer.token_to_id(term)
+        return found
+
+    def _wrap(self, ids: list[int]) -> Ids:
+        room = self.max_tokens - self.special_tokens_count
+        return np.asarray([*self._before, *ids[:room], *self._after], np.int32)
+
+    def _template(self) -> tuple[list[int], list[int]]:
+        """Ids that the tokenizer puts before and after a text."""
+        bare = self._tokenizer.encode("a", add_special_tokens=False).ids
+        full = self._tokenizer.encode("a").ids
+        for start in range(len(full) - len(bare) + 1):
+            if full[start : start + len(bare)] == bare:
+                return full[:start], full[start + len(bare) :]
+        raise UnsupportedModel("the tokenizer changes a text's tokens when it adds special ones")
+
+
+def clean(text: str) -> str:
+    """`text` with lone surrogates, which no tokenizer can encode, replaced one by one.
+
+    Nearly every text has none and comes back itself.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
+    return text
+
+
+def _load(folder: Path, lower: bool) -> Any:
+    # subtle: without this, a later fork of the process makes tokenizers warn on stderr. One
+    # thread is enough: tokenising runs beside encoding and takes a fiftieth of its time.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import tokenizers
+    from tokenizers import normalizers
+
+    path = folder / "tokenizer.json"
+    try:
+        tokenizer = tokenizers.Tokenizer.from_file(str(path)) if path.is_file() else None
+    except Exception as error:  # tokenizers raises bare Exception
+        raise UnsupportedModel(f"{path} is damaged: {str(error)[:100]}") from None
+    if tokenizer is None or not _case_agrees(folder, tokenizer):
+        tokenizer = _from_transformers(folder)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    if lower:
+        first = normalizers.Lowercase()
+        rest = tokenizer.normalizer
+        tokenizer.normalizer = normalizers.Sequence([first, rest]) if rest else first
+    return tokenizer
+
+
+def _case_agrees(folder: Path, tokenizer: Any) -> bool:
+    """Whether tokenizer_config.json and tokenizer.json agree on lower case (BERT's may not)."""
+    path = folder / "tokenizer_config.json"
+    wanted = read_json(path).get("do_lower_case") if path.is_file() else None
+    has = getattr(tokenizer.normalizer, "lowercase", None)
+    return wanted is None or has is None or bool(wanted) == bool(has)
+
+
+def _from_transformers(folder: Path) -> Any:
+    from .quiet import quiet
+
+    try:
+        with quiet():
+            import transformers
+
+            loaded = transformers.AutoTokenizer.from_pretrained(
+                folder, trust_remote_code=False, local_files_only=True
+            )
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise UnsupportedModel(f"{folder} has no usable tokenizer: {reason[0][:200]}") from None
+    backend = getattr(loaded, "backend_tokenizer", None)
+    if backend is None:
+        raise UnsupportedModel(
+            f"{folder} has no tokenizer.json, nor can one be made from its files"
+        )
+    return backend

@@ -1,0 +1,35 @@
+"""What can go wrong, each error named for its situation; the message is one line for the user."""
+
+from __future__ import annotations
+
+
+class SearchlibError(Exception):
+    """Base of every error that a user can cause or mend."""
+
+
+class BadInput(SearchlibError):
+    """A document, file or line that cannot be read as what it should be."""
+
+
+class BadQuery(SearchlibError):
+    """A query, k, filter, measure or retriever name that makes no sense."""
+
+
+class ModelNotFound(SearchlibError):
+    """No place that was tried has the model's files."""
+
+
+class UnsupportedModel(SearchlibError):
+    """The model's files are there, but they are not of a kind that can be used here."""
+
+
+class ModelMismatch(SearchlibError):
+    """The index was built with another model, or with other settings of it."""
+
+
+class NotFound(SearchlibError):
+    """No such document, passage or index."""
+
+
+class Interrupted(SearchlibError):
+    """The work was stopped by the user; what was committed stays."""

@@ -1,0 +1,153 @@
+"""Files that are one document each: plain text, Markdown, HTML, PDF."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import time
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+from ..types import Document
+from .options import BadLine, Item, ReadOptions
+from .records import clean
+from .streams import COMPRESSED, Source, whole_bytes, whole_text
+
+_FRONT_MATTER = re.compile(r"---[ \t]*\n(.*?\n)?(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
+_FRONT_TITLE = re.compile(r"^title:[ \t]*(.+?)[ \t]*$", re.MULTILINE)
+_HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t#]*$|^(\S.*)\n(?:=+|-+)[ \t]*$", re.MULTILINE)
+_FENCE = re.compile(r"^(```|~~~)", re.MULTILINE)
+_HIDDEN = {"script", "style", "noscript", "template", "head", "svg", "math", "iframe", "object"}
+_INLINE = set(
+    "a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark q s samp "
+    "small span strike strong sub sup time tt u var wbr".split()  # noqa: SIM905
+)
+_SPACES, _LINES = re.compile(r"[^\S\n]+"), re.compile(r"\s*\n\s*\n\s*| ?\n ?")
+_PDF_PAGES = 20_000
+_PDF_SECONDS = 300.0
+
+
+def read_text(source: Source, options: ReadOptions) -> Iterator[Item]:
+    """The file as it is; its title is its name without the ending."""
+    text = whole_text(source, options)
+    yield text if isinstance(text, BadLine) else _document(source, "", text)
+
+
+def read_markdown(source: Source, options: ReadOptions) -> Iterator[Item]:
+    """The text with its marks, without front matter; the title is that of the front matter or
+    the first heading."""
+    text = whole_text(source, options)
+    if isinstance(text, BadLine):
+        yield text
+        return
+    title = ""
+    front = _FRONT_MATTER.match(text)
+    if front is not None:
+        text = text[front.end() :]
+        named = _FRONT_TITLE.search(front[1] or "")
+        title = named[1].strip("\"'") if named else ""
+    if not title:
+        fence = _FENCE.search(text)
+        heading = _HEADING.search(text, 0, fence.start() if fence else len(text))
+        title = (heading[1] or heading[2]) if heading else ""
+    yield _document(source, title, text)
+
+
+def read_html(source: Source, options: ReadOptions) -> Iterator[Item]:
+    """The text that is to be seen, a line a block; the title is <title> or the first <h1>."""
+    data = whole_bytes(source, options)
+    if isinstance(data, BadLine):
+        yield data
+        return
+    import lxml.html
+
+    try:
+        data.decode("utf-8")
+        encoding: str | None = "utf-8"
+    except UnicodeDecodeError:
+        encoding = None  # lxml looks for what the page says of itself
+    parser = lxml.html.HTMLParser(
+        encoding=encoding, no_network=True, remove_comments=True, remove_pis=True
+    )
+    try:
+        tree = lxml.html.document_fromstring(data.replace(b"\0", b"") or b"<p>", parser=parser)
+    except (lxml.etree.LxmlError, ValueError) as error:
+        yield BadLine(source.name, None, f"not HTML: {error}")
+        return
+    title = tree.findtext(".//title") or ""
+    if not title.strip():
+        heading = tree.find(".//h1")
+        title = "".join(heading.itertext()) if heading is not None else ""
+    yield _document(source, " ".join(title.split()), _visible(tree))
+
+
+def read_pdf(source: Source, options: ReadOptions) -> Iterator[Item]:
+    """The text of the pages, an empty line between them; nothing is drawn or executed.
+
+    Bad are: files with a password, without any text (scans), of over 20,000 pages, or that take
+    over five minutes.
+    """
+    data = whole_bytes(source, options)
+    yield data if isinstance(data, BadLine) else _pdf(source, data)
+
+
+def _pdf(source: Source, data: bytes) -> Item:
+    import pypdf
+
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # it tells of every flaw it mends
+    started = time.monotonic()
+    try:
+        reader = pypdf.PdfReader(io.BytesIO(data))
+        if reader.is_encrypted and not reader.decrypt(""):
+            return BadLine(source.name, None, "a PDF with a password")
+        if len(reader.pages) > _PDF_PAGES:
+            return BadLine(source.name, None, f"{len(reader.pages):,} pages, over {_PDF_PAGES:,}")
+        pages = []
+        for page in reader.pages:
+            pages.append(page.extract_text())
+            if time.monotonic() - started > _PDF_SECONDS:
+                return BadLine(source.name, None, f"not read in {_PDF_SECONDS:.0f} seconds")
+        title = str((reader.metadata.title if reader.metadata else "") or "")
+    except MemoryError:
+        raise
+    except Exception as error:  # pypdf raises whatever its data makes fail
+        reason = str(error).split("\n", 1)[0][:120] or type(error).__name__
+        return BadLine(source.name, None, f"not readable as PDF: {reason}")
+    text = "\n\n".join(page.strip() for page in pages)
+    if not text.strip():
+        return BadLine(source.name, None, "a PDF without text (scanned?)")
+    return _document(source, clean(" ".join(title.split())), clean(text))
+
+
+def _visible(tree: Any) -> str:
+    """The text outside of hidden elements, white space as a browser shows it."""
+    parts: list[str] = []
+    hidden = 0
+    from lxml.etree import iterwalk
+
+    for event, element in iterwalk(tree, events=("start", "end")):
+        tag = element.tag if isinstance(element.tag, str) else "script"
+        block = tag not in _INLINE
+        if event == "start":
+            hidden += tag in _HIDDEN
+            if not hidden:
+                parts.append("\n" if block else "")
+                parts.append(_SPACES.sub(" ", (element.text or "").replace("\n", " ")))
+        else:
+            was_hidden = hidden > 0
+            hidden -= tag in _HIDDEN
+            if not was_hidden and block:
+                parts.append("\n")
+            if not hidden:
+                parts.append(_SPACES.sub(" ", (element.tail or "").replace("\n", " ")))
+    lines = (line.strip() for line in _SPACES.sub(" ", "".join(parts)).split("\n"))
+    return "\n".join(line for line in lines if line)
+
+
+def _document(source: Source, title: str, text: str) -> Item:
+    name = PurePosixPath(source.id)
+    if name.suffix.lower() in COMPRESSED:
+        name = name.with_suffix("")
+    return Document(source.id, text, title or name.stem), source.name

@@ -1,0 +1,237 @@
+"""Tables: CSV, TSV, the tab-separated files of MS MARCO, Parquet."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+from ..errors import BadInput
+from .options import BadLine, Item, ReadOptions
+from .records import TEXT_NAMES, BadRecord, choose_fields, clean, to_document
+from .streams import Source, text_lines
+
+_INTEGER = re.compile(r"-?(0|[1-9]\d{0,15})")
+_DECIMAL = re.compile(r"-?(0|[1-9]\d{0,15})\.\d+([eE][-+]?\d{1,2})?")
+_BATCH = 256  # rows of Parquet held at once
+
+
+def read_csv(source: Source, options: ReadOptions) -> Iterator[Item]:
+    """One document a row, fields named by the first row; separated by `,`, `;`, tab or `|`.
+
+    Metadata that looks like a number or like true or false becomes one ("007" does not).
+    """
+    rows = _quoted_rows(source, options)
+    header = next((row for row in rows if isinstance(row, BadLine) or row[1]), None)
+    if isinstance(header, BadLine):
+        raise BadInput(str(header))
+    if header is not None:
+        yield from _documents(source, rows, header[0], header[1], options)
+
+
+def read_tsv(source: Source, options: ReadOptions) -> Iterator[Item]:
+    """One document a line, tabs between fields, nothing quoted.
+
+    If no field of the first line is a text's name, it is a document and not a header: see
+    `read_msmarco`.
+    """
+    rows = _tab_rows(source, options)
+    header = next(rows, None)
+    if header is None:
+        return
+    if isinstance(header, BadLine):
+        raise BadInput(str(header))
+    if _is_header(header[1], options):
+        yield from _documents(source, rows, header[0], header[1], options)
+    else:
+        yield from _unnamed(source, header, rows, options)
+
+
+def read_msmarco(source: Source, options: ReadOptions) -> Iterator[Item]:
+    """Lines without a header: id, text; or id, title, text; or id, url, title, text."""
+    rows = _tab_rows(source, options)
+    first = next(rows, None)
+    if first is not None:
+        yield from _unnamed(source, first, rows, options)
+
+
+def read_parquet(source: Source, options: ReadOptions) -> Iterator[Item]:
+    """One document a row, a few rows in memory at a time; "lines" are rows from 1."""
+    import pyarrow
+    import pyarrow.parquet
+
+    if not source.stream.seekable():
+        raise BadInput(f"{source.name}: Parquet is read from an uncompressed file only")
+    try:
+        file = pyarrow.parquet.ParquetFile(source.stream)
+        fields = choose_fields(tuple(file.schema_arrow.names), options)
+        wanted = [fields.id, fields.title, *fields.text, *fields.metadata]
+        columns = [name for name in dict.fromkeys(wanted) if name is not None]
+        number = 0
+        for batch in file.iter_batches(_BATCH, columns=columns):
+            for row in batch.to_pylist():
+                number += 1
+                record = {name: _json_value(value) for name, value in row.items()}
+                yield _item(source, number, record, options)
+    except BadRecord as error:
+        raise BadInput(f"{source.name}: {error}") from None
+    except (pyarrow.ArrowException, OSError) as error:
+        raise BadInput(f"{source.name}: not readable as Parquet: {str(error)[:200]}") from None
+
+
+Row = tuple[int, list[str]]  # number of its first line, fields
+
+
+def _documents(
+    source: Source,
+    rows: Iterator[Row | BadLine],
+    header_line: int,
+    header: list[str],
+    options: ReadOptions,
+) -> Iterator[Item]:
+    named = [name for name in (options.id, options.title) if name is not None]
+    named += [*(options.text or ()), *(options.metadata or ())]
+    try:
+        for name in named:
+            if name not in header:
+                raise BadRecord(f"no column {name!r}; there is: {', '.join(header)}")
+        if not choose_fields(tuple(header), options).text and len(header) > 1:
+            raise BadRecord(f"no text among the columns: {', '.join(header)}; say which is")
+    except BadRecord as error:
+        raise BadInput(f"{source.name}:{header_line}: {error}") from None
+    if len(header) == 1 and options.text is None:
+        header = ["text"]
+    typed = set(choose_fields(tuple(header), options).metadata)
+    for row in rows:
+        if isinstance(row, BadLine):
+            yield row
+        elif len(row[1]) != len(header):
+            reason = f"{len(row[1])} fields, the first line has {len(header)}"
+            yield BadLine(source.name, row[0], reason)
+        else:
+            record = {
+                name: _typed(value) if name in typed else value
+                for name, value in zip(header, row[1], strict=True)
+                if value or name not in typed
+            }
+            yield _item(source, row[0], record, options)
+
+
+def _unnamed(
+    source: Source, first: Row | BadLine, rows: Iterator[Row | BadLine], options: ReadOptions
+) -> Iterator[Item]:
+    names: dict[int, Sequence[str]] = {
+        2: ("id", "text"),
+        3: ("id", "title", "text"),
+        4: ("id", "url", "title", "text"),
+    }
+    row: Row | BadLine | None = first
+    while row is not None:
+        if isinstance(row, BadLine):
+            yield row
+        elif len(row[1]) not in names:
+            reason = f"{len(row[1])} fields between tabs, must be 2 to 4 if nothing names them"
+            yield BadLine(source.name, row[0], reason)
+        else:
+            record = dict(zip(names[len(row[1])], row[1], strict=True))
+            yield _item(source, row[0], record, options)
+        row = next(rows, None)
+
+
+def _item(source: Source, number: int, record: dict[str, Any], options: ReadOptions) -> Item:
+    try:
+        document = to_document(record, f"{source.id}:{number}", options)
+    except BadRecord as error:
+        return BadLine(source.name, number, str(error))
+    return document, f"{source.name}:{number}"
+
+
+def _tab_rows(source: Source, options: ReadOptions) -> Iterator[Row | BadLine]:
+    for line in text_lines(source, options):
+        if isinstance(line, BadLine):
+            yield line
+        elif line[1]:
+            yield line[0], line[1].split("\t")
+
+
+def _quoted_rows(source: Source, options: ReadOptions) -> Iterator[Row | BadLine]:
+    """The rows of CSV; one that has a bad line in it is a BadLine."""
+    bad: list[BadLine] = []
+    at = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal at
+        for line in text_lines(source, options):
+            if isinstance(line, BadLine):
+                bad.append(line)
+                yield "\n"  # keeps the reader's place; the row is not used
+            else:
+                at = line[0]
+                yield line[1] + "\n"
+
+    feed = lines()
+    first = next(feed, None)
+    if first is None:
+        return
+    separator = max(",;\t|", key=first.count)
+    rows = csv.reader(_again(first, feed), delimiter=separator, strict=True)
+    csv.field_size_limit(max(csv.field_size_limit(), options.max_document_bytes))
+    while True:
+        start = rows.line_num + 1
+        try:
+            row = next(rows)
+        except StopIteration:
+            break
+        except csv.Error as error:
+            yield BadLine(source.name, start, f"not CSV: {error}")
+            continue
+        if bad:
+            yield from bad
+            bad.clear()
+        elif row:
+            yield start, row
+    yield from bad
+
+
+def _again(first: str, rest: Iterator[str]) -> Iterator[str]:
+    yield first
+    yield from rest
+
+
+def _is_header(row: list[str], options: ReadOptions) -> bool:
+    named = {options.id, options.title, *(options.text or ())} - {None}
+    lower = {name.lower().strip() for name in row}
+    return bool(named & set(row)) or bool(lower & set(TEXT_NAMES))
+
+
+def _typed(value: str) -> Any:
+    """A number or a truth value if the field looks like one.
+
+    >>> [_typed(field) for field in ("12", "-0.5", "True", "007", "1e5", "")]
+    [12, -0.5, True, '007', '1e5', '']
+    """
+    if _INTEGER.fullmatch(value):
+        return int(value)
+    if _DECIMAL.fullmatch(value):
+        return float(value)
+    return {"true": True, "false": False}.get(value.lower(), value) if len(value) < 6 else value
+
+
+def _json_value(value: Any) -> Any:
+    """A JSON value for what a column of Parquet may hold."""
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, dict):
+        return {str(key): _json_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_value(item) for item in value]
+    return clean(value)

@@ -1,0 +1,162 @@
+"""Fusion of retrievers with score completion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexes.snapshot import Selection, Snapshot
+from indexes.types import TopK, Unit
+
+from .errors import BadQuery
+from .fusion import Affine, Normaliser, ranks_of, reciprocal_rank
+from .retrievers import Floats, Ids, Scorer, explained, ranked_ids
+from .types import Explanation, Ranking
+
+
+@dataclass(frozen=True)
+class ReciprocalRank:
+    """Fusion by rank alone: weight / (constant + rank), ranks within the completed pool."""
+
+    constant: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.constant <= 0:
+            raise BadQuery(f"illegal RRF constant: {self.constant}, must be greater than 0")
+
+
+@dataclass(frozen=True)
+class Fused:
+    """Several scorers merged over complete scores: every candidate of any part gets its true
+    score from all parts before they are normalised and summed.
+
+    `method` is a normaliser, one per part, or ReciprocalRank. `depth` is how many of each
+    part's best make the pool on which normalisation rests: more makes it steadier and slower,
+    and a score never depends on k. Good range 50-1000.
+    """
+
+    name: str
+    parts: tuple[Scorer, ...]
+    weights: tuple[float, ...]
+    method: tuple[Normaliser, ...] | ReciprocalRank
+    depth: int = 100
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise BadQuery("a fusion needs at least one retriever")
+        if len(self.weights) != len(self.parts):
+            raise BadQuery(f"{len(self.parts)} retrievers but {len(self.weights)} weights")
+        if any(not weight >= 0 for weight in self.weights):
+            raise BadQuery(f"illegal fusion weights: {self.weights}, must be 0 or more")
+        if self.depth < 1:
+            raise BadQuery(f"illegal fusion depth: {self.depth}, must be 1 or more")
+        if not isinstance(self.method, ReciprocalRank) and len(self.method) != len(self.parts):
+            raise BadQuery(f"{len(self.parts)} retrievers but {len(self.method)} normalisers")
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The snapshot that all parts search."""
+        return self.parts[0].snapshot
+
+    def search(
+        self, queries: Sequence[str], k: int, where: str | None = None, unit: Unit = "document"
+    ) -> list[Ranking]:
+        """One ranking a query."""
+        return ranked_ids(self, queries, k, where, unit)
+
+    def explain(self, query: str, id: str, where: str | None = None) -> Explanation:
+        """Each part's weight, normalisation and own explanation, summing to the score."""
+        return explained(self, query, id, where)
+
+    def top(
+        self, queries: Sequence[str], k: int, where: Selection | None, unit: Unit
+    ) -> list[TopK]:
+        """The k best ids of each query."""
+        lists = [part.top(queries, max(k, self.depth), where, unit) for part in self.parts]
+        answers = []
+        for i, query in enumerate(queries):
+            tops = [ranking[i] for ranking in lists]
+            candidates = _union([top.ids for top in tops])
+            complete = self._complete(query, candidates, where, unit)
+            pool = np.isin(candidates, _union([top.ids[: self.depth] for top in tops]))
+            fused = self._merge(complete, complete[:, pool]).astype(np.float32)
+            best = np.lexsort((candidates, -fused))[:k]
+            answers.append(TopK(candidates[best], fused[best]))
+        return answers
+
+    def scores(self, query: str, ids: Ids, where: Selection | None, unit: Unit) -> Floats:
+        """Fused scores of `ids`, normalised over the same pool as `top`'s."""
+        fused = self._merge(self._complete(query, ids, where, unit), self._pool(query, where, unit))
+        return fused.astype(np.float32)
+
+    def best_passages(self, query: str, documents: Ids) -> Ids:
+        """Each document's best passage by the weightiest part."""
+        return self.parts[int(np.argmax(self.weights))].best_passages(query, documents)
+
+    def explain_id(self, query: str, id: int, where: Selection | None, unit: Unit) -> Explanation:
+        """The sum of the parts' weighted, normalised scores, each with its own tree."""
+        pool = self._pool(query, where, unit)
+        nodes = []
+        for i, part in enumerate(self.parts):
+            tree = part.explain_id(query, id, where, unit)
+            weight = Explanation(self.weights[i], "weight")
+            if isinstance(self.method, ReciprocalRank):
+                score = np.array(
+                    [float(part.scores(query, np.array([id], np.int64), where, unit)[0])]
+                )
+                rank = int(ranks_of(score, pool[i])[0])
+                value = float(reciprocal_rank(np.array([rank]), self.method.constant)[0])
+                note = (
+                    f"rank {rank}, 1 / ({self.method.constant:g} + {rank})"
+                    if rank
+                    else "not retrieved"
+                )
+                normalised = Explanation(
+                    value, "reciprocal rank", note=f"{note}; score {tree.value:.4f}"
+                )
+            else:
+                normalised = _affine_node(tree, self.method[i](pool[i]))
+            nodes.append(
+                Explanation(
+                    weight.value * normalised.value, part.name, "product", (weight, normalised)
+                )
+            )
+        return Explanation(
+            sum(node.value for node in nodes), f"{self.name}: sum of parts", "sum", tuple(nodes)
+        )
+
+    def _pool(self, query: str, where: Selection | None, unit: Unit) -> Floats:
+        tops = [part.top([query], self.depth, where, unit)[0] for part in self.parts]
+        return self._complete(query, _union([top.ids for top in tops]), where, unit)
+
+    def _complete(self, query: str, ids: Ids, where: Selection | None, unit: Unit) -> Floats:
+        # (parts, m): every candidate's true score from every part
+        return np.stack([part.scores(query, ids, where, unit) for part in self.parts])
+
+    def _merge(self, scores: Floats, pool: Floats) -> NDArray[np.float64]:
+        fused = np.zeros(scores.shape[1])
+        for i, weight in enumerate(self.weights):
+            if isinstance(self.method, ReciprocalRank):
+                ranks = ranks_of(scores[i], pool[i])
+                fused += weight * reciprocal_rank(ranks, self.method.constant)
+            else:
+                fused += weight * self.method[i](pool[i])(scores[i])
+        return fused
+
+
+def _affine_node(tree: Explanation, affine: Affine) -> Explanation:
+    shifted = Explanation(
+        tree.value - affine.shift,
+        "score minus shift",
+        "sum",
+        (tree, Explanation(-affine.shift, "shift", note="from the pool of candidates")),
+    )
+    scale = Explanation(affine.scale, "scale", note="from the pool of candidates")
+    return Explanation(shifted.value * affine.scale, "normalised", "product", (scale, shifted))
+
+
+def _union(ids: list[Ids]) -> Ids:
+    return np.unique(np.concatenate(ids)) if ids else np.empty(0, np.int64)

@@ -1,0 +1,97 @@
+"""Formulas that merge several retrievers' scores into one: normalisation and rank fusion.
+
+Every normalisation here is affine, `(score - shift) * scale`, so that a fused score stays a
+sum of named parts. Statistics come from a pool of candidates whose scores are complete: each
+candidate has its true score from every retriever, not 0 where a list was cut off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Affine:
+    """`(score - shift) * scale`."""
+
+    shift: float
+    scale: float
+
+    def __call__(self, scores: Floats) -> NDArray[np.float64]:
+        """Normalised scores, same shape, float64."""
+        normalised: NDArray[np.float64] = (scores.astype(np.float64) - self.shift) * self.scale
+        return normalised
+
+
+Normaliser = Callable[[Floats], Affine]
+"""From a pool of one retriever's scores (m,) to the map that normalises them."""
+
+
+def _spread(width: float) -> float:
+    # A pool without spread says nothing: its retriever then contributes 0 to every candidate.
+    return 1.0 / width if width > 1e-9 else 0.0
+
+
+def z_score(pool: Floats) -> Affine:
+    """(s - mean) / standard deviation; the default (benchmarks/effectiveness.py says why).
+
+    >>> z_score(np.array([1, 3], np.float32))
+    Affine(shift=2.0, scale=1.0)
+    """
+    if not pool.size:
+        return Affine(0.0, 0.0)
+    values = pool.astype(np.float64)
+    return Affine(float(values.mean()), _spread(float(values.std())))
+
+
+def min_max(pool: Floats) -> Affine:
+    """(s - min) / (max - min), into 0..1 over the pool (Lee, SIGIR 1997)."""
+    if not pool.size:
+        return Affine(0.0, 0.0)
+    low, high = float(pool.min()), float(pool.max())
+    return Affine(low, _spread(high - low))
+
+
+def theoretical_min_max(floor: float) -> Normaliser:
+    """(s - floor) / (max - floor), floor being the least score possible: 0 for BM25 and sparse
+    dot products, -1 for cosines (TM2C2 of Bruch, Gai and Ingber, TOIS 2023, section 4.1)."""
+
+    def normaliser(pool: Floats) -> Affine:
+        if not pool.size:
+            return Affine(0.0, 0.0)
+        return Affine(floor, _spread(float(pool.max()) - floor))
+
+    return normaliser
+
+
+def reciprocal_rank(ranks: NDArray[np.int64], constant: float = 60.0) -> NDArray[np.float64]:
+    """1 / (constant + rank), ranks from 1, rank 0 (not retrieved) giving 0.
+
+    Cormack, Clarke and Buettcher, SIGIR 2009, whose constant is 60. A larger constant makes
+    the first ranks count less.
+
+    >>> reciprocal_rank(np.array([1, 0])).round(4).tolist()
+    [0.0164, 0.0]
+    """
+    return np.where(ranks > 0, 1.0 / (constant + np.maximum(ranks, 1)), 0.0)
+
+
+def ranks_of(scores: Floats, pool: Floats) -> NDArray[np.int64]:
+    """Rank of each score among the pool's, from 1, equal scores sharing the better rank.
+
+    A score of 0 or less gets rank 0, "not retrieved", where the pool's smallest is 0 or more:
+    a document that shares no term with the query was not found.
+
+    >>> ranks_of(np.array([3, 1, 0], np.float32), np.array([3, 1, 0], np.float32)).tolist()
+    [1, 2, 0]
+    """
+    ascending = np.sort(pool)
+    better = len(pool) - np.searchsorted(ascending, scores, side="right")
+    matchless = (scores <= 0) & (len(pool) > 0 and float(ascending[0]) >= 0)
+    return np.where(matchless, 0, better + 1).astype(np.int64)

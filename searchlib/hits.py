@@ -1,0 +1,77 @@
+"""From a ranking of numbers to the lines of an answer: titles, best passages, snippets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from indexes.types import TopK, Unit
+
+from .encoders.analyzer import Analyzer
+from .retrievers import Scorer
+from .snippets import snippet
+from .types import Explanation, Hit
+
+EXPANSION_SHARE = 0.5  # of an expansion term's weight, against a query word's own in a snippet
+
+
+def make_hits(
+    scorer: Scorer,
+    query: str,
+    top: TopK,
+    unit: Unit,
+    *,
+    analyzer: Analyzer,
+    expansions: Mapping[str, float],
+    explain: Callable[[int], Explanation] | None,
+) -> list[Hit]:
+    """Hits for a ranking, in its order.
+
+    `expansions`: terms and weights of the query's sparse expansion, marked in snippets beside
+    the query's own words. `explain`: gives each hit's explanation, or None for none.
+    """
+    if not len(top.ids):
+        return []
+    snapshot = scorer.snapshot
+    if unit == "document":
+        documents, passages = top.ids, scorer.best_passages(query, top.ids)
+    else:
+        documents, passages = snapshot.documents_of(top.ids), top.ids
+    numbers = snapshot.passage_number(passages)
+    records = snapshot.records(documents)
+    words = wanted_words(query, analyzer, expansions)
+    hits = []
+    for i, record in enumerate(records):
+        number = int(numbers[i])
+        start, end = record.passages[number]
+        hits.append(
+            Hit(
+                rank=i + 1,
+                id=record.id if unit == "document" else f"{record.id}#{number}",
+                score=float(top.scores[i]),
+                title=record.title,
+                snippet=snippet(record.text, start, end, words, analyzer),
+                document=record.id,
+                passage=number,
+                start=start,
+                end=end,
+                metadata=record.metadata,
+                explanation=explain(int(top.ids[i])) if explain is not None else None,
+            )
+        )
+    return hits
+
+
+def wanted_words(
+    query: str, analyzer: Analyzer, expansions: Mapping[str, float]
+) -> dict[str, float]:
+    """Analysed terms worth showing in a snippet, with weights: the query's words first."""
+    largest = max(expansions.values(), default=1.0)
+    words: dict[str, float] = {}
+    for term, weight in expansions.items():
+        if term.startswith("##"):  # the middle of a word says nothing on its own
+            continue
+        for _, _, word in analyzer.tokens(term.strip("\u0120\u2581")):
+            words[word] = max(words.get(word, 0.0), EXPANSION_SHARE * weight / largest)
+    for _, _, word in analyzer.tokens(query):
+        words[word] = 1.0
+    return words

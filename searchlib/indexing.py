@@ -1,0 +1,233 @@
+"""Documents in, rows of every field out: the pipeline between the readers and the index writer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from indexes.types import Record
+from indexes.writer import Writer
+
+from .config import Settings
+from .errors import BadInput
+from .passages import split
+from .protocols import Encoder, Progress, Vectors
+from .types import Document
+
+CHUNK_CHARACTERS = 400_000  # of text encoded together: enough to sort by length well
+CHUNK_DOCUMENTS = 256
+COMMIT_SECONDS = 30.0  # at most this much work is lost when the plug is pulled
+
+
+@dataclass(frozen=True)
+class AddReport:
+    """What became of the documents that were given."""
+
+    added: int = 0
+    updated: int = 0  # an older version was replaced
+    unchanged: int = 0  # the same content was there already: nothing was encoded
+    skipped: int = 0  # bad or duplicate, where skipping was asked for
+    passages: int = 0  # written
+    seconds: float = 0.0
+
+    @property
+    def documents(self) -> int:
+        """All that were read."""
+        return self.added + self.updated + self.unchanged + self.skipped
+
+
+def content_hash(document: Document) -> bytes:
+    """16 bytes that differ when anything of the document but its id differs."""
+    content = json.dumps(
+        [document.title, document.text, document.metadata], sort_keys=True, ensure_ascii=True
+    )
+    return hashlib.blake2b(content.encode("ascii"), digest_size=16).digest()
+
+
+class SeenIds:
+    """Ids met in one run and where, kept on disk so that memory does not grow with them."""
+
+    def __init__(self) -> None:
+        # subtle: the empty name gives SQLite a private temporary file, deleted on close
+        self._db = sqlite3.connect("", isolation_level=None)
+        self._db.execute("create table seen (id text primary key, origin text) without rowid")
+
+    def first_seen(self, id: str, origin: str) -> str | None:
+        """Where `id` was first met, or None if that is now."""
+        row = self._db.execute("select origin from seen where id = ?", (id,)).fetchone()
+        if row is None:
+            self._db.execute("insert into seen values (?, ?)", (id, origin))
+            return None
+        return str(row[0])
+
+    def close(self) -> None:
+        """Drop the temporary file."""
+        self._db.close()
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Turns documents into a writer's records and rows.
+
+    `document_encoders` and `passage_encoders` name a field each; `offsets` gives the character
+    spans of a text's tokens, `window` how many of them a passage holds; `hashes` tells the
+    content hashes of the documents that the index holds already, by id.
+    """
+
+    settings: Settings
+    document_encoders: Mapping[str, Encoder]
+    passage_encoders: Mapping[str, Encoder]
+    offsets: Callable[[str], list[tuple[int, int]]]
+    window: int
+    hashes: Callable[[Sequence[str]], Mapping[str, bytes]]
+
+    def add(
+        self,
+        writer: Writer,
+        documents: Iterable[tuple[Document, str]],
+        *,
+        skip_bad: bool,
+        on_bad: Callable[[str], None],
+        on_progress: Progress,
+        total: int | None,
+    ) -> AddReport:
+        """Encode and write (document, origin) pairs, committing now and then and at the end.
+
+        Raises:
+            BadInput: an id that stands twice, or is not usable, unless `skip_bad`.
+        """
+        started = time.monotonic()
+        report = AddReport()
+        last_commit = started
+        for chunk, skipped in _chunks(_checked(documents, skip_bad, on_bad)):
+            report = replace(report, skipped=report.skipped + skipped)
+            on_progress(report.documents, total)
+            report = self._add_chunk(writer, chunk, report, on_progress, total)
+            if time.monotonic() - last_commit > COMMIT_SECONDS:
+                writer.commit()
+                last_commit = time.monotonic()
+        writer.commit()
+        return replace(report, seconds=time.monotonic() - started)
+
+    def _add_chunk(
+        self,
+        writer: Writer,
+        chunk: list[Document],
+        report: AddReport,
+        on_progress: Progress,
+        total: int | None,
+    ) -> AddReport:
+        known = self.hashes([document.id for document in chunk])
+        fresh = [document for document in chunk if known.get(document.id) != content_hash(document)]
+        unchanged = len(chunk) - len(fresh)
+        updated = sum(1 for document in fresh if document.id in known)
+        report = replace(report, unchanged=report.unchanged + unchanged)
+        passages = 0
+        if fresh:
+            records, texts = self._split(fresh)
+            whole = [f"{d.title} {d.text}".strip() for d in fresh]
+            rows: dict[str, Vectors] = {
+                name: encoder.encode_document(whole)
+                for name, encoder in self.document_encoders.items()
+            }
+            done = report.documents
+            for number, (name, encoder) in enumerate(self.passage_encoders.items()):
+                share = int(len(fresh) * number / len(self.passage_encoders))
+                on_progress(done + share, total, name)
+                rows[name] = encoder.encode_document(texts)
+            writer.add(records, rows)
+            passages = len(texts)
+        report = replace(
+            report,
+            added=report.added + len(fresh) - updated,
+            updated=report.updated + updated,
+            passages=report.passages + passages,
+        )
+        on_progress(report.documents, total)
+        return report
+
+    def _split(self, documents: list[Document]) -> tuple[list[Record], list[str]]:
+        records, texts = [], []
+        for document in documents:
+            if self.settings.max_passages == 1:
+                spans: list[tuple[int, int]] = [(0, len(document.text))]
+                texts.append(f"{document.title} {document.text}".strip())
+            else:
+                passages = split(document, self.offsets, self.window, self.settings.overlap)
+                passages = passages[: self.settings.max_passages]
+                spans = [(passage.start, passage.end) for passage in passages]
+                texts.extend(passage.text for passage in passages)
+            records.append(
+                Record(
+                    document.id,
+                    document.title,
+                    document.text,
+                    document.metadata,
+                    content_hash(document),
+                    tuple(spans),
+                )
+            )
+        return records, texts
+
+
+def _checked(
+    documents: Iterable[tuple[Document, str]], skip_bad: bool, on_bad: Callable[[str], None]
+) -> Iterator[Document | None]:
+    # None stands for a skipped document, so that the chunks can count it
+    seen = SeenIds()
+    try:
+        for document, origin in documents:
+            problem = _problem(document, origin, seen)
+            if problem is None:
+                yield document
+            elif skip_bad:
+                on_bad(problem)
+                yield None
+            else:
+                raise BadInput(problem)
+    finally:
+        seen.close()
+
+
+def _problem(document: Document, origin: str, seen: SeenIds) -> str | None:
+    if not document.id:
+        return f"{origin}: empty document id; every document needs one"
+    if any(0xD800 <= ord(c) <= 0xDFFF for c in document.id):
+        return f"{origin}: document id {document.id!r} is not valid Unicode"
+    first = seen.first_seen(document.id, origin)
+    if first is not None:
+        return f"{origin}: id {document.id!r} was already given at {first}; ids must be unique"
+    return None
+
+
+def _chunks(documents: Iterator[Document | None]) -> Iterator[tuple[list[Document], int]]:
+    chunk: list[Document] = []
+    characters = skipped = 0
+    for document in documents:
+        if document is None:
+            skipped += 1
+            continue
+        chunk.append(document)
+        characters += len(document.text)
+        if characters >= CHUNK_CHARACTERS or len(chunk) >= CHUNK_DOCUMENTS:
+            yield chunk, skipped
+            chunk, characters, skipped = [], 0, 0
+    if chunk or skipped:
+        yield chunk, skipped
+
+
+def window_of(settings: Settings, encoders: Iterable[Encoder]) -> int:
+    """Word-pieces a passage may hold, title included: the settings' or the smallest model's.
+
+    Two are kept free for the models' special tokens.
+    """
+    windows: list[int] = [getattr(e, "max_tokens", settings.passage_tokens) for e in encoders]
+    return min([settings.passage_tokens, *windows]) - 2
+
+
+def no_progress(done: int, total: int | None, note: str = "") -> None:
+    """Ignore progress."""

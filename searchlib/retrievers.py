@@ -1,0 +1,294 @@
+"""Retrievers over one snapshot of an index: the port `Scorer`, and a field searched by an encoder.
+
+Inside, everything is numbers: `Scorer` speaks of a snapshot's integer ids. `Retriever`, the
+port that users and evaluation see, speaks of strings; every class here is both.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexes.manifest import TermField, VectorField
+from indexes.similarity import Similarity
+from indexes.snapshot import Selection, Snapshot
+from indexes.types import TermPart, TermVectors, TopK, Unit
+
+from .errors import BadQuery, ModelMismatch, NotFound
+from .protocols import Encoder
+from .types import Explanation, Ranking
+
+Ids = NDArray[np.int64]
+Floats = NDArray[np.float32]
+QUERIES_AT_ONCE = 256  # how many queries share one pass; bounds the memory of a batch
+
+
+class Scorer(Protocol):
+    """A retriever that can also score any candidate: what score completion needs."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def snapshot(self) -> Snapshot: ...
+
+    def top(
+        self, queries: Sequence[str], k: int, where: Selection | None, unit: Unit
+    ) -> list[TopK]:
+        """The k best ids of each query, among those that `where` selects."""
+        ...
+
+    def scores(self, query: str, ids: Ids, where: Selection | None, unit: Unit) -> Floats:
+        """The true scores of `ids`, (m,) float32."""
+        ...
+
+    def best_passages(self, query: str, documents: Ids) -> Ids:
+        """For each document the passage that answers best, (m,)."""
+        ...
+
+    def explain_id(self, query: str, id: int, where: Selection | None, unit: Unit) -> Explanation:
+        """Why `id` has its score."""
+        ...
+
+
+def ranked_ids(
+    scorer: Scorer, queries: Sequence[str], k: int, where: str | None, unit: Unit
+) -> list[Ranking]:
+    """A scorer's rankings with documents and passages named by strings.
+
+    Raises:
+        BadQuery: k is less than 1.
+        BadFilter: `where` cannot be parsed.
+    """
+    if k < 1:
+        raise BadQuery(f"illegal k: {k}, must be 1 or more")
+    snapshot = scorer.snapshot
+    selection = snapshot.select(where) if where else None
+    rankings = []
+    for start in range(0, len(queries), QUERIES_AT_ONCE):
+        for top in scorer.top(queries[start : start + QUERIES_AT_ONCE], k, selection, unit):
+            names = name_ids(snapshot, top.ids, unit)
+            rankings.append(Ranking(tuple(names), tuple(top.scores.tolist())))
+    return rankings
+
+
+def name_ids(snapshot: Snapshot, ids: Ids, unit: Unit) -> list[str]:
+    """The strings by which users know documents ("id") and passages ("id#n")."""
+    if unit == "document":
+        return snapshot.ids(ids)
+    documents = snapshot.ids(snapshot.documents_of(ids))
+    numbers = snapshot.passage_number(ids).tolist()
+    return [f"{name}#{number}" for name, number in zip(documents, numbers, strict=True)]
+
+
+def find_id(snapshot: Snapshot, name: str) -> tuple[int, Unit]:
+    """The document or passage called `name`; a document's own id wins over "id#n".
+
+    Raises:
+        NotFound: the index holds neither.
+    """
+    document = int(snapshot.lookup([name])[0])
+    if document >= 0:
+        return document, "document"
+    parent, hash_mark, number = name.rpartition("#")
+    if hash_mark and number.isdecimal():
+        document = int(snapshot.lookup([parent])[0])
+        if document >= 0:
+            first, count = snapshot.passages_of(document)
+            if int(number) < count:
+                return first + int(number), "passage"
+            raise NotFound(f"document {parent!r} has passages #0 to #{count - 1}, not #{number}")
+    raise NotFound(f"no document {name!r} in the index")
+
+
+def explained(scorer: Scorer, query: str, name: str, where: str | None) -> Explanation:
+    """A scorer's explanation for a document or passage named by a string."""
+    id, unit = find_id(scorer.snapshot, name)
+    selection = scorer.snapshot.select(where) if where else None
+    return scorer.explain_id(query, id, selection, unit)
+
+
+class QueryCache:
+    """Query vectors by text, the least recently used forgotten; rows of what an encoder gave."""
+
+    def __init__(self, encoder: Encoder, size: int = 4 * QUERIES_AT_ONCE) -> None:
+        self.encoder = encoder
+        self.size = size
+        self._rows: OrderedDict[str, TermVectors | Floats] = OrderedDict()
+
+    def encode(self, queries: Sequence[str]) -> TermVectors | Floats:
+        """One row a query; only unseen texts are encoded."""
+        missing = list(dict.fromkeys(q for q in queries if q not in self._rows))
+        if missing:
+            vectors = self.encoder.encode_query(missing)
+            for i, query in enumerate(missing):
+                row = (
+                    vectors[i : i + 1]
+                    if isinstance(vectors, np.ndarray)
+                    else vectors.select(i, i + 1)
+                )
+                self._rows[query] = row
+        rows = []
+        for query in queries:
+            self._rows.move_to_end(query)
+            rows.append(self._rows[query])
+        while len(self._rows) > max(self.size, len(queries)):
+            self._rows.popitem(last=False)
+        return _stack(rows)
+
+
+def _stack(rows: list[TermVectors | Floats]) -> TermVectors | Floats:
+    if len(rows) == 1:
+        return rows[0]
+    dense = [row for row in rows if isinstance(row, np.ndarray)]
+    if dense:
+        return np.concatenate(dense)
+    sparse = [row for row in rows if isinstance(row, TermVectors)]
+    if all(row.terms is sparse[0].terms for row in sparse):
+        indptr = np.cumsum([0, *(len(row.indices) for row in sparse)], dtype=np.int64)
+        indices = np.concatenate([row.indices for row in sparse])
+        return TermVectors(
+            sparse[0].terms, indptr, indices, np.concatenate([row.values for row in sparse])
+        )
+    return TermVectors.of([row.row(0) for row in sparse])
+
+
+@dataclass(frozen=True)
+class FieldRetriever:
+    """One field of an index, searched with one encoder's queries.
+
+    `fields` names the field that holds each unit: BM25 keeps whole documents in one and
+    passages in another, the encoders' fields hold passages and serve both units.
+    """
+
+    name: str
+    snapshot: Snapshot
+    fields: Mapping[Unit, str]
+    queries: QueryCache
+    similarity: Similarity | None = None  # None: the field's own
+
+    def search(
+        self, queries: Sequence[str], k: int, where: str | None = None, unit: Unit = "document"
+    ) -> list[Ranking]:
+        """One ranking a query."""
+        return ranked_ids(self, queries, k, where, unit)
+
+    def explain(self, query: str, id: str, where: str | None = None) -> Explanation:
+        """Why `id` has its score: terms that add up to it, or one similarity."""
+        return explained(self, query, id, where)
+
+    def top(
+        self, queries: Sequence[str], k: int, where: Selection | None, unit: Unit
+    ) -> list[TopK]:
+        """The k best ids of each query."""
+        vectors = self.queries.encode(queries)
+        return self.snapshot.search(
+            self.fields[unit], vectors, k, unit=unit, where=where, similarity=self.similarity
+        )
+
+    def scores(self, query: str, ids: Ids, where: Selection | None, unit: Unit) -> Floats:
+        """True scores of `ids`, read from the forward rows; `where` changes nothing here."""
+        return self._scores(self.fields[unit], query, ids, unit)[0]
+
+    def best_passages(self, query: str, documents: Ids) -> Ids:
+        """Each document's best passage by this retriever."""
+        if self.fields["document"] == self.fields["passage"]:
+            return self._scores(self.fields["document"], query, documents, "document")[1]
+        places = [self.snapshot.passages_of(int(document)) for document in documents]
+        passages = np.concatenate(
+            [np.arange(first, first + count) for first, count in places] or [np.empty(0, np.int64)]
+        )
+        scores = self.scores(query, passages, None, "passage")
+        best, at = np.empty(len(places), np.int64), 0
+        for i, (first, count) in enumerate(places):
+            best[i] = first + int(np.argmax(scores[at : at + count]))
+            at += count
+        return best
+
+    def _scores(self, field_name: str, query: str, ids: Ids, unit: Unit) -> tuple[Floats, Ids]:
+        vector = self.queries.encode([query])
+        if isinstance(vector, np.ndarray):
+            vector = vector[0]
+        return self.snapshot.scores(field_name, vector, ids, unit, similarity=self.similarity)
+
+    def explain_id(self, query: str, id: int, where: Selection | None, unit: Unit) -> Explanation:
+        """The score's parts; a document in a passage field is explained by its best passage."""
+        spec = self.snapshot.fields[self.fields[unit]]
+        if unit == "document" and spec.unit == "passage":
+            first, count = self.snapshot.passages_of(id)
+            passages = np.arange(first, first + count, dtype=np.int64)
+            scores = self.scores(query, passages, where, "passage")
+            best = int(np.argmax(scores))
+            parts = tuple(
+                self._explain_row(query, int(passages[i]), "passage")
+                if i == best
+                else Explanation(float(scores[i]), f"passage #{i}")
+                for i in range(count)
+            )
+            if count == 1:
+                return parts[0]
+            return Explanation(
+                parts[best].value, f"{self.name}: best of {count} passages", "max", parts
+            )
+        return self._explain_row(query, id, unit)
+
+    def _explain_row(self, query: str, id: int, unit: Unit) -> Explanation:
+        field_name = self.fields[unit]
+        spec = self.snapshot.fields[field_name]
+        where = (
+            f"passage #{self.snapshot.passage_number(np.array([id]))[0]}"
+            if unit == "passage"
+            else "document"
+        )
+        if isinstance(spec, VectorField):
+            score = self.scores(query, np.array([id], np.int64), None, unit)
+            return Explanation(
+                float(score[0]),
+                f"{self.name}: similarity of query and {where}",
+                note=f"dot product of two vectors of {spec.dim} dimensions",
+            )
+        vector = self.queries.encode([query])
+        assert isinstance(vector, TermVectors)
+        parts = self.snapshot.explain(field_name, vector, id, similarity=self.similarity)
+        own = getattr(self.queries.encoder, "own_terms", None)
+        words = own(query) if own is not None else frozenset()
+        nodes = tuple(
+            _term_node(part, spec, words) for part in sorted(parts, key=lambda p: -p.contribution)
+        )
+        total = sum(node.value for node in nodes)
+        return Explanation(total, f"{self.name}: terms shared by query and {where}", "sum", nodes)
+
+
+def _term_node(part: TermPart, spec: TermField, words: frozenset[str]) -> Explanation:
+    kind = ""
+    if words:
+        kind = " (query word)" if part.term in words else " (expansion)"
+    weight_name = "count" if spec.kind == "count" else "weight"
+    leaves = (
+        Explanation(part.query_weight, "query weight"),
+        Explanation(
+            part.impact,
+            "impact",
+            note=f"{weight_name} {part.weight:.4g}, in {part.document_frequency} rows of the index",
+        ),
+    )
+    return Explanation(part.contribution, f"{part.term}{kind}", "product", leaves)
+
+
+def check_fingerprint(field_name: str, recorded: str, encoder: Encoder, model: str) -> None:
+    """Refuse to search a field with another encoder than the one that made it.
+
+    Raises:
+        ModelMismatch: the fingerprints differ.
+    """
+    if recorded != encoder.fingerprint:
+        raise ModelMismatch(
+            f"field {field_name!r} was built with another model or other settings than "
+            f"{model!r} gives now (fingerprint {recorded[:12]}, now {encoder.fingerprint[:12]}): "
+            "bring back the model it was built with, or index again into a new folder"
+        )

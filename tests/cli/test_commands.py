@@ -1,0 +1,240 @@
+"""Each command's happy way: what it prints when piped, and that it does what it says."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from commandline import NOTES, WORDS_ONLY, Run, write_jsonl
+
+HIT_KEYS = ["rank", "id", "score", "title", "snippet", "document", "passage", "start", "end",
+            "metadata"]  # fmt: skip
+
+
+def test_index_reports_what_it_did_and_goes_on_when_run_again(cli: Run, folder: Path) -> None:
+    (first,) = cli("index", "n.index", "notes.jsonl", *WORDS_ONLY).lines
+    assert (first["added"], first["updated"], first["unchanged"]) == (4, 0, 0)
+    (again,) = cli("index", "n.index", "notes.jsonl").lines
+    assert (again["added"], again["updated"], again["unchanged"]) == (0, 0, 4)
+
+
+def test_add_updates_and_adds(cli: Run, notes: Path) -> None:
+    (report,) = cli("add", notes, "more.jsonl").lines
+    assert (report["added"], report["updated"], report["skipped"]) == (1, 1, 0)
+    (info,) = cli("info", notes).lines
+    assert info["documents"] == 5
+    assert cli("search", notes, "oven").lines == []  # the old text of note-2 is gone
+
+
+def test_delete(cli: Run, notes: Path) -> None:
+    assert cli("delete", notes, "note-1", "note-2").lines == [{"deleted": 2}]
+    assert [hit["id"] for hit in cli("search", notes, "leaves bread dough").lines] == ["note-4"]
+    assert cli("delete", notes, "-", stdin="note-3\nnote-4\n").lines == [{"deleted": 2}]
+    assert cli("search", notes, "leaves").lines == []
+
+
+def test_search_prints_json_lines_with_these_keys(cli: Run, notes: Path) -> None:
+    hits = cli("search", notes, "how do plants eat", "-k", "2").lines
+    assert [list(hit) for hit in hits] == [HIT_KEYS, HIT_KEYS]
+    first = hits[0]
+    assert (first["rank"], first["id"], first["title"]) == (1, "note-1", "Leaves")
+    assert first["metadata"] == {"year": 2003, "lang": "en", "tags": ["biology", "light"]}
+    assert "**Plants** **eat**" in first["snippet"]
+    assert NOTES[0]["text"][first["start"] : first["end"]] == NOTES[0]["text"]
+    assert hits[0]["score"] >= hits[1]["score"] > 0
+
+
+@pytest.mark.parametrize(
+    ("where", "ids"),
+    [
+        ("year >= 2003", {"note-1", "note-3"}),
+        ('lang in ("fr", "de")', {"note-3"}),
+        ("tags = 'biology' and not year < 2002", {"note-1"}),
+    ],
+)
+def test_where(cli: Run, notes: Path, where: str, ids: set[str]) -> None:
+    hits = cli("search", notes, "water leaves sunlight", "--where", where).lines
+    assert {hit["id"] for hit in hits} == ids
+
+
+def test_passages_are_named_document_and_number(cli: Run, notes: Path) -> None:
+    hit = cli("search", notes, "moon", "--passages", "-r", "bm25").lines[0]
+    assert (hit["id"], hit["document"], hit["passage"]) == ("note-3#0", "note-3", 0)
+
+
+def test_explanations_add_up_to_the_score(cli: Run, notes: Path) -> None:
+    for hit in cli("search", notes, "water leaves", "--explain").lines:
+        tree = hit["explanation"]
+        assert tree["value"] == pytest.approx(hit["score"], abs=1e-5)
+        assert tree["parts"]
+        (alone,) = cli("explain", notes, "water leaves", hit["id"]).lines
+        assert alone["explanation"]["value"] == pytest.approx(hit["score"], abs=1e-5)
+
+
+def test_trec_format(cli: Run, notes: Path) -> None:
+    line = cli("search", notes, "moon", "-r", "bm25", "--format", "trec").out.split()
+    assert line[:4] == ["1", "Q0", "note-3", "1"]
+    assert (float(line[4]) > 0, line[5]) == (True, "bm25")
+
+
+def test_queries_from_stdin_one_a_line(cli: Run, notes: Path) -> None:
+    for arguments in (("search", notes), ("search", notes, "-")):
+        lines = cli(*arguments, "-k", "1", stdin="moon\n\nbread dough\n").lines
+        assert [(x["query"], x["id"]) for x in lines] == [
+            ("moon", "note-3"),
+            ("bread dough", "note-2"),
+        ]
+
+
+def test_run_writes_a_trec_run(cli: Run, notes: Path, folder: Path) -> None:
+    result = cli("run", notes, "collection/queries.jsonl", "-r", "bm25", "-k", "2", "--tag", "mine")
+    rows = [line.split() for line in result.out.splitlines()]
+    assert {len(row) for row in rows} == {6}
+    assert [row[:4] for row in rows if row[0] == "q2"][0] == ["q2", "Q0", "note-2", "1"]
+    assert {row[5] for row in rows} == {"mine"}
+    cli("run", notes, "collection/queries.jsonl", "-r", "bm25", "-k", "2", "--tag", "mine",
+        "--output", "mine.run")  # fmt: skip
+    assert (folder / "mine.run").read_text() == result.out
+    as_json = cli("run", notes, "-", "-r", "bm25", "--format", "json", stdin="q9\tmoon\n").lines
+    assert [list(as_json[0]), as_json[0]["query"], as_json[0]["id"]] == [
+        ["query", "rank", "id", "score"], "q9", "note-3",
+    ]  # fmt: skip
+
+
+def test_eval_judges_every_retriever(cli: Run, notes: Path) -> None:
+    lines = cli("eval", notes, "collection", "--measures", "nDCG@10,R@100", "-r", "all").lines
+    assert [list(line) for line in lines] == [["retriever", "measure", "value", "queries"]] * 4
+    assert [(x["retriever"], x["measure"]) for x in lines] == [
+        ("bm25", "nDCG@10"), ("bm25", "R@100"), ("hybrid", "nDCG@10"), ("hybrid", "R@100"),
+    ]  # fmt: skip
+    assert {line["queries"] for line in lines} == {2}
+    assert lines[0]["value"] == pytest.approx(1.0)
+
+
+def test_eval_with_files_of_ones_own_and_per_query(cli: Run, notes: Path) -> None:
+    files = ("--queries", "collection/queries.jsonl", "--qrels", "collection/qrels/test.tsv")
+    lines = cli("eval", notes, *files, "--measures", "RR", "-r", "bm25", "--per-query").lines
+    assert [(x["query"], x["value"]) for x in lines] == [("q1", 1.0), ("q2", 1.0)]
+
+
+def test_compare(cli: Run, folder: Path) -> None:
+    Path("a.run").write_text("q1 Q0 note-1 1 2 a\nq2 Q0 note-2 1 2 a\n")
+    Path("b.run").write_text("q1 Q0 note-1 1 2 b\nq2 Q0 note-3 1 2 b\n")
+    (line,) = cli(
+        "compare", "a.run", "b.run", "--qrels", "collection/qrels/test.tsv", "--measures", "RR"
+    ).lines
+    assert (line["measure"], line["a"], line["b"], line["difference"]) == ("RR", 1.0, 0.5, 0.5)
+    assert (line["wins"], line["losses"], line["ties"], line["queries"]) == (1, 0, 1, 2)
+    assert line["low"] <= 0.5 <= line["high"]
+
+
+def test_info_and_verify(cli: Run, notes: Path) -> None:
+    (info,) = cli("info", notes).lines
+    assert (info["documents"], info["retrievers"]) == (4, ["bm25", "hybrid"])
+    assert info["settings"]["k1"] == 0.9
+    assert info["bytes"] > 0
+    assert cli("verify", notes).lines == []
+
+
+def test_tables_on_a_terminal(cli: Run, notes: Path) -> None:
+    for arguments, wanted in [
+        (("search", notes, "moon"), "Marées"),
+        (("search", notes, "moon", "--explain"), "moon"),
+        (("search", notes, "zebra"), "nothing found"),
+        (("explain", notes, "moon", "note-3"), "note-3"),
+        (("info", notes), "documents"),
+        (("verify", notes), "no problems"),
+        (("eval", notes, "collection"), "nDCG@10"),
+        (("run", notes, "collection/queries.jsonl"), "note-1"),
+        (("models",), "sentence-transformers/all-MiniLM-L6-v2"),
+        (("delete", notes, "note-1"), "1 deleted"),
+        (("add", notes, "more.jsonl"), "1 added, 1 updated"),
+    ]:
+        result = cli(*arguments, "--format", "table")
+        assert (result.code, wanted in result.out) == (0, True), (arguments, result)
+
+
+def test_models_says_where_each_is(cli: Run, folder: Path) -> None:
+    lines = cli("models").lines
+    assert [list(line) for line in lines] == [["name", "kind", "path", "source", "get"]] * len(
+        lines
+    )
+    assert [(x["name"], x["kind"]) for x in lines][:2] == [
+        ("sentence-transformers/all-MiniLM-L6-v2", "dense"),
+        ("rasyosef/splade-tiny", "sparse"),
+    ]
+    assert all((line["path"] is None) == bool(line["get"]) for line in lines)
+
+
+def test_options_say_which_fields_are_what(cli: Run, folder: Path) -> None:
+    write_jsonl(
+        folder / "odd.jsonl",
+        {"nr": 7, "headline": "Ice", "body": "cold water", "more": "very", "year": 1, "junk": 2},
+    )
+    done = cli("index", "odd.index", "odd.jsonl", "--id", "nr", "--title", "headline", "--text",
+               "body,more", "--metadata", "year", *WORDS_ONLY)  # fmt: skip
+    assert done.code == 0, done.err
+    hit = cli("search", "odd.index", "very cold").lines[0]
+    assert (hit["id"], hit["title"], hit["metadata"]) == ("7", "Ice", {"year": 1})
+
+
+def test_documents_from_stdin_and_packed_files(cli: Run, folder: Path) -> None:
+    text = (folder / "notes.jsonl").read_text()
+    done = cli("index", "s.index", "-", "--input-format", "jsonl", *WORDS_ONLY, stdin=text)
+    assert done.lines[0]["added"] == 4, done.err
+    with gzip.open("packed.jsonl.gz", "wt") as file:
+        file.write(text)
+    assert cli("index", "p.index", "packed.jsonl.gz", *WORDS_ONLY).lines[0]["added"] == 4
+
+
+def test_a_beir_folder_is_indexed(cli: Run, folder: Path) -> None:
+    assert cli("index", "c.index", "collection", *WORDS_ONLY).lines[0]["added"] == 4
+    assert cli("search", "c.index", "moon").lines[0]["id"] == "note-3"
+
+
+def test_a_folder_of_texts_is_indexed(cli: Run, folder: Path) -> None:
+    texts = folder / "texts"
+    texts.mkdir()
+    (texts / "a.txt").write_text("The moon pulls the sea.")
+    (texts / "b.md").write_text("# Bread\n\nYeast makes the dough rise.")
+    (texts / "c.html").write_text("<title>Roots</title><p>A plant drinks with its roots.</p>")
+    assert cli("index", "t.index", "texts", *WORDS_ONLY).lines[0]["added"] == 3
+    assert cli("search", "t.index", "dough").lines[0]["id"].endswith("b.md")
+
+
+def test_settings_are_kept_and_reported(cli: Run, folder: Path) -> None:
+    cli("index", "n.index", "notes.jsonl", *WORDS_ONLY, "--k1", "1.2", "--b", "0.75",
+        "--language", "french")  # fmt: skip
+    settings = cli("info", "n.index").lines[0]["settings"]
+    assert (settings["k1"], settings["b"], settings["language"]) == (1.2, 0.75, "french")
+
+
+def test_the_prompt_answers_until_it_ends(cli: Run, notes: Path) -> None:
+    typed = ["moon", "", "dough"]
+    result = cli("search", notes, "-r", "bm25", "-k", "1", typed=typed)
+    assert (result.code, result.err) == (0, "")
+    assert [json.loads(line)["id"] for line in result.out.split("\n") if line] == [
+        "note-3", "note-2",
+    ]  # fmt: skip
+
+
+def test_an_error_does_not_end_the_prompt(cli: Run, notes: Path) -> None:
+    result = cli("search", notes, "-k", "0", typed=["moon", "dough"])
+    assert result.code == 0
+    assert [line.partition(":")[0] for line in result.err.splitlines()] == ["searchlib"] * 2
+
+
+def test_json_is_valid_whatever_the_ids_are(cli: Run, folder: Path) -> None:
+    odd = ["a/b", "🙂", "../up", "with space", 'quo"te', "-dash", "x" * 500, "naïve", "a#0", "%"]
+    write_jsonl(
+        folder / "odd.jsonl", *({"id": id, "text": f"moon {i}"} for i, id in enumerate(odd))
+    )
+    assert cli("index", "odd.index", "odd.jsonl", *WORDS_ONLY).code == 0
+    result = cli("search", "odd.index", "moon", "-k", "100")
+    assert {json.loads(line)["id"] for line in result.out.splitlines()} == set(odd)
+    for id in odd:
+        assert cli("explain", "odd.index", "moon", "--", id).code == 0
+    for id in odd:
+        assert cli("delete", "odd.index", "--", id).lines == [{"deleted": 1}]

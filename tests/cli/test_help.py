@@ -1,0 +1,83 @@
+"""Help: every command has it, it ends with an example, and every example runs."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+from commandline import WORDS_ONLY, Run
+
+COMMANDS = (
+    "index", "add", "delete", "search", "explain", "expand",
+    "run", "eval", "compare", "info", "verify", "models",
+)  # fmt: skip
+
+
+def examples(help: str) -> list[list[str]]:
+    """The command lines below `Example:`, which must be the help's last part."""
+    _, found, tail = help.partition("Example:\n")
+    assert found
+    return [shlex.split(line)[1:] for line in tail.strip().splitlines()]
+
+
+def test_help_names_every_command(cli: Run) -> None:
+    help = cli("--help").out
+    listed = [line.split()[0] for line in help.splitlines() if line.startswith("  ")]
+    assert set(COMMANDS) <= set(listed)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_says_what_each_argument_is_and_ends_with_an_example(cli: Run, command: str) -> None:
+    result = cli(command, "--help")
+    assert result.code == 0
+    assert all(len(line) <= 80 for line in result.out.splitlines())
+    for line in examples(result.out):
+        assert line[0] in COMMANDS
+    assert any(line[0] == command for line in examples(result.out))
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in ("expand", "models")])
+def test_every_example_runs(cli: Run, notes: Path, command: str) -> None:
+    for example in examples(cli(command, "--help").out):
+        extra = ()
+        if example[0] == "index":  # a fresh index, without models: they have tests of their own
+            example[1] = "fresh-" + example[1]
+            extra = tuple(option for option in WORDS_ONLY if option not in example)
+        result = cli(*example, *extra)
+        assert result.code == 0, f"{example}: {result.err}"
+
+
+def test_the_first_example_of_all_runs(cli: Run, folder: Path) -> None:
+    index, search = examples(cli("--help").out)
+    assert cli(*index, *WORDS_ONLY).code == 0
+    assert cli(*search).lines[0]["id"] == "note-1"
+
+
+def test_models_example_runs(cli: Run, folder: Path) -> None:
+    (example,) = examples(cli("models", "--help").out)
+    assert cli(*example).code == 0
+
+
+def test_without_a_command_help_is_shown_and_the_exit_code_is_2(cli: Run) -> None:
+    result = cli()
+    assert result.code == 2
+    assert "Commands:" in result.err + result.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("nonsense",), ("search",), ("search", "x", "y", "--no-such-option"), ("search", "x", "y", "-k", "many"),
+     ("index", "x"), ("search", "x", "y", "--format", "xml"), ("eval", "x"), ("compare", "a", "b")],
+)  # fmt: skip
+def test_wrong_usage_is_exit_code_2(cli: Run, folder: Path, arguments: tuple[str, ...]) -> None:
+    result = cli(*arguments)
+    assert result.code == 2
+    assert "Error:" in result.err
+    assert result.out == ""
+
+
+def test_version(cli: Run) -> None:
+    import searchlib
+
+    assert cli("--version").out.split() == ["searchlib", searchlib.__version__]

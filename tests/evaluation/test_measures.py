@@ -1,0 +1,117 @@
+"""Measures agree with trec_eval's own code and with sums done by hand."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from searchlib.errors import BadInput, BadQuery
+from searchlib.evaluation import evaluate, parse_measures, run_of, run_queries
+from searchlib.types import Ranking
+
+QRELS = {"q1": {"d1": 2, "d2": 1, "d3": 0}, "q2": {"d9": 1}, "q3": {"d4": 1}}
+RUN = {"q1": {"d3": 3.0, "d1": 2.0, "d2": 1.0}, "q2": {"d9": 0.1}, "unjudged": {"d1": 9.0}}
+
+
+def test_by_hand() -> None:
+    """q1 finds relevances 0, 2, 1: DCG = 2/log2(3) + 1/log2(4), ideal = 2/log2(2) + 1/log2(3).
+
+    q2 is perfect; q3 has no results, and counts as 0; the query without judgements is left out.
+    """
+    results = evaluate(QRELS, RUN, "nDCG@10, RR R@1,NumRelRet")
+    ndcg = (2 / math.log2(3) + 1 / 2) / (2 + 1 / math.log2(3))
+    assert results.per_query["nDCG@10"] == pytest.approx({"q1": ndcg, "q2": 1.0, "q3": 0.0})
+    assert results.per_query["RR"] == {"q1": 0.5, "q2": 1.0, "q3": 0.0}
+    assert results.mean == pytest.approx(
+        {"nDCG@10": (ndcg + 1) / 3, "RR": 0.5, "R@1": 1 / 3, "NumRet(rel=1)": 3.0}
+    )
+    assert results.queries == 3
+
+
+def test_equals_pytrec_eval() -> None:
+    pytrec_eval = pytest.importorskip("pytrec_eval")
+    rng = random.Random(7)
+    ids = [f"d{n}" for n in range(200)]
+    qrels = {f"q{q}": {d: rng.randint(0, 3) for d in rng.sample(ids, 20)} for q in range(25)}
+    run = {f"q{q}": {d: rng.random() for d in rng.sample(ids, 120)} for q in range(25)}
+    names = {"nDCG@10": "ndcg_cut_10", "R@100": "recall_100", "AP": "map", "P@5": "P_5"}
+    ours = evaluate(qrels, run, ",".join(names))
+    theirs = pytrec_eval.RelevanceEvaluator(qrels, set(names.values())).evaluate(run)
+    for name, trec_name in names.items():
+        assert ours.per_query[name] == {q: values[trec_name] for q, values in theirs.items()}
+
+
+def test_the_grammar() -> None:
+    assert parse_measures("nDCG@10,R@100") == ("nDCG@10", "R@100")
+    assert parse_measures(" AP  P(rel=2, judged_only=True)@5 ") == (
+        "AP",
+        "P(rel=2,judged_only=True)@5",
+    )
+    assert parse_measures("MRR@10, RR@10") == ("RR@10",)
+    assert parse_measures("nDCG(gains={0:1,2:3})@5") == ("nDCG(gains={0:1,2:3})@5",)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "nDGC@10",
+        "nDCG@0",
+        "nDCG@-1",
+        "P@1.5",
+        "P",
+        "nDCG@99999999999",
+        "nDCG(",
+        "",
+        "a.b()",
+        "((" * 99,
+    ],
+)
+def test_an_unknown_measure_is_one_line_with_examples(wrong: str) -> None:
+    with pytest.raises(BadQuery, match="examples: nDCG@10") as caught:
+        parse_measures(wrong)
+    assert "\n" not in str(caught.value)
+
+
+def test_queries_of_any_name_and_graded_gains() -> None:
+    qrels = {"kélé/1": {"a b": 3}, "2\n": {"c": 1}}
+    run = {"kélé/1": {"a b": 1.0}, "2\n": {"c": 1.0}}
+    assert evaluate(qrels, run, "nDCG@10,AP,RR@10").mean == {"nDCG@10": 1, "AP": 1, "RR@10": 1}
+
+
+def test_no_judgements() -> None:
+    with pytest.raises(BadInput, match="no judgements"):
+        evaluate({}, RUN, "AP")
+
+
+def test_stderr_stays_quiet(capfd: pytest.CaptureFixture[str]) -> None:
+    evaluate(QRELS, RUN, "nDCG@10,RR@10,Judged@10,Compat,infAP")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_query_is_never_its_own_result() -> None:
+    rankings = [Ranking(("d1", "d2", "d3"), (3.0, 2.0, 1.0))]
+    assert run_of(["d1"], rankings, k=2) == {"d1": {"d2": 2.0, "d3": 1.0}}
+    assert run_of(["d1"], rankings, k=2, drop_self=False) == {"d1": {"d1": 3.0, "d2": 2.0}}
+    assert list(run_of(["other"], rankings, k=2)["other"]) == ["d1", "d2"]
+
+
+class Alphabet:
+    """Ranks a, b, c, ... for every query."""
+
+    def search(self, queries: object, k: int) -> list[Ranking]:
+        assert isinstance(queries, list)
+        ids = tuple("abcdef"[:k])
+        return [Ranking(ids, tuple(float(-n) for n in range(len(ids)))) for _ in queries]
+
+
+def test_k_results_are_left_after_the_query_itself_is_dropped() -> None:
+    run = run_queries(Alphabet(), {"a": "x", "q": "y"}, k=3)
+    assert {query: list(ranking) for query, ranking in run.items()} == {
+        "a": ["b", "c", "d"],
+        "q": ["a", "b", "c"],
+    }
+    assert list(run_queries(Alphabet(), {"a": "x"}, k=2, drop_self=False)["a"]) == ["a", "b"]
+    with pytest.raises(BadQuery, match="illegal k: 0"):
+        run_queries(Alphabet(), {"a": "x"}, k=0)

@@ -1,0 +1,60 @@
+"""Queries are read from each layout; a bad one is named by file and line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from searchlib.errors import BadInput
+from searchlib.evaluation import read_topics
+
+TAGGED = """<top>
+<num> Number: 301
+<title> Topic: Bread and salt
+<desc> Description:
+Not part of the query.
+</top>
+<top><num>302</num>
+<title>
+Rivers that
+freeze
+</title></top>
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"_id": "a", "text": "one"}\n\n{"id": 7, "query": "two"}\n', {"a": "one", "7": "two"}),
+        ("12\thow deep is it\n13\tx\ty\n", {"12": "how deep is it", "13": "x\ty"}),
+        (TAGGED, {"301": "Bread and salt", "302": "Rivers that freeze"}),
+    ],
+)
+def test_each_layout_is_read(tmp_path: Path, text: str, expected: dict[str, str]) -> None:
+    path = tmp_path / "queries"
+    path.write_text(text)
+    assert read_topics(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"_id": "a", "text": "x"}\n{oops\n', ":2: not JSON"),
+        ('{"_id": "a", "text": "x"}\n[1]\n', ":2: not a JSON object"),
+        ('{"_id": "a"}\n', ':1: no "_id" or no "text"'),
+        ('{"_id": true, "text": "x"}\n', ':1: no "_id" or no "text"'),
+        ('{"_id": "a", "text": " "}\n', ":1: query 'a' has no text"),
+        ('{"_id": "a", "text": "x"}\n{"_id": "a", "text": "y"}\n', ":2: query id 'a' stands twice"),
+        ("a x\n", ":1: no tab"),
+        ("<top>\n<title> lost\n</top>\n", ":2: <title> before any <num>"),
+        ("\n\n", ": no queries in it"),
+        ("", ": no queries in it"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "queries"
+    path.write_text(text)
+    with pytest.raises(BadInput) as caught:
+        read_topics(path)
+    assert str(caught.value).startswith(f"{path}{message}")

@@ -1,0 +1,159 @@
+"""Fusion formulas and score completion, on numbers small enough to check by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from indexes.types import TopK
+from searchlib.errors import BadQuery
+from searchlib.fused import Fused, ReciprocalRank
+from searchlib.fusion import (
+    Affine,
+    min_max,
+    ranks_of,
+    reciprocal_rank,
+    theoretical_min_max,
+    z_score,
+)
+from searchlib.types import Explanation
+
+POOLS = st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=30)
+
+
+@given(POOLS)
+def test_z_score_has_mean_0_and_deviation_1_or_0(values: list[float]) -> None:
+    pool = np.array(values, np.float32)
+    normalised = z_score(pool)(pool)
+    assert abs(normalised.mean()) < 1e-3
+    assert normalised.std() == pytest.approx(1, abs=1e-3) or normalised.std() == 0
+
+
+@given(POOLS)
+def test_min_max_reaches_0_and_1_unless_flat(values: list[float]) -> None:
+    pool = np.array(values, np.float32)
+    normalised = min_max(pool)(pool)
+    assert normalised.min() == 0
+    assert normalised.max() == pytest.approx(1) or float(np.ptp(pool)) < 1e-6
+
+
+def test_theoretical_min_max_measures_from_the_floor() -> None:
+    pool = np.array([0.0, 0.5], np.float32)
+    assert theoretical_min_max(-1.0)(pool) == Affine(-1.0, 1 / 1.5)
+
+
+@pytest.mark.parametrize("normaliser", [z_score, min_max, theoretical_min_max(0.0)])
+def test_an_empty_pool_normalises_everything_to_0(normaliser: Any) -> None:
+    empty = np.array([], np.float32)
+    assert normaliser(empty)(np.array([5.0], np.float32)).tolist() == [0.0]
+
+
+def test_reciprocal_rank_of_cormack() -> None:
+    assert reciprocal_rank(np.array([1, 3, 0]), 60).tolist() == [1 / 61, 1 / 63, 0]
+
+
+def test_ranks_share_ties_and_leave_out_what_does_not_match() -> None:
+    scores = np.array([2.0, 5.0, 2.0, 0.0, 1.0], np.float32)
+    assert ranks_of(scores, scores).tolist() == [2, 1, 2, 0, 4]
+    negative = np.array([-1.0, -2.0], np.float32)  # a cosine below 0 is still a rank
+    assert ranks_of(negative, negative).tolist() == [1, 2]
+
+
+@dataclass
+class Known:
+    """A scorer whose scores are a table: document i of the corpus has scores[i]."""
+
+    name: str
+    table: list[float]
+    snapshot: Any = None
+    asked: list[list[int]] = field(default_factory=list)
+
+    def top(self, queries: Any, k: int, where: Any, unit: Any) -> list[TopK]:
+        scores = np.array(self.table, np.float32)
+        ids = np.lexsort((np.arange(len(scores)), -scores))[:k].astype(np.int64)
+        ids = ids[scores[ids] > 0]
+        return [TopK(ids, scores[ids]) for _ in queries]
+
+    def scores(self, query: str, ids: Any, where: Any, unit: Any) -> Any:
+        self.asked.append(ids.tolist())
+        return np.array(self.table, np.float32)[ids]
+
+    def best_passages(self, query: str, documents: Any) -> Any:
+        return documents
+
+    def explain_id(self, query: str, id: int, where: Any, unit: Any) -> Explanation:
+        return Explanation(self.table[id], self.name)
+
+
+def test_a_candidate_of_one_retriever_gets_its_true_score_from_the_other() -> None:
+    """Depth 1: `a` finds document 0 only, `b` document 2 only; both score both.
+
+    a: 4, 3, 2 -> pool {0, 2} -> min-max 1 and 0; b: 1, 3, 5 -> 0 and 1. Document 1, in nobody's
+    best, is no candidate although it would be second for both.
+    """
+    a, b = Known("a", [4, 3, 2]), Known("b", [1, 3, 5])
+    fused = Fused("f", (a, b), (1.0, 2.0), (min_max, min_max), depth=1)
+    top = fused.top(["q"], 1, None, "document")[0]
+    assert (top.ids.tolist(), top.scores.tolist()) == ([2], [2.0])
+    assert a.asked == [[0, 2]]
+    assert b.asked == [[0, 2]]
+
+
+METHODS = [(z_score, z_score), (min_max, theoretical_min_max(0.0)), ReciprocalRank(60)]
+TABLES = st.lists(st.tuples(st.floats(0, 9, width=16), st.floats(0, 9, width=16)), min_size=1)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=["z", "min-max", "rrf"])
+@given(rows=TABLES, depth=st.integers(1, 5), k=st.integers(1, 9))
+def test_score_equals_explanation_and_does_not_depend_on_k(
+    method: Any, rows: list[tuple[float, float]], depth: int, k: int
+) -> None:
+    parts = (Known("a", [a for a, _ in rows]), Known("b", [b for _, b in rows]))
+    fused = Fused("f", parts, (0.5, 1.0), method, depth)
+    top = fused.top(["q"], k, None, "document")[0]
+    everything = fused.top(["q"], len(rows), None, "document")[0]
+    full = dict(zip(everything.ids.tolist(), everything.scores.tolist(), strict=True))
+    for id, score in zip(top.ids.tolist(), top.scores.tolist(), strict=True):
+        explanation = fused.explain_id("q", id, None, "document")
+        assert explanation.value == pytest.approx(score, abs=1e-4)
+        assert explanation.recompute() == pytest.approx(score, abs=1e-4)
+        assert full[id] == score
+    ids = np.arange(len(rows))
+    assert fused.scores("q", ids, None, "document")[top.ids].tolist() == top.scores.tolist()
+
+
+def test_fusions_nest() -> None:
+    inner = Fused("in", (Known("a", [1, 2]), Known("b", [2, 1])), (1, 1), (min_max, min_max))
+    outer = Fused("out", (inner, Known("c", [3, 4])), (1, 1), (min_max, min_max))
+    explanation = outer.explain_id("q", 1, None, "document")
+    top = outer.top(["q"], 1, None, "document")[0]
+    assert (top.ids.tolist(), top.scores.tolist()) == ([1], [1.0])
+    assert explanation.recompute() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("parts", "weights", "method", "depth", "message"),
+    [
+        (0, (), (), 1, "at least one retriever"),
+        (1, (1.0, 2.0), (z_score,), 1, "1 retrievers but 2 weights"),
+        (1, (-1.0,), (z_score,), 1, "illegal fusion weights"),
+        (1, (float("nan"),), (z_score,), 1, "illegal fusion weights"),
+        (1, (1.0,), (), 1, "1 retrievers but 0 normalisers"),
+        (1, (1.0,), (z_score,), 0, "illegal fusion depth: 0"),
+    ],
+)
+def test_bad_fusions_are_refused(
+    parts: int, weights: Any, method: Any, depth: int, message: str
+) -> None:
+    with pytest.raises(BadQuery, match=message):
+        Fused("f", tuple(Known("a", [1]) for _ in range(parts)), weights, method, depth)
+
+
+def test_a_bad_rrf_constant_is_refused() -> None:
+    with pytest.raises(BadQuery, match="illegal RRF constant: 0"):
+        ReciprocalRank(0)

@@ -1,0 +1,67 @@
+"""What is imported follows what is asked: starting up costs nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAVY = (
+    "torch", "transformers", "tokenizers", "huggingface_hub", "faiss", "scipy", "numba",
+    "sqlite_utils", "pyarrow", "ir_measures", "bs4", "pypdf", "rich",
+)  # fmt: skip
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level names in sys.modules after `code` ran in a fresh Python."""
+    ask = "\nimport sys; print('loaded:', *sorted({name.split('.')[0] for name in sys.modules}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code + ask], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    return set(done.stdout.rpartition("loaded:")[2].split())
+
+
+def test_import_searchlib_loads_nothing_heavy() -> None:
+    loaded = loaded_by("import searchlib, indexes")
+    assert "searchlib" in loaded
+    assert not loaded & {*HEAVY, "numpy", "typer"}
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = """
+from cli.app import main
+try:
+    main(["--help"])
+except SystemExit as stop:
+    assert stop.code == 0
+"""
+    assert not loaded_by(code) & {*HEAVY, "numpy"}
+
+
+@pytest.mark.parametrize("name", ["Engine", "Settings", "Document", "Hit", "expand"])
+def test_every_public_name_resolves(name: str) -> None:
+    assert "searchlib" in loaded_by(f"from searchlib import {name}")
+
+
+def test_an_engine_alone_loads_no_model_library() -> None:
+    assert not loaded_by("from searchlib import Engine") & {"torch", "transformers", "faiss"}
+
+
+def test_a_bm25_query_loads_no_model_library(tmp_path: Path) -> None:
+    index = str(tmp_path / "small.index")
+    made = f"""
+from searchlib import Document, Engine, Settings
+settings = Settings(dense_model=None, sparse_model=None)
+with Engine.create({index!r}, settings) as engine:
+    engine.add([Document("a", "sunlight feeds the leaves"), Document("b", "rain falls")])
+"""
+    loaded_by(made)
+    asked = f"""
+from searchlib import Engine
+with Engine.open({index!r}) as engine:
+    assert [hit.id for hit in engine.search("leaves", retriever="bm25")] == ["a"]
+"""
+    assert not loaded_by(asked) & (set(HEAVY) - {"rich"})

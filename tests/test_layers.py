@@ -1,0 +1,150 @@
+"""The floors of ARCHITECTURE.md, checked in the source: who may import whom, and what nobody may.
+
+Read with `ast`, so that imports inside functions count too.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FLOORS = ("indexes", "searchlib", "cli", "benchmarks")
+MODULES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
+LONGEST = 600  # lines of a module
+
+# who (a folder or file) may not import what (a dotted prefix)
+FORBIDDEN = {
+    "indexes": ("searchlib", "torch", "transformers", "tokenizers", "typer", "rich", "cli"),
+    "searchlib": ("cli", "searchlib.cli", "benchmarks", "typer", "rich"),
+    "searchlib/encoders": ("searchlib.engine", "searchlib.retrievers", "searchlib.evaluation"),
+    "searchlib/formats": ("searchlib.engine", "searchlib.retrievers", "searchlib.encoders"),
+    "searchlib/evaluation": ("searchlib.engine", "searchlib.retrievers", "searchlib.encoders"),
+    "cli": ("cli", "torch", "transformers", "faiss", "numpy", "benchmarks"),
+}
+# what may be imported in one place only
+HOMES = {
+    "torch": ("searchlib/encoders", "benchmarks"),
+    "transformers": ("searchlib/encoders", "benchmarks"),
+    "faiss": ("indexes/vectors.py",),
+    "ir_measures": ("searchlib/evaluation", "benchmarks"),
+    "Stemmer": ("searchlib/encoders/analyzer.py",),
+    "sqlite_utils": ("indexes/store.py",),
+    "typer": ("cli",),
+    "pyarrow": ("searchlib/formats",),
+    "sentence_transformers": ("benchmarks",),
+    "bm25s": ("benchmarks",),
+    "pickle": (),
+    "marshal": (),
+    "shelve": (),
+    "joblib": (),
+}
+
+
+def place(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def within(where: str, home: str) -> bool:
+    return where == home or where.startswith(home + "/")
+
+
+def imports(source: str, where: str) -> Iterator[str]:
+    """Absolute dotted names of everything that a module imports; `where` is its path.
+
+    >>> list(imports("from ..errors import BadInput", "searchlib/formats/trec.py"))
+    ['searchlib.errors', 'searchlib.errors.BadInput']
+    """
+    package = where.removesuffix(".py").split("/")[:-1]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else []
+            if start == ["cli"]:  # relative, so that it works installed as searchlib.cli too
+                continue
+            base = ".".join([*start, *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def broken_layers(source: str, where: str) -> list[str]:
+    """Every import of a module that the rules above forbid."""
+    broken = []
+    for name in imports(source, where):
+        for floor, names in FORBIDDEN.items():
+            if within(where, floor) and any(name == x or name.startswith(x + ".") for x in names):
+                broken.append(f"{where} imports {name}")
+        home = HOMES.get(name.split(".")[0])
+        if home is not None and not any(within(where, part) for part in home):
+            broken.append(f"{where} imports {name}; only {home or 'nobody'} may")
+    return broken
+
+
+def banned_calls(source: str, where: str) -> list[str]:
+    """Calls that run what a file says: eval, exec, torch.load, np.load(allow_pickle=True)."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        executes = called in ("eval", "exec", "compile", "__import__", "torch.load")
+        pickles = any(
+            keyword.arg == "allow_pickle"
+            and not (isinstance(keyword.value, ast.Constant) and keyword.value.value is False)
+            for keyword in node.keywords
+        )
+        bare_load = called in ("np.load", "numpy.load") and not any(
+            keyword.arg == "allow_pickle" for keyword in node.keywords
+        )
+        if executes or pickles or bare_load or "trust_remote_code=True" in ast.unparse(node):
+            found.append(f"{where}:{node.lineno}: {ast.unparse(node)[:80]}")
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=place)
+def test_each_floor_uses_only_what_stands_below_it(path: Path) -> None:
+    assert broken_layers(path.read_text(encoding="utf-8"), place(path)) == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=place)
+def test_nothing_on_disk_is_executed(path: Path) -> None:
+    assert banned_calls(path.read_text(encoding="utf-8"), place(path)) == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=place)
+def test_modules_can_be_read_in_one_sitting(path: Path) -> None:
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= LONGEST, f"{place(path)} has {lines} lines; split it by concept"
+
+
+@pytest.mark.parametrize(
+    ("source", "where"),
+    [
+        ("import torch", "indexes/vectors.py"),
+        ("from searchlib.types import Hit", "indexes/store.py"),
+        ("def f():\n    import faiss", "searchlib/engine.py"),
+        ("from ..engine import Engine", "searchlib/encoders/dense.py"),
+        ("from .. import retrievers", "searchlib/evaluation/runs.py"),
+        ("from .cli import app", "searchlib/engine.py"),
+        ("import pickle", "indexes/arrays.py"),
+        ("import cli.app", "cli/search.py"),
+    ],
+)
+def test_a_forbidden_import_is_noticed(source: str, where: str) -> None:
+    assert broken_layers(source, where)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["eval(text)", "torch.load(path)", "np.load(path, allow_pickle=True)", "np.load(path)"],
+)
+def test_a_banned_call_is_noticed(source: str) -> None:
+    assert banned_calls(source, "indexes/arrays.py")
+
+
+def test_there_are_modules_to_check() -> None:
+    assert {place(path).split("/")[0] for path in MODULES} == set(FLOORS)
