@@ -44,9 +44,7 @@ Split = Annotated[
 
 
 @commands.command(
-    epilog=example(
-        "searchlib run notes.index collection/queries.jsonl -r bm25 -k 100 --output bm25.run"
-    )
+    epilog=example("searchlib run notes.index collection/queries.jsonl -r bm25 -o bm25.run")
 )
 def run(
     path: IndexPath,
@@ -95,9 +93,7 @@ def run(
 
 @commands.command(
     "eval",
-    epilog=example(
-        'searchlib eval notes.index collection --measures "nDCG@10,R@100" --retriever all'
-    ),
+    epilog=example('searchlib eval notes.index collection --measures "nDCG@10,R@100" -r all'),
 )
 def evaluate(
     path: IndexPath,
@@ -173,7 +169,7 @@ def evaluate(
     epilog=example(
         "searchlib run notes.index collection/queries.jsonl -r bm25 -o a.run",
         "searchlib run notes.index collection/queries.jsonl -r hybrid -o b.run",
-        "searchlib compare a.run b.run --qrels collection/qrels/test.tsv --measures nDCG@10",
+        "searchlib compare a.run b.run --qrels collection/qrels/test.tsv",
     )
 )
 def compare(

@@ -14,36 +14,13 @@ from searchlib.config import Settings
 
 from .options import DenseKind, Device, Format, IndexPath, OutputFormat, example, size
 from .output import chosen, print_json, print_table
+from .reading import Id, InputFormat, Metadata, SkipBad, Source, Text, Title, reading
 
 if TYPE_CHECKING:
     from searchlib import Engine
-    from searchlib.formats import ReadOptions
 
 commands = typer.Typer()
 
-Source = Annotated[
-    str,
-    typer.Argument(
-        metavar="SOURCE",
-        help="A file (.jsonl .csv .tsv .parquet .txt .md .html .pdf, TREC; .gz .zst .bz2), "
-        "a folder of such files, a BEIR folder, or - for stdin.",
-    ),
-]
-Id = Annotated[str | None, typer.Option("--id", help="The field that is the id.")]
-Title = Annotated[str | None, typer.Option(help="The field that is the title.")]
-Text = Annotated[
-    str | None, typer.Option(help="The fields that make the text, separated by commas.")
-]
-Metadata = Annotated[
-    str | None, typer.Option(help="The fields to keep as metadata, separated by commas.")
-]
-InputFormat = Annotated[
-    str | None,
-    typer.Option(help="What SOURCE is, if its name does not say: jsonl, csv, tsv, trec, ..."),
-]
-SkipBad = Annotated[
-    bool, typer.Option("--skip-bad", help="Skip and count what cannot be read, do not stop.")
-]
 Memory = Annotated[
     str | None, typer.Option(help="About how much to hold before writing, such as 512MB.")
 ]
@@ -119,8 +96,17 @@ def index(
     given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
     given |= {"dense_model": None} if no_dense else {}
     given |= {"sparse_model": None} if no_sparse else {}
+    documents = reading(
+        source=source,
+        id=id,
+        title=title,
+        text=text,
+        metadata=metadata,
+        input_format=input_format,
+        skip_bad=skip_bad,
+    )
     with _create_or_open(path, given, device, memory) as engine:
-        _add(engine, source, _reading(id, title, text, metadata, input_format, skip_bad), format)
+        documents.add_to(engine, format)
 
 
 @commands.command(epilog=example("searchlib add notes.index more.jsonl"))
@@ -140,8 +126,17 @@ def add(
     """Adds documents; those whose id is known are replaced."""
     from searchlib import Engine
 
+    documents = reading(
+        source=source,
+        id=id,
+        title=title,
+        text=text,
+        metadata=metadata,
+        input_format=input_format,
+        skip_bad=skip_bad,
+    )
     with Engine.open(path, device=device) as engine:
-        _add(engine, source, _reading(id, title, text, metadata, input_format, skip_bad), format)
+        documents.add_to(engine, format)
 
 
 @commands.command(epilog=example("searchlib delete notes.index note-3"))
@@ -217,33 +212,6 @@ def _create_or_open(
                 "or index into a new folder"
             )
     return engine
-
-
-def _reading(
-    id: str | None,
-    title: str | None,
-    text: str | None,
-    metadata: str | None,
-    input_format: str | None,
-    skip_bad: bool,
-) -> ReadOptions:
-    from searchlib.formats import ReadOptions
-
-    def names(given: str | None) -> tuple[str, ...] | None:
-        return None if given is None else tuple(part.strip() for part in given.split(","))
-
-    return ReadOptions(
-        id=id,
-        title=title,
-        text=names(text),
-        metadata=names(metadata),
-        format=input_format,
-        skip_bad=skip_bad,
-    )
-
-
-def _add(engine: Engine, source: str, reading: ReadOptions, format: Format | None) -> None:
-    raise NotImplementedError
 
 
 def _ids(given: list[str]) -> Iterator[str]:

@@ -63,8 +63,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         right = column.startswith(">")
-        table.add_column(Text(column.lstrip(">")), justify="right" if right else "left",
-                         overflow="fold")  # fmt: skip
+        table.add_column(
+            Text(column.lstrip(">")),
+            justify="right" if right else "left",
+            overflow="fold",
+            no_wrap=column is columns[0],
+        )
     for row in rows:
         table.add_row(*(_cell(cell) for cell in row))
     show(table)

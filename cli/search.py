@@ -37,7 +37,7 @@ TERMS_ON_A_TERMINAL = 30
 @commands.command(
     epilog=example(
         'searchlib search notes.index "how do plants eat" -k 3',
-        "searchlib search notes.index sunlight --retriever bm25 --where 'year >= 2001' --explain",
+        "searchlib search notes.index sunlight -r bm25 --where 'year > 2000'",
     )
 )
 def search(
@@ -83,7 +83,7 @@ def search(
 
 
 @commands.command(
-    epilog=example('searchlib explain notes.index "how do plants eat" note-1 --retriever bm25')
+    epilog=example('searchlib explain notes.index "how do plants eat" note-1 -r bm25')
 )
 def explain(
     path: IndexPath,

@@ -8,22 +8,20 @@ score in ascending term number adds in the same order, however rows fell into se
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import Damaged
+from .inversion import STORED, Kind, assemble, decode, encode, joined
 from .types import TermVectors
 
-Kind = Literal["count", "impact"]
-
-SMALLEST_IMPACT = 2.0**-14  # float16's smallest normal number; whatever is below is dropped
-LARGEST = {"count": 65535.0, "impact": 65504.0}
+ROWS_AT_ONCE = 2**14  # when merging
 BYTES_PER_TERM = 120  # what a dictionary entry and its string take in Python, about
 
 _DTYPES = {
@@ -157,11 +155,18 @@ class Postings:
 
     def rows(self, ids: NDArray[np.int64]) -> Rows:
         """The forward rows `ids` (m,), in that order."""
+        sizes, terms, weights = self.stored_rows(ids)
+        return Rows(np.concatenate([[0], np.cumsum(sizes)]), terms, decode(weights))
+
+    def stored_rows(
+        self, ids: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:
+        """The forward rows `ids` (m,): how many terms each has, the terms, weights as stored."""
         starts, stops = self._bounds(self._fwd_indptr, ids)
-        indptr = np.zeros(len(ids) + 1, np.int64)
-        np.cumsum(stops - starts, out=indptr[1:])
-        at = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], stops - starts)
-        return Rows(indptr, self._fwd_terms[at], decode(self._fwd_weights[at]))
+        sizes = stops - starts
+        firsts = np.cumsum(sizes) - sizes
+        at = np.arange(sizes.sum()) + np.repeat(starts - firsts, sizes)
+        return sizes, self._fwd_terms[at], self._fwd_weights[at]
 
     def check(self) -> None:
         """Read everything; raise Damaged where a number is out of bounds or out of order."""
@@ -221,7 +226,7 @@ class PostingsBuilder:
         self._kind: Kind = kind
         self._numbers: dict[str, int] = {}  # in order of first appearance
         self._text_bytes = 0
-        self._terms: list[NDArray[np.uint32]] = []
+        self._terms: list[NDArray[np.int32]] = []
         self._weights: list[NDArray[Any]] = []
         self._counts: list[NDArray[np.int64]] = []  # entries a row
         self._lengths: list[NDArray[np.float32]] = []
@@ -229,7 +234,7 @@ class PostingsBuilder:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held now, about; `build` takes three times as much for a moment."""
+        """Bytes held now, about; `build` takes twice as much for a moment."""
         held = [*self._terms, *self._weights, *self._counts, *self._lengths]
         words = len(self._numbers) * BYTES_PER_TERM + self._text_bytes
         return words + sum(array.nbytes for array in held)
@@ -259,7 +264,7 @@ class PostingsBuilder:
         self.n_rows += len(rows)
 
     def build(self) -> dict[str, NDArray[Any]]:
-        """The segment's arrays, for `write_arrays` and `Postings`.
+        """The segment's arrays, for `write_arrays` and `Postings`; empties the builder.
 
         terms, term_offsets     sorted dictionary: UTF-8 bytes, int64 (n_terms + 1,)
         indptr, docids, weights posting lists: int64 (n_terms + 1,), uint16|32, uint16|float16
@@ -267,20 +272,24 @@ class PostingsBuilder:
         lengths                 float32 (n_rows,): the sum of each row's weights as added
         """
         names = sorted(self._numbers)
-        rank = np.empty(len(names), np.uint32)
-        rank[np.fromiter((self._numbers[name] for name in names), np.int64, len(names))] = (
-            np.arange(len(names), dtype=np.uint32)
+        rank = np.empty(len(names), np.int32)
+        numbers = np.fromiter(map(self._numbers.__getitem__, names), np.int64, len(names))
+        rank[numbers] = np.arange(len(names), dtype=np.int32)
+        self._numbers.clear()
+        for terms in self._terms:
+            terms[:] = rank[terms]
+        return assemble(
+            names,
+            joined(self._counts, np.int64),
+            joined(self._terms, np.int32),
+            joined(self._weights, STORED[self._kind]),
+            joined(self._lengths, np.float32),
         )
-        indptr = np.zeros(self.n_rows + 1, np.int64)
-        np.cumsum(_joined(self._counts, np.int64), out=indptr[1:])
-        terms = rank[_joined(self._terms, np.uint32)]
-        weights = _joined(self._weights, encode(np.empty(0, np.float32), self._kind).dtype)
-        return _assemble(names, indptr, terms, weights, _joined(self._lengths, np.float32))
 
-    def _number(self, terms: Sequence[str], columns: NDArray[np.int32]) -> NDArray[np.uint32]:
+    def _number(self, terms: Sequence[str], columns: NDArray[np.int32]) -> NDArray[np.int32]:
         """The builder's number of each column's term; only terms in use are taken in."""
         used = np.flatnonzero(np.bincount(columns, minlength=len(terms)))
-        numbers = np.zeros(len(terms), np.uint32)
+        numbers = np.zeros(len(terms), np.int32)
         for column in used.tolist():
             term = terms[column]
             number = self._numbers.get(term)
@@ -308,92 +317,21 @@ def merge_postings(
     numbers = {name: i for i, name in enumerate(names)}
     counts, terms, weights, lengths = [], [], [], []
     for part, kept, words in zip(parts, keep, dictionaries, strict=True):
+        number_of = np.fromiter((numbers[word] for word in words), np.int32, len(words))
+        ids = np.flatnonzero(kept)
         with damage_named(part.name):
-            starts, stops = part._bounds(part._fwd_indptr, np.arange(part.n_rows))
-            sizes = stops - starts
-            entries = np.repeat(kept, sizes)
-            mapped = np.fromiter((numbers[word] for word in words), np.uint32, len(words))
-            counts.append(sizes[kept])
-            terms.append(mapped[part._fwd_terms[entries]])
-            weights.append(part._fwd_weights[entries])
-            lengths.append(part.lengths[kept])
-    indptr = np.concatenate([[0], np.cumsum(_joined(counts, np.int64))])
-    dtype = parts[0]._weights.dtype if parts else np.dtype(np.uint16)
-    return _assemble(
+            for start in range(0, len(ids), ROWS_AT_ONCE):
+                sizes, words_here, weights_here = part.stored_rows(
+                    ids[start : start + ROWS_AT_ONCE]
+                )
+                counts.append(sizes)
+                terms.append(number_of[words_here])
+                weights.append(weights_here)
+        lengths.append(part.lengths[kept])
+    return assemble(
         names,
-        indptr,
-        _joined(terms, np.uint32),
-        _joined(weights, dtype),
-        _joined(lengths, np.float32),
+        joined(counts, np.int64),
+        joined(terms, np.int32),
+        joined(weights, STORED[parts[0].kind if parts else "count"]),
+        joined(lengths, np.float32),
     )
-
-
-def encode(weights: NDArray[np.float32], kind: Kind) -> NDArray[Any]:
-    """Weights as stored: counts as uint16 (rounded), impacts as float16; 0 is "drop me".
-
-    Both saturate. Impacts below 2**-14 become 0, so that no subnormal number is stored.
-    """
-    capped = np.minimum(weights, np.float32(LARGEST[kind]))
-    if kind == "count":
-        return np.rint(capped).astype(np.uint16)
-    return np.where(capped < SMALLEST_IMPACT, np.float32(0), capped).astype(np.float16)
-
-
-def decode(stored: NDArray[Any]) -> NDArray[np.float32]:
-    """Stored weights as float32, exactly."""
-    if stored.dtype.kind == "u":
-        return stored.astype(np.float32)
-    # subtle: three times faster than astype; right for zero and for normal numbers >= 0 only.
-    # A half's exponent and fraction, moved to a float's places, lack 112 in the exponent.
-    bits = stored.view(np.uint16).astype(np.uint32) << np.uint32(13)
-    return bits.view(np.float32) * np.float32(2.0**112)
-
-
-def _assemble(
-    names: Sequence[str],
-    indptr: NDArray[np.int64],
-    terms: NDArray[np.uint32],
-    weights: NDArray[Any],
-    lengths: NDArray[np.float32],
-) -> dict[str, NDArray[Any]]:
-    """All arrays from rows whose terms are numbered by `names`, sorted; unused names go."""
-    used = np.bincount(terms, minlength=len(names)) > 0
-    if not used.all():
-        terms = (np.cumsum(used) - 1).astype(np.uint32)[terms]
-        names = [name for name, is_used in zip(names, used.tolist(), strict=True) if is_used]
-    by_term = _transpose(indptr, terms, weights, len(names))
-    by_row = _transpose(*by_term, len(lengths))  # transposed twice: terms ascend in each row
-    words = [name.encode("utf-8", "surrogatepass") for name in names]
-    return {
-        "terms": np.frombuffer(b"".join(words), np.uint8),
-        "term_offsets": np.cumsum([0, *map(len, words)], dtype=np.int64),
-        "indptr": by_term[0],
-        "docids": by_term[1].astype(_smallest_dtype(len(lengths))),
-        "weights": by_term[2],
-        "lengths": lengths,
-        "fwd_indptr": by_row[0],
-        "fwd_terms": by_row[1].astype(_smallest_dtype(len(names))),
-        "fwd_weights": by_row[2],
-    }
-
-
-def _transpose(
-    indptr: NDArray[np.int64], indices: NDArray[Any], weights: NDArray[Any], n_columns: int
-) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:
-    """A CSR matrix by columns instead of rows, in linear time."""
-    from scipy.sparse import csr_array  # at index time only: its import takes 0.4 s
-
-    shape = (len(indptr) - 1, n_columns)
-    if 0 in shape:
-        return np.zeros(n_columns + 1, np.int64), indices[:0], weights[:0]
-    matrix = csr_array((weights.view(np.uint16), indices, indptr), shape).tocsc()
-    return matrix.indptr.astype(np.int64), matrix.indices, matrix.data.view(weights.dtype)
-
-
-def _smallest_dtype(n: int) -> type[np.uint16] | type[np.uint32]:
-    """The smallest type that the file knows for numbers 0..n-1."""
-    return np.uint16 if n <= 2**16 else np.uint32
-
-
-def _joined(parts: Iterable[NDArray[Any]], dtype: Any) -> NDArray[Any]:
-    return np.concatenate([np.empty(0, dtype), *parts]).astype(dtype, copy=False)

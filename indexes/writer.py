@@ -304,13 +304,11 @@ class Writer:
         data = manifest.to_bytes()
         self._directory.sync()
         self._directory.replace(MANIFEST, data)
-        obsolete = self._manifest.files.keys() - named
         self._manifest, self._files = manifest, dict(manifest.files)
         for part, entry in zip(self._parts, entries, strict=True):
             part.segment.entry = entry
         with contextlib.suppress(IndexesError):  # the commit stands; the next writer tries again
-            for name in obsolete:
-                self._directory.remove(name)
+            self._remove_leftovers()
         return manifest.generation
 
     def _entry(self, part: _Part) -> SegmentEntry:
@@ -335,7 +333,7 @@ class Writer:
             raise
 
     def _remove_leftovers(self) -> None:
-        """Remove files that the manifest on the disk does not name: crashed or rolled back."""
+        """Remove files that the manifest on the disk does not name: obsolete, or left behind."""
         named = read_manifest(self._directory).files
         for name in self._directory.sizes():
             if name not in named and _OURS.fullmatch(name):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,9 @@ class _Layer:
 class LeanEncoder:
     """A BERT-family encoder read from safetensors; `hidden` gives a text's last hidden states."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, masked: bool = False) -> None:
         config = read_json(folder / "config.json")
-        self._config = config
+        self._masked = masked
         self._type = str(config["model_type"])
         names, layers, prefix = _FAMILIES[self._type]
         self._weights = _Named(Weights(folder), prefix)
@@ -97,8 +98,8 @@ class LeanEncoder:
         self._norm = get.norm("embeddings.LayerNorm")
         wide = "embeddings_project.weight" in get
         self._project = get.linear("embeddings_project") if wide else None
-        shift = self._type in ("roberta", "xlm-roberta", "camembert")
-        self._first = int(config["pad_token_id"]) + 1 if shift else 0
+        shifted = self._type in ("roberta", "xlm-roberta", "camembert")
+        self._padding = int(config["pad_token_id"]) if shifted else None
         count = int(config.get("num_hidden_layers") or config["n_layers"])
         self._layers = [
             _Layer(**{
@@ -110,10 +111,20 @@ class LeanEncoder:
             for i in range(count)
         ]  # fmt: skip
 
+    @property
+    def work(self) -> int:
+        """Multiply-adds a token, attention aside."""
+        parts = [part for layer in self._layers for part in vars(layer).values()]
+        head = self.decoder[0].size if self._masked else 0
+        return head + sum(matrix.size for matrix, _ in parts)
+
     def hidden(self, ids: Ids) -> Array:
         """(T, dim) last hidden states of one text's `ids`."""
-        positions = self._positions[self._first : self._first + len(ids)]
-        x = self._words[ids] + positions + self._type0
+        places = np.arange(len(ids))
+        if self._padding is not None:  # fairseq's way: count from padding + 1, padding aside
+            real = ids != self._padding
+            places = np.cumsum(real) * real + self._padding
+        x = self._words[ids] + self._positions[places] + self._type0
         x = _layer_norm(x, self._norm, self._eps)
         if self._project:
             x = _linear(x, self._project)
@@ -127,18 +138,22 @@ class LeanEncoder:
 
     def projected(self, ids: Ids) -> Array:
         """(T, dim) rows that the vocabulary's projection reads: logits = row @ weight.T + bias."""
-        dense, norm, _, _ = _HEADS[self._type]
+        dense, norm = self._head
         act = self._act if self._type in ("bert", "distilbert") else gelu
-        x = act(_linear(self.hidden(ids), self._weights.linear(dense)))
         eps = 1e-12 if self._type == "distilbert" else self._eps
-        return _layer_norm(x, self._weights.norm(norm), eps)
+        return _layer_norm(act(_linear(self.hidden(ids), dense)), norm, eps)
 
+    @cached_property
     def decoder(self) -> Linear:
         """The projection onto the vocabulary: weight (V, dim), bias (V,)."""
         _, _, bias, weight = _HEADS[self._type]
         own = self._weights.get(weight)
-        matrix = self._words if own is None else own
-        return matrix, self._weights[bias]
+        return self._words if own is None else own, self._weights[bias]
+
+    @cached_property
+    def _head(self) -> tuple[Linear, Norm]:
+        dense, norm, _, _ = _HEADS[self._type]
+        return self._weights.linear(dense), self._weights.norm(norm)
 
 
 def lean_encoder(folder: Path, masked: bool) -> LeanEncoder | None:
@@ -152,9 +167,8 @@ def lean_encoder(folder: Path, masked: bool) -> LeanEncoder | None:
     if config.get("is_decoder") or (masked and kind not in _HEADS):
         return None
     try:
-        encoder = LeanEncoder(folder)
-        if masked:
-            encoder.decoder()
+        encoder = LeanEncoder(folder, masked)
+        _ = encoder.work  # looks every tensor up
     except KeyError:
         return None  # tensors named otherwise: torch knows better
     return encoder

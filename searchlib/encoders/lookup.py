@@ -17,10 +17,11 @@ from indexes.types import TermVectors
 
 from ..errors import UnsupportedModel
 from .heads import Terms
-from .layout import Table, digest_of, read_sparse, table_bytes, tokenizer_bytes
+from .layout import digest_of, tokenizer_bytes
 from .models import SPARSE_DEFAULT, ModelFolder, resolve
 from .pruning import Pruning
-from .terms import checked, term_vectors
+from .sparse_layout import Table, read_sparse, table_bytes
+from .terms import term_vectors
 from .tokenizing import Span, Tokenizer
 from .weights import Weights, read_json
 
@@ -71,7 +72,6 @@ class LookupEncoder:
 
     def encode_query(self, texts: Sequence[str]) -> TermVectors:
         """Distinct word-pieces of each text with the table's weights."""
-        texts = checked(texts)
         rows = [self._queries(row.ids, row.weights) for row in self._table.terms(texts)]
         return term_vectors(rows, self._table.tokenizer.term)
 

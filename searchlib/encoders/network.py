@@ -38,7 +38,7 @@ class Network:
         self.devices = pick_devices(device)
         self.kind = self.devices[0].type
         model = load(folder, task)
-        self.decoder: list[tuple[Tensor, Tensor | None]] = []
+        self._decoders: list[tuple[Tensor, Tensor | None]] = []
         weight = bias = None
         if task == "masked":
             weight, bias = split_head(model)
@@ -49,7 +49,7 @@ class Network:
             if weight is not None:
                 half = self._half
                 moved = weight.to(place, half) if half else weight.to(place)
-                self.decoder.append((moved, None if bias is None else bias.to(place)))
+                self._decoders.append((moved, None if bias is None else bias.to(place)))
         # on the CPU one thread a batch beats many threads on one: no waiting at each operation
         self.workers = torch.get_num_threads() if self.kind == "cpu" else len(self.devices)
         self._pool: Pool[Any] = Pool(self.workers, self._release)
@@ -82,6 +82,13 @@ class Network:
             if torch.get_num_threads() != before:
                 torch.set_num_threads(before)
 
+    def decoder(self, worker: int) -> tuple[Tensor, Tensor | None]:
+        """The projection's weight (V, dim) and bias (V,) on a worker's device (task "masked")."""
+        return self._decoders[self._place(worker)]
+
+    def _place(self, worker: int) -> int:
+        return 0 if self.kind == "cpu" else worker
+
     def _hidden(self, worker: int, tokens: list[Ids]) -> Tensor:
         lengths = [len(ids) for ids in tokens]
         longest = max(lengths)
@@ -91,7 +98,7 @@ class Network:
             ids[row, : len(piece)] = piece
             mask[row, : len(piece)] = 1
         inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
-        device = self.devices[0 if self.kind == "cpu" else worker]
+        device = self.devices[self._place(worker)]
         if device.type == "cuda":
             inputs = {
                 name: tensor.pin_memory().to(device, non_blocking=True)
@@ -100,7 +107,7 @@ class Network:
         elif device.type != "cpu":
             inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
         with self._autocast():
-            output = self.models[0 if self.kind == "cpu" else worker](**inputs)
+            output = self.models[self._place(worker)](**inputs)
         hidden: Tensor = output[0]
         return hidden
 
@@ -113,7 +120,9 @@ class Network:
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         if self._half is None:
             return contextlib.nullcontext()
-        return torch.autocast("cuda", dtype=self._half)
+        context: contextlib.AbstractContextManager[Any]
+        context = torch.autocast("cuda", dtype=self._half)
+        return context
 
     def _release(self) -> None:
         if self.kind == "cuda":
@@ -184,7 +193,7 @@ def split_head(model: nn.Module) -> tuple[Tensor, Tensor | None]:
     Afterwards the model's "logits" are the projection's inputs. A probe checks that nothing
     else happens between them and the true logits; UnsupportedModel where it does.
     """
-    decoder = model.get_output_embeddings()  # type: ignore[operator]
+    decoder = model.get_output_embeddings()
     if not isinstance(decoder, nn.Linear):
         raise UnsupportedModel(f"{type(model).__name__} has no linear projection onto a vocabulary")
     probe = torch.arange(1, 6).remainder(decoder.out_features).unsqueeze(0)

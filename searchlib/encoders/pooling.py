@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .layout import DenseLayout, Normalize, Pool, Projection
+from .dense_layout import DenseLayout, Normalize, Pool, Projection
 from .weights import Weights
 
 if TYPE_CHECKING:
@@ -57,18 +57,18 @@ def pool_batch(
     def mean(weights: Tensor, by: Tensor) -> Tensor:
         return torch.bmm(weights.transpose(1, 2), hidden).squeeze(1) / by
 
+    def weighted() -> Tensor:
+        scaled = weights * (places.unsqueeze(2) + 1)
+        return mean(scaled, scaled.sum(dim=1))
+
     functions: dict[Pool, Callable[[], Tensor]] = {
         "cls": lambda: hidden[rows, begins.squeeze(1)],
         "max": lambda: hidden.masked_fill(~mask, float("-inf")).amax(dim=1),
         "mean": lambda: mean(weights, count),
         "mean_sqrt_len_tokens": lambda: mean(weights, count.sqrt()),
-        "weightedmean": lambda: weighted(),
+        "weightedmean": weighted,
         "lasttoken": lambda: hidden[rows, ends.squeeze(1) - 1],
     }
-
-    def weighted() -> Tensor:
-        scaled = weights * (places.unsqueeze(2) + 1)
-        return mean(scaled, scaled.sum(dim=1))
 
     return torch.cat([functions[mode]() for mode in modes], dim=1)
 

@@ -5,8 +5,7 @@ SPLADE: Formal et al. 2021 (arXiv:2107.05720, arXiv:2109.10086).
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,15 +15,15 @@ import numpy as np
 
 from indexes.types import TermVectors
 
-from .batching import windows
-from .dense import LEAN_TOKENS, LEAN_TOKENS_WARM, allowed_tokens
+from .backbone import Backbone, allowed_tokens
 from .heads import Head, Terms, lean_terms
-from .layout import Expansion, SparseLayout, digest_of, read_sparse
-from .lean import LeanEncoder, lean_encoder
+from .layout import digest_of
+from .lean import LeanEncoder
 from .lookup import TokenTable
 from .models import SPARSE_DEFAULT, ModelFolder, resolve
 from .pruning import Pruning
-from .terms import checked, term_vectors
+from .sparse_layout import Expansion, SparseLayout, read_sparse
+from .terms import term_vectors
 from .tokenizing import Ids, Span, Tokenizer
 
 if TYPE_CHECKING:
@@ -70,17 +69,16 @@ class SparseEncoder:
 
     def encode_document(self, texts: Sequence[str]) -> TermVectors:
         """One row a text: weights > 0 of the model's vocabulary; a text may have no terms."""
-        rows = self._rows(checked(texts), query=False)
+        rows = self._rows(texts, query=False)
         return term_vectors(rows, self.tokenizer.term)
 
     def encode_query(self, texts: Sequence[str]) -> TermVectors:
         """One row a text, with the model's way for queries."""
-        rows = self._rows(checked(texts), query=True)
+        rows = self._rows(texts, query=True)
         return term_vectors(rows, self.tokenizer.term)
 
     def encode_with_provenance(self, texts: Sequence[str]) -> Provenance:
         """Documents, and which word-piece made each term (the position of its largest logit)."""
-        texts = checked(texts)
         prompt = self._layout.document_prompt
         keep = self._pruning(query=False)
         rows, spans = [], []
@@ -105,9 +103,7 @@ class SparseEncoder:
     @property
     def special_tokens_count(self) -> int:
         """How many of `max_tokens` go to special tokens, and to a document's prompt."""
-        prompt = self._layout.document_prompt
-        used = len(self.tokenizer.offsets(prompt)) if prompt else 0
-        return self.tokenizer.special_tokens_count + used
+        return self.tokenizer.overhead(self._layout.document_prompt)
 
     @cached_property
     def folder(self) -> ModelFolder:
@@ -179,74 +175,33 @@ class SparseEncoder:
 
 
 class Expander:
-    """One masked-language model: texts to Terms, by numpy for a few and by torch for many."""
+    """One masked-language model: texts to Terms."""
 
     def __init__(self, side: Expansion, max_tokens: int, device: str | None) -> None:
-        transformer = side.transformer
-        self.tokenizer = Tokenizer(transformer.path, max_tokens, transformer.lower)
         self._side = side
-        self._device = device
-        self._lock = threading.RLock()
-        self._heads: dict[int, Head] = {}
+        self._backbone = Backbone(side.transformer, "masked", max_tokens, device)
+        self._heads: dict[int, Head] = {}  # one a worker: each has its own buffer
+        self.tokenizer = self._backbone.tokenizer
 
     def terms(self, texts: Sequence[str], prompt: str, positions: bool = False) -> list[Terms]:
         """Terms of each text; with `positions`, the winning token's place for each."""
-        result: list[Terms | None] = [None] * len(texts)
-
-        def tokenize(part: Sequence[str]) -> list[Ids]:
-            return self.tokenizer.encode(part, prompt)
-
-        for start, tokens in windows(texts, tokenize):
-            for rows, found in self._found(tokens, positions):
-                for row, terms in zip(rows, found, strict=True):
-                    result[start + row] = self._without_special(terms)
-        return [terms for terms in result if terms is not None]
-
-    @cached_property
-    def _lean(self) -> LeanEncoder | None:
-        return lean_encoder(self._side.transformer.path, masked=True)
-
-    @cached_property
-    def _network(self) -> Network:
-        from .network import Network
-
-        return Network(self._side.transformer.path, "masked", self._device)
-
-    def _found(self, tokens: list[Ids], positions: bool) -> Iterator[tuple[list[int], list[Terms]]]:
         side = self._side
-        few = sum(map(len, tokens)) <= (
-            LEAN_TOKENS_WARM if "_network" in self.__dict__ else LEAN_TOKENS
-        )
-        if few and self._device in (None, "cpu"):
-            with self._lock:
-                lean = self._lean
-            if lean is not None:
-                weight, bias = lean.decoder()
-                for row, ids in enumerate(tokens):
-                    hidden = lean.projected(ids)
-                    yield (
-                        [row],
-                        [lean_terms(hidden, weight, bias, side.pooling, side.logs, positions)],
-                    )
-                return
-        with self._lock:
-            network = self._network
 
-        def work(worker: int, hidden: Tensor, lengths: list[int]) -> list[Terms]:
-            return self._head(worker)(hidden, lengths, positions)
+        def lean(encoder: LeanEncoder, ids: Ids) -> Terms:
+            weight, bias = encoder.decoder
+            hidden = encoder.projected(ids)
+            return lean_terms(hidden, weight, bias, side.pooling, side.logs, positions)
 
-        yield from network.run(tokens, work)
+        def full(network: Network, worker: int, hidden: Tensor, lengths: list[int]) -> list[Terms]:
+            if worker not in self._heads:
+                weight, bias = network.decoder(worker)
+                self._heads[worker] = Head(weight, bias, side.pooling, side.logs)
+            return self._heads[worker](hidden, lengths, positions)
 
-    def _head(self, worker: int) -> Head:
-        if worker not in self._heads:
-            decoders = self._network.decoder
-            weight, bias = decoders[worker if worker < len(decoders) else 0]
-            self._heads[worker] = Head(weight, bias, self._side.pooling, self._side.logs)
-        return self._heads[worker]
+        found = self._backbone.run(texts, prompt, lean, full)
+        return [self._without_special(terms) for terms in found] if side.drop_special else found
 
     def _without_special(self, terms: Terms) -> Terms:
-        if not self._side.drop_special:
-            return terms
         keep = ~np.isin(terms.ids, self.tokenizer.special_ids)
         positions = None if terms.positions is None else terms.positions[keep]
         return Terms(terms.ids[keep], terms.weights[keep], positions)

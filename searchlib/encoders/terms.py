@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from indexes.types import TermVectors
 
-from ..errors import BadInput
-
 Row = tuple[NDArray[np.int32], NDArray[np.float32]]
 
 
@@ -30,10 +28,3 @@ def term_vectors(rows: Sequence[Row], term: Callable[[int], str]) -> TermVectors
         columns[ids],
         np.concatenate([weights for _, weights in rows]),
     )
-
-
-def checked(texts: Sequence[str]) -> Sequence[str]:
-    """`texts`, or BadInput for a bare string, which would be taken for a list of letters."""
-    if isinstance(texts, str):
-        raise BadInput("texts must be a list of strings, not one string; write [text]")
-    return texts

@@ -83,6 +83,14 @@ class Tokenizer:
         """How many special tokens `encode` puts around a text."""
         return len(self._before) + len(self._after)
 
+    def overhead(self, prompt: str) -> int:
+        """How many of a text's `max_tokens` go to special tokens and to `prompt`."""
+        return self.special_tokens_count + (len(self.offsets(prompt)) if prompt else 0)
+
+    def prompt_length(self, prompt: str) -> int:
+        """Leading tokens of `encode([text], prompt)` that aren't the text's."""
+        return len(self._before) + len(self.offsets(prompt))
+
     @cached_property
     def special_ids(self) -> Ids:
         """Ids of the tokenizer's special tokens ([CLS], [PAD], ...), ascending."""

@@ -20,11 +20,12 @@ _FRONT_TITLE = re.compile(r"^title:[ \t]*(.+?)[ \t]*$", re.MULTILINE)
 _HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t#]*$|^(\S.*)\n(?:=+|-+)[ \t]*$", re.MULTILINE)
 _FENCE = re.compile(r"^(```|~~~)", re.MULTILINE)
 _HIDDEN = {"script", "style", "noscript", "template", "head", "svg", "math", "iframe", "object"}
-_INLINE = set(
+_INLINE = (
     "a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark q s samp "
-    "small span strike strong sub sup time tt u var wbr".split()  # noqa: SIM905
+    "small span strike strong sub sup time tt u var wbr"
 )
-_SPACES, _LINES = re.compile(r"[^\S\n]+"), re.compile(r"\s*\n\s*\n\s*| ?\n ?")
+_IN_LINE = frozenset(_INLINE.split())  # all other elements begin a line
+_SPACES = re.compile(r"\s+")
 _PDF_PAGES = 20_000
 _PDF_SECONDS = 300.0
 
@@ -122,27 +123,21 @@ def _pdf(source: Source, data: bytes) -> Item:
 
 
 def _visible(tree: Any) -> str:
-    """The text outside of hidden elements, white space as a browser shows it."""
-    parts: list[str] = []
-    hidden = 0
+    """The text outside of hidden elements, a line a block, white space as a browser shows it."""
     from lxml.etree import iterwalk
 
+    parts: list[str] = []
+    hidden = 0
     for event, element in iterwalk(tree, events=("start", "end")):
         tag = element.tag if isinstance(element.tag, str) else "script"
-        block = tag not in _INLINE
-        if event == "start":
-            hidden += tag in _HIDDEN
-            if not hidden:
-                parts.append("\n" if block else "")
-                parts.append(_SPACES.sub(" ", (element.text or "").replace("\n", " ")))
-        else:
-            was_hidden = hidden > 0
-            hidden -= tag in _HIDDEN
-            if not was_hidden and block:
-                parts.append("\n")
-            if not hidden:
-                parts.append(_SPACES.sub(" ", (element.tail or "").replace("\n", " ")))
-    lines = (line.strip() for line in _SPACES.sub(" ", "".join(parts)).split("\n"))
+        if tag not in _IN_LINE:
+            parts.append("\n")
+        if tag in _HIDDEN:
+            hidden += 1 if event == "start" else -1
+        if not hidden:
+            text = element.text if event == "start" else element.tail
+            parts.append(_SPACES.sub(" ", text or ""))
+    lines = (" ".join(line.split()) for line in "".join(parts).split("\n"))
     return "\n".join(line for line in lines if line)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import cast
-import io
 
 from ..errors import BadInput
 from ..types import Document
@@ -39,10 +39,11 @@ _BY_NAME = {
 }  # fmt: skip
 _SNIFFED = 4096  # bytes
 _SAMPLED = 4 << 20  # bytes
+_DEFAULTS = ReadOptions()
 
 
 def read_documents(
-    source: str | Path, options: ReadOptions = ReadOptions()
+    source: str | Path, options: ReadOptions = _DEFAULTS
 ) -> Iterator[tuple[Document, str]]:
     """Each document of the source and where it stands ("file:line"), read as it is asked for.
 
@@ -81,7 +82,7 @@ def read_documents(
         raise BadInput(f"{_called(source)} holds no documents{could}")
 
 
-def count_hint(source: str | Path, options: ReadOptions = ReadOptions()) -> int | None:
+def count_hint(source: str | Path, options: ReadOptions = _DEFAULTS) -> int | None:
     """About how many documents the source holds, found cheaply; None: that takes reading it."""
     path = Path(source)
     if str(source) == "-" or not path.exists():

@@ -12,13 +12,14 @@ from ..types import Document
 from .options import ReadOptions
 
 ID_NAMES = (
-    "_id id docno docid doc_id document_id pid passage_id key uid uuid identifier".split()  # noqa: SIM905
+    *("_id", "id", "docno", "docid", "doc_id", "document_id", "pid", "passage_id"),
+    *("key", "uid", "uuid", "identifier"),
 )
-TITLE_NAMES = "title name headline heading subject".split()  # noqa: SIM905
+TITLE_NAMES = ("title", "name", "headline", "heading", "subject")
 TEXT_NAMES = (
-    "text body content contents passage document article abstract description summary message "  # noqa: SIM905
-    "comment review"
-).split()
+    *("text", "body", "content", "contents", "passage", "document", "article", "abstract"),
+    *("description", "summary", "message", "comment", "review"),
+)
 
 
 class BadRecord(Exception):

@@ -106,9 +106,9 @@ def _decompressed(file: BinaryIO, name: str) -> BinaryIO:
     if head.startswith(b"\x1f\x8b"):
         return _checked(cast(BinaryIO, gzip.GzipFile(fileobj=file)), name)
     if head.startswith(b"BZh"):
-        return _checked(bz2.BZ2File(file), name)
+        return _checked(cast(BinaryIO, bz2.BZ2File(file)), name)
     if head == b"\xfd7zXZ\0":
-        return _checked(lzma.LZMAFile(file), name)
+        return _checked(cast(BinaryIO, lzma.LZMAFile(file)), name)
     if head.startswith(b"\x28\xb5\x2f\xfd"):
         import zstandard
 

@@ -78,7 +78,8 @@ def _item(source: Source, number: int, text: str, options: ReadOptions) -> Item:
 def _elements(text: str) -> dict[str, list[str]]:
     """What stands in the outermost elements, by their names in lower case; "" for what in none."""
     found: dict[str, list[str]] = {}
-    name, parts, at = "", [], 0
+    name, at = "", 0
+    parts: list[str] = []
 
     def finish() -> None:
         content = html.unescape("".join(parts)).strip()

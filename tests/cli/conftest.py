@@ -17,7 +17,8 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
     def run(*arguments: object, stdin: str | bytes = "", typed: list[str] | None = None) -> Result:
         data = stdin.encode() if isinstance(stdin, str) else stdin
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
+        pipe = io.TextIOWrapper(io.BufferedReader(io.BytesIO(data)), encoding="utf-8")
+        monkeypatch.setattr(sys, "stdin", pipe)
         if typed is not None:
             lines = iter(typed)
             monkeypatch.setattr(sys.stdin, "isatty", lambda: True)

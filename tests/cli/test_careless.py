@@ -385,8 +385,8 @@ def test_a_bug_is_one_line_unless_debugging(
     assert (result.code, result.out) == (1, "")
     assert result.err.startswith("searchlib: this is a bug: ZeroDivisionError: division by zero")
     assert len(result.err.splitlines()) == 1
-    with pytest.raises(ZeroDivisionError):
-        from cli.app import main
+    from cli.app import main
 
+    with pytest.raises(ZeroDivisionError):
         main(["--debug", "search", str(notes), "moon"])
     monkeypatch.delenv("SEARCHLIB_DEBUG", raising=False)

@@ -43,7 +43,7 @@ def test_search_prints_json_lines_with_these_keys(cli: Run, notes: Path) -> None
     assert first["metadata"] == {"year": 2003, "lang": "en", "tags": ["biology", "light"]}
     assert "**Plants** **eat**" in first["snippet"]
     assert NOTES[0]["text"][first["start"] : first["end"]] == NOTES[0]["text"]
-    assert hits[0]["score"] >= hits[1]["score"] > 0
+    assert hits[0]["score"] > hits[1]["score"]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_run_writes_a_trec_run(cli: Run, notes: Path, folder: Path) -> None:
     result = cli("run", notes, "collection/queries.jsonl", "-r", "bm25", "-k", "2", "--tag", "mine")
     rows = [line.split() for line in result.out.splitlines()]
     assert {len(row) for row in rows} == {6}
-    assert [row[:4] for row in rows if row[0] == "q2"][0] == ["q2", "Q0", "note-2", "1"]
+    assert next(row[:4] for row in rows if row[0] == "q2") == ["q2", "Q0", "note-2", "1"]
     assert {row[5] for row in rows} == {"mine"}
     cli("run", notes, "collection/queries.jsonl", "-r", "bm25", "-k", "2", "--tag", "mine",
         "--output", "mine.run")  # fmt: skip
@@ -178,6 +178,14 @@ def test_options_say_which_fields_are_what(cli: Run, folder: Path) -> None:
     assert done.code == 0, done.err
     hit = cli("search", "odd.index", "very cold").lines[0]
     assert (hit["id"], hit["title"], hit["metadata"]) == ("7", "Ice", {"year": 1})
+
+
+def test_the_retriever_is_a_choice(cli: Run, notes: Path) -> None:
+    (hit,) = cli("search", notes, "moon", "--retriever", "bm25").lines
+    assert hit["id"] == "note-3"
+    assert hit["score"] == pytest.approx(
+        cli("explain", notes, "moon", "note-3", "-r", "bm25").lines[0]["explanation"]["value"]
+    )
 
 
 def test_documents_from_stdin_and_packed_files(cli: Run, folder: Path) -> None:

@@ -67,9 +67,19 @@ def test_without_a_command_help_is_shown_and_the_exit_code_is_2(cli: Run) -> Non
 
 @pytest.mark.parametrize(
     "arguments",
-    [("nonsense",), ("search",), ("search", "x", "y", "--no-such-option"), ("search", "x", "y", "-k", "many"),
-     ("index", "x"), ("search", "x", "y", "--format", "xml"), ("eval", "x"), ("compare", "a", "b")],
-)  # fmt: skip
+    [
+        ("nonsense",),
+        ("search",),
+        ("search", "x", "y", "--no-such-option"),
+        ("search", "x", "y", "-k", "many"),
+        ("search", "x", "y", "--format", "xml"),
+        ("index", "x"),
+        ("index", "x", "notes.jsonl", "--memory", "much"),
+        ("eval", "x"),
+        ("compare", "a", "b"),
+        ("expand", "moon", "--model", "a", "--index", "b"),
+    ],
+)
 def test_wrong_usage_is_exit_code_2(cli: Run, folder: Path, arguments: tuple[str, ...]) -> None:
     result = cli(*arguments)
     assert result.code == 2

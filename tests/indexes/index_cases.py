@@ -35,7 +35,7 @@ def record(id: str, *passages: str, **metadata: object) -> Record:
         places.append((start, start + len(passage)))
         start += len(passage) + 1
     text = "\n".join(passages)
-    return Record(id, f"title of {id}", text, metadata, zlib.crc32(text.encode()).to_bytes(4), tuple(places))
+    return Record(id, f"title of {id}", text, metadata, zlib.crc32(text.encode("utf-8", "surrogatepass")).to_bytes(4), tuple(places))
 
 
 def texts(records: Iterable[Record]) -> list[str]:
@@ -54,7 +54,7 @@ def impacts(passages: Sequence[str]) -> TermVectors:
 
 def vectors(passages: Sequence[str]) -> NDArray[np.float32]:
     """(n, DIM) float32: any numbers that depend on the text only."""
-    seeds = [zlib.crc32(passage.encode()) for passage in passages]
+    seeds = [zlib.crc32(passage.encode("utf-8", "surrogatepass")) for passage in passages]
     rows = [np.random.default_rng(seed).normal(size=DIM) for seed in seeds]
     return np.array(rows, np.float32).reshape(-1, DIM)
 

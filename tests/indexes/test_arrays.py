@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -44,6 +44,7 @@ def with_header(header: object) -> bytes:
     return prefix + text + bytes(256)
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.text(max_size=8),

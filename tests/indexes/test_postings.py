@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from indexes.arrays import map_arrays, write_arrays
 from indexes.errors import Damaged
-from indexes.postings import Kind, Postings, PostingsBuilder, decode, encode, merge_postings
+from indexes.inversion import Kind, decode, encode
+from indexes.postings import Postings, PostingsBuilder, merge_postings
 from indexes.types import TermVectors
 
 Row = dict[str, float]
@@ -57,6 +58,7 @@ def content(postings: Postings) -> list[Row]:
     ]
 
 
+@settings(deadline=None)
 @given(ROWS, KINDS, st.integers(1, 5))
 def test_rows_and_lists_hold_what_was_added(rows: list[Row], kind: Kind, at_once: int) -> None:
     postings = Postings(built(rows, kind, at_once))
@@ -93,6 +95,7 @@ def test_document_frequency_counts_the_living() -> None:
     assert postings.document_frequency(numbers, alive).tolist() == [2, 0, 1]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(ROWS, st.randoms(use_true_random=False)), min_size=1, max_size=4), KINDS)
 def test_merging_equals_building_from_the_kept_rows(parts: list[Any], kind: Kind) -> None:
     keep = [np.array([random.random() < 0.6 for _ in rows], np.bool_) for rows, random in parts]
@@ -193,7 +196,7 @@ def test_arrays_that_disagree_are_damage() -> None:
             Postings({**good, name: good[name].astype(np.float64)}, "field7")
 
 
-@settings(max_examples=200)
+@settings(deadline=None, max_examples=200)
 @given(st.data())
 def test_garbled_numbers_are_damage_or_harmless(data: st.DataObject) -> None:
     arrays = built([{"a": 1.0, "b": 2.0}, {"b": 1.0, "c": 1.0}, {"a": 3.0}])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +15,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from indexes import traversal
+from indexes.arrays import write_arrays
 from indexes.errors import Damaged
-from indexes.postings import Kind, Postings, PostingsBuilder, decode, encode
+from indexes.inversion import Kind, decode, encode
+from indexes.postings import Postings, PostingsBuilder
 from indexes.similarity import BM25, Dot, IdfDot, Similarity, Statistics
 from indexes.traversal import compact, explain_row, score_all, score_rows, search, top_k
 from indexes.types import TermVectors
@@ -96,6 +101,7 @@ def pairs_of(ids: NDArray[np.int64], scores: NDArray[np.float32]) -> list[tuple[
     return list(zip(ids.tolist(), scores.tolist(), strict=True))
 
 
+@settings(deadline=None)
 @given(CASES, QUERIES)
 def test_all_scores_equal_brute_force(case: Any, queries: list[Row]) -> None:
     rows, kind, similarity = case
@@ -108,6 +114,7 @@ def test_all_scores_equal_brute_force(case: Any, queries: list[Row]) -> None:
         assert scores.tolist() == pytest.approx(expected, rel=1e-5)
 
 
+@settings(deadline=None)
 @given(CASES, QUERIES, st.integers(1, 25), st.integers(1, 200))
 def test_every_way_to_a_score_gives_the_same_bits(
     case: Any, queries: list[Row], k: int, at_once: int
@@ -134,6 +141,7 @@ def test_every_way_to_a_score_gives_the_same_bits(
         assert by_row.tolist() == scores[::-1].tolist()
 
 
+@settings(deadline=None)
 @given(CASES, QUERIES, st.integers(1, 19))
 def test_scores_do_not_depend_on_segments(case: Any, queries: list[Row], cut: int) -> None:
     rows, kind, similarity = case
@@ -150,6 +158,7 @@ def test_scores_do_not_depend_on_segments(case: Any, queries: list[Row], cut: in
         assert np.concatenate(scores).tolist() == expected.tolist()
 
 
+@settings(deadline=None)
 @given(CASES, QUERIES)
 def test_explanations_add_up(case: Any, queries: list[Row]) -> None:
     rows, kind, similarity = case
@@ -169,6 +178,7 @@ def test_explanations_add_up(case: Any, queries: list[Row]) -> None:
             assert total == score  # bit by bit
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from([0.0, 0.5, 1.0, 2.0]), max_size=400),
     st.integers(0, 40),
@@ -194,6 +204,7 @@ def test_top_k_of_many(k: int) -> None:
     assert pairs_of(*top_k(scores, k)) == ranked(scores, k)
 
 
+@settings(deadline=None)
 @given(CASES, QUERIES, st.integers(1, 8), st.randoms(use_true_random=False))
 def test_groups_rank_by_their_best_row(case: Any, queries: list[Row], k: int, random: Any) -> None:
     rows, kind, similarity = case
@@ -276,7 +287,34 @@ def test_equals_bm25s(k1: float, b: float) -> None:
         assert scores == pytest.approx(peer.get_scores(text[:6]), rel=1e-4, abs=1e-6)
 
 
-@settings(max_examples=200)
+def test_searching_loads_numpy_only(tmp_path: Path) -> None:
+    builder = PostingsBuilder("impact")
+    builder.add(TermVectors.of([{"a": 1.0}, {"b": 2.0}]))
+    with open(tmp_path / "sparse", "wb") as file:
+        write_arrays(file, builder.build())
+    script = """
+import sys
+from pathlib import Path
+import numpy as np
+from indexes.arrays import map_arrays
+from indexes.postings import Postings
+from indexes.similarity import IdfDot, Statistics
+from indexes.traversal import search
+from indexes.types import TermVectors
+from indexes.vectors import Vectors
+postings = Postings(map_arrays(Path(sys.argv[1])))
+query = TermVectors.of([{"b": 1.0}])
+found = search(postings, query, 1, IdfDot(), Statistics(np.array([1]), 2, 1.0))
+vectors = Vectors({"vectors": np.ones((2, 3), np.float32)})
+vectors.search(np.ones((1, 3), np.float32), 1)
+print(found[0].ids.tolist(), {"scipy", "faiss", "numba", "torch", "sqlite_utils"} & {*sys.modules})
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "sparse")]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout == "[1] set()\n"
+
+
+@settings(deadline=None, max_examples=200)
 @given(st.data())
 def test_garbled_postings_are_damage_or_harmless(data: st.DataObject) -> None:
     builder = PostingsBuilder("count")

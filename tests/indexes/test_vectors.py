@@ -43,6 +43,7 @@ def overlap(found: list[TopK], exact: list[TopK]) -> float:
 INTEGERS = st.integers(-3, 3)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 4), st.integers(0, 50), st.data())
 def test_exact_search_equals_sorting_everything(
     n: int, dim: int, k: int, data: st.DataObject
@@ -64,7 +65,7 @@ def test_exact_search_equals_sorting_everything(
             assert pairs_of(ranking) == expected
 
 
-@settings(max_examples=25)
+@settings(deadline=None, max_examples=25)
 @given(st.integers(1, 300), st.integers(1, 30), st.integers(0, 1000))
 def test_scores_depend_on_query_and_row_only(n: int, k: int, seed: int) -> None:
     rows = unit_vectors(n, dim=33, seed=seed)

@@ -1,0 +1,113 @@
+"""What `index` and `add` read: the options, and the documents on their way into an index."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import Format
+from .output import chosen, print_json
+from .progress import Progress, duration
+
+if TYPE_CHECKING:
+    from searchlib import Engine
+    from searchlib.formats import ReadOptions
+
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="A file (.jsonl .csv .tsv .parquet .txt .md .html .pdf, TREC; .gz .zst .bz2), "
+        "a folder of such files, a BEIR folder, or - for stdin.",
+    ),
+]
+Id = Annotated[str | None, typer.Option("--id", help="The field that is the id.")]
+Title = Annotated[str | None, typer.Option(help="The field that is the title.")]
+Text = Annotated[
+    str | None, typer.Option(help="The fields that make the text, separated by commas.")
+]
+Metadata = Annotated[
+    str | None, typer.Option(help="The fields to keep as metadata, separated by commas.")
+]
+InputFormat = Annotated[
+    str | None,
+    typer.Option(help="What SOURCE is, if its name does not say: jsonl, csv, tsv, trec, ..."),
+]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Skip and count what cannot be read, do not stop.")
+]
+
+
+class Reading:
+    """Documents on their way into an index.
+
+    The first one is read at once, so that a wrong path or field is told before an index is made
+    or a model is loaded.
+    """
+
+    def __init__(self, source: str, options: ReadOptions) -> None:
+        from searchlib.formats import count_hint, read_documents
+
+        self.progress = Progress("documents")
+        self.bad = 0
+        self.options = replace(options, on_bad=self._bad_line, on_skip=self._note)
+        documents = read_documents(source, self.options)
+        self.documents = itertools.chain([next(documents)], documents)
+        self.total = count_hint(source, self.options)
+
+    def add_to(self, engine: Engine, format: Format | None) -> None:
+        """Adds the documents and prints a report."""
+        with self.progress:
+            report = engine.add(
+                self.documents,
+                skip_bad=self.options.skip_bad,
+                on_bad=self._note,
+                on_progress=self.progress,
+                total=self.total,
+            )
+        values = asdict(replace(report, skipped=report.skipped + self.bad))
+        if chosen(format) is Format.json:
+            print_json(values)
+        else:
+            seconds = duration(values.pop("seconds"))
+            counts = ", ".join(f"{value} {name}" for name, value in values.items())
+            typer.echo(f"{engine.path}: {counts} in {seconds}")
+
+    def _bad_line(self, problem: object) -> None:
+        self.bad += 1
+        self._note(problem)
+
+    def _note(self, problem: object) -> None:
+        self.progress.say(f"skipped {problem}")
+
+
+def reading(
+    *,
+    source: str,
+    id: str | None,
+    title: str | None,
+    text: str | None,
+    metadata: str | None,
+    input_format: str | None,
+    skip_bad: bool,
+) -> Reading:
+    """What the options of `index` and `add` ask to be read."""
+    from searchlib.formats import ReadOptions
+
+    def names(given: str | None) -> tuple[str, ...] | None:
+        if given is None:
+            return None
+        return tuple(part.strip() for part in given.split(",") if part.strip())
+
+    options = ReadOptions(
+        id=id,
+        title=title,
+        text=names(text),
+        metadata=names(metadata),
+        format=input_format,
+        skip_bad=skip_bad,
+    )
+    return Reading(source, options)

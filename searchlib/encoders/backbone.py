@@ -1,0 +1,121 @@
+"""One transformer and its tokenizer: numpy for a few texts, torch for many, one interface."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from ..errors import BadInput
+from .batching import windows
+from .layout import Transformer
+from .lean import LeanEncoder, lean_encoder
+from .tokenizing import Ids, Tokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .network import Network
+
+Result = TypeVar("Result")
+
+LEAN_TOKENS = 64
+"""Up to so many tokens, about four queries, numpy is as fast as torch."""
+LEAN_WORK = 8e10
+"""Multiply-adds that numpy does (some 2 seconds) before torch is loaded (3 to 6 seconds)."""
+
+
+class Backbone:
+    """Runs `transformer` over texts cut to `max_tokens`; `task` as for `network.Network`.
+
+    On the CPU and for architectures that `lean` knows, numpy encodes single queries always and
+    anything else until LEAN_WORK is spent; then torch is loaded. Both agree within 1e-4.
+    Safe to use from several threads.
+    """
+
+    def __init__(
+        self,
+        transformer: Transformer,
+        task: Literal["hidden", "masked"],
+        max_tokens: int,
+        device: str | None,
+    ) -> None:
+        self.tokenizer = Tokenizer(transformer.path, max_tokens, transformer.lower)
+        self._transformer = transformer
+        self._task = task
+        self._device = device
+        self._spent = 0.0  # multiply-adds done by numpy
+        self._lock = threading.RLock()
+
+    def run(
+        self,
+        texts: Sequence[str],
+        prompt: str,
+        lean: Callable[[LeanEncoder, Ids], Result],
+        full: Callable[[Network, int, Tensor, list[int]], Sequence[Result]],
+    ) -> list[Result]:
+        """One result a text: `lean(encoder, ids)`, or `full(network, worker, hidden, lengths)`.
+
+        `full` gets a padded batch as `Network.run` says and returns a result for each of its rows.
+        """
+        if isinstance(texts, str):
+            raise BadInput("texts must be a list of strings, not one string; write [text]")
+        results: list[Any] = [None] * len(texts)
+        for start, tokens in windows(texts, lambda part: self.tokenizer.encode(part, prompt)):
+            for rows, found in self._window(tokens, lean, full):
+                for row, result in zip(rows, found, strict=True):
+                    results[start + row] = result
+        return results
+
+    def _window(
+        self,
+        tokens: list[Ids],
+        lean: Callable[[LeanEncoder, Ids], Result],
+        full: Callable[[Network, int, Tensor, list[int]], Sequence[Result]],
+    ) -> Iterator[tuple[list[int], Sequence[Result]]]:
+        encoder = self._lean_for(sum(map(len, tokens)))
+        if encoder:
+            for row, ids in enumerate(tokens):
+                yield [row], [lean(encoder, ids)]
+            return
+        with self._lock:
+            network = self._network
+        yield from network.run(
+            tokens, lambda worker, hidden, lengths: full(network, worker, hidden, lengths)
+        )
+
+    def _lean_for(self, count: int) -> LeanEncoder | None:
+        """The numpy encoder, if it should encode the next `count` tokens."""
+        if self._device not in (None, "cpu"):
+            return None
+        with self._lock:
+            encoder = self._lean
+            if encoder is None or count <= LEAN_TOKENS:
+                return encoder
+            work = float(count) * encoder.work
+            if "_network" in self.__dict__ or self._spent + work > LEAN_WORK:
+                return None
+            self._spent += work
+            return encoder
+
+    @cached_property
+    def _lean(self) -> LeanEncoder | None:
+        return lean_encoder(self._transformer.path, masked=self._task == "masked")
+
+    @cached_property
+    def _network(self) -> Network:
+        from .network import Network
+
+        return Network(self._transformer.path, self._task, self._device)
+
+
+def allowed_tokens(asked: int | None, limit: int, name: str) -> int:
+    """The number of tokens to cut texts to; BadInput where more are asked than a model reads."""
+    if asked is None:
+        return limit
+    if not 3 <= asked <= limit:
+        raise BadInput(
+            f"illegal max_tokens value: {asked}, must be between 3 and {limit} for {name}"
+        )
+    return asked

@@ -1,0 +1,551 @@
+"""The writer: upserts, deletes, commits, crashes, full disks. The folder is the old or the new."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import index_cases as cases
+import numpy as np
+import pytest
+from index_cases import FIELDS, create, query, record, rows
+
+from indexes.directory import LOCK, FileDirectory, refusals
+from indexes.errors import IndexExists, Locked, NoIndex, StorageFailed
+from indexes.manifest import MANIFEST, VectorField, read_manifest
+from indexes.merge import Size, all_merges, choose_merges
+from indexes.snapshot import Snapshot
+from indexes.types import Record, TermVectors
+from indexes.writer import Writer
+
+DOCS = [
+    record("a", "red fish", "blue fish", year=1),
+    record("b/☃", "one fish two fish", year=2),
+    record("c", "old bird", year=3),
+]
+
+
+def add(writer: Writer, *records: Record) -> None:
+    writer.add(records, rows(records))
+
+
+def ids(path: Path) -> set[str]:
+    with Snapshot.open(path) as snapshot:
+        return set(snapshot.all_ids())
+
+
+# --- what it does
+
+
+def test_nothing_is_visible_before_commit(tmp_path: Path) -> None:
+    with Writer.create(tmp_path / "i", FIELDS, {"x": 1}) as writer:
+        assert ids(tmp_path / "i") == set()
+        add(writer, *DOCS)
+        assert ids(tmp_path / "i") == set()
+        assert writer.commit({"x": 2}) == 1
+        assert ids(tmp_path / "i") == {"a", "b/☃", "c"}
+        assert writer.settings == {"x": 2}
+    with Snapshot.open(tmp_path / "i") as snapshot:
+        assert snapshot.settings == {"x": 2}
+        assert list(snapshot.fields.values()) == FIELDS
+
+
+def test_commit_without_changes_writes_nothing(tmp_path: Path) -> None:
+    create(tmp_path / "i", DOCS)
+    before = (tmp_path / "i" / MANIFEST).read_bytes()
+    with Writer.open(tmp_path / "i") as writer:
+        assert writer.commit() == 1
+        assert writer.commit({}) == 1
+    assert (tmp_path / "i" / MANIFEST).read_bytes() == before
+
+
+@pytest.mark.parametrize("budget", [1, 2**28])
+def test_upsert_replaces_wherever_the_old_one_is(tmp_path: Path, budget: int) -> None:
+    """In the committed segments, in the buffer, and within one call."""
+    with Writer.create(tmp_path / "i", FIELDS, {}, budget) as writer:
+        add(writer, record("a", "first"), record("b", "first"))
+        writer.commit()
+        add(writer, record("a", "second"), record("c", "first"))
+        add(writer, record("c", "second"), record("d", "x"), record("d", "second"))
+        writer.commit()
+    with Snapshot.open(tmp_path / "i") as snapshot:
+        assert cases.answers(snapshot, "bm25", query("first")).keys() == {"b"}
+        assert cases.answers(snapshot, "bm25", query("second")).keys() == {"a", "c", "d"}
+        assert snapshot.n_documents == 4
+        assert snapshot.verify() == []
+
+
+@pytest.mark.parametrize("budget", [1, 2**28])
+def test_delete_counts_each_document_once(tmp_path: Path, budget: int) -> None:
+    with Writer.create(tmp_path / "i", FIELDS, {}, budget) as writer:
+        add(writer, *DOCS)
+        writer.commit()
+        add(writer, DOCS[0], record("new", "x"))
+        assert writer.delete(["a", "a", "new", "absent", "\ud800"]) == 2
+        assert writer.delete(["a"]) == 0
+        writer.commit()
+        assert ids(tmp_path / "i") == {"b/☃", "c"}
+        assert writer.delete(["b/☃", "c"]) == 2
+        writer.commit()
+    assert ids(tmp_path / "i") == set()
+    assert {path.name for path in (tmp_path / "i").iterdir()} == {MANIFEST, LOCK}
+
+
+def test_rollback_forgets_everything(tmp_path: Path) -> None:
+    create(tmp_path / "i", DOCS)
+    before = set((tmp_path / "i").iterdir())
+    with Writer.open(tmp_path / "i", memory_budget=1) as writer:
+        add(writer, record("d", "x"))
+        writer.delete(["a"])
+        writer.rollback()
+        assert writer.commit() == 1
+        add(writer, record("e", "x"))
+        writer.delete(["b/☃"])  # and no commit
+    assert ids(tmp_path / "i") == {"a", "b/☃", "c"}
+    assert set((tmp_path / "i").iterdir()) == before
+
+
+def test_the_buffer_is_bounded(tmp_path: Path) -> None:
+    budget = 50_000
+    with Writer.create(tmp_path / "i", FIELDS, {}, budget) as writer:
+        largest = 0
+        for n in range(300):
+            add(writer, record(f"d{n}", "red fish " * 50))
+            largest = max(largest, writer.nbytes)
+        writer.commit()
+    assert 10_000 < largest < 1.2 * budget
+    assert len(ids(tmp_path / "i")) == 300
+
+
+def test_many_commits_leave_few_segments_and_files(tmp_path: Path) -> None:
+    with Writer.create(tmp_path / "i", FIELDS) as writer:
+        for n in range(40):
+            add(writer, record(f"d{n}", "red fish"))
+            writer.commit()
+    with Snapshot.open(tmp_path / "i") as snapshot:
+        assert snapshot.n_segments <= 8
+        assert snapshot.n_documents == 40
+        assert snapshot.verify() == []
+    manifest = read_manifest(FileDirectory(tmp_path / "i"))
+    files = {path.name for path in (tmp_path / "i").iterdir()}
+    assert files == manifest.files.keys() | {MANIFEST, LOCK}
+
+
+def test_merge_leaves_one_segment_and_no_deleted_text(tmp_path: Path) -> None:
+    create(tmp_path / "i", DOCS)
+    with Writer.open(tmp_path / "i") as writer:
+        add(writer, record("d", "x"))
+        writer.commit()
+        writer.delete(["c"])
+        writer.merge()
+    with Snapshot.open(tmp_path / "i") as snapshot:
+        assert snapshot.n_segments == 1
+        assert snapshot.verify() == []
+    for path in (tmp_path / "i").iterdir():
+        assert b"old bird" not in path.read_bytes()
+
+
+def test_equal_fields_share_one_file(tmp_path: Path) -> None:
+    """One passage a document: whole documents and passages have the same BM25 rows."""
+    create(tmp_path / "i", [record("a", "red fish"), record("b", "blue")])
+    create(tmp_path / "j", DOCS)
+    [one] = read_manifest(FileDirectory(tmp_path / "i")).segments
+    [two] = read_manifest(FileDirectory(tmp_path / "j")).segments
+    assert one.parts["bm25"] == one.parts["bm25_passage"]
+    assert two.parts["bm25"] != two.parts["bm25_passage"]
+
+
+@pytest.mark.parametrize("id", ["☃", "🐟/../x", "a/b", "a\0b", "'; DROP TABLE documents; --", " "])
+def test_any_id_is_an_id(tmp_path: Path, id: str) -> None:
+    create(tmp_path / "i", [record(id, "red"), record(id + "x", "red")])
+    with Writer.open(tmp_path / "i") as writer:
+        assert writer.delete([id + "x"]) == 1
+        writer.merge()
+    with Snapshot.open(tmp_path / "i") as snapshot:
+        assert list(snapshot.all_ids()) == [id]
+        assert snapshot.lookup([id]).tolist() == [0]
+        assert snapshot.ids(np.array([0])) == [id]
+
+
+def test_texts_that_utf8_cannot_hold(tmp_path: Path) -> None:
+    """Lone surrogates become U+FFFD, one for one; NUL is a character like any other."""
+    strange = Record("a", "t\ud800", "x\udfff\0y🐟", {"k\ud800": "v\udc00"}, b"\0h", ((0, 2), (2, 5)))
+    create(tmp_path / "i", [strange])
+    with Writer.open(tmp_path / "i") as writer:
+        add(writer, record("b", "x"))
+        writer.merge()
+    with Snapshot.open(tmp_path / "i") as snapshot:
+        [read] = snapshot.records(snapshot.lookup(["a"]))
+    assert read == Record("a", "t�", "x�\0y🐟", {"k�": "v�"}, b"\0h", ((0, 2), (2, 5)))
+
+
+# --- what it refuses
+
+
+def deep(levels: int) -> list[object]:
+    return [deep(levels - 1)] if levels else []
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (Record("", "", "x", {}, b"", ((0, 1),)), "empty id"),
+        (Record("a\ud800", "", "x", {}, b"", ((0, 1),)), "lone surrogate"),
+        (Record("a", "", "x", {}, b"", ()), "no passage"),
+        (Record("a", "", "x", {}, b"", ((0, 2),)), "outside of its text of 1 characters"),
+        (Record("a", "", "x", {}, b"", ((1, 0),)), "outside"),
+        (Record("a", "", "x", {"k": float("nan")}, b"", ((0, 1),)), "'a': metadata is not JSON"),
+        (Record("a", "", "x", {"k": {1, 2}}, b"", ((0, 1),)), "'a': metadata is not JSON"),
+        (Record("a", "", "x", {"k": deep(200)}, b"", ((0, 1),)), "nested more than 100"),
+    ],
+)
+def test_records_that_cannot_be_stored(tmp_path: Path, bad: Record, message: str) -> None:
+    good = record("good", "red")
+    with Writer.create(tmp_path / "i", FIELDS) as writer:
+        with pytest.raises(ValueError, match=message) as caught:
+            writer.add([good, bad], rows([good, record("x", "x")]))
+        assert "\n" not in str(caught.value)
+        writer.commit()
+    assert ids(tmp_path / "i") == set()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sparse": TermVectors.of([{}])}, "sparse: 1 rows for 2 passages"),
+        ({"bm25": TermVectors.of([{}] * 2)}, "bm25: 2 rows for 1 documents"),
+        ({"bm25": TermVectors.of([{"a": -1.0}])}, "illegal weight -1"),
+        ({"bm25": TermVectors.of([{"a": float("nan")}])}, "illegal weight nan"),
+        ({"dense": np.zeros((2, 3), np.float32)}, r"takes vectors of shape \(n, 4\)"),
+        ({"dense": np.full((2, 4), np.inf, np.float32)}, "not a finite number"),
+        ({"dense": TermVectors.of([{}] * 2)}, r"takes vectors of shape \(n, 4\)"),
+        ({"sparse": np.zeros((2, 4), np.float32)}, "takes TermVectors, not ndarray"),
+        ({"other": TermVectors.of([{}] * 2)}, "the index has"),
+    ],
+)
+def test_rows_that_do_not_fit(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    with Writer.create(tmp_path / "i", FIELDS) as writer:
+        with pytest.raises(ValueError, match=message):
+            writer.add(DOCS[:1], rows(DOCS[:1]) | change)  # type: ignore[operator]
+        add(writer, DOCS[1])
+        writer.commit()
+    assert ids(tmp_path / "i") == {"b/☃"}
+
+
+def test_create_wants_an_empty_folder(tmp_path: Path) -> None:
+    create(tmp_path / "deep" / "er" / "i")
+    with pytest.raises(IndexExists, match="holds an index already"):
+        create(tmp_path / "deep" / "er" / "i")
+    with pytest.raises(IndexExists, match="not empty"):
+        create(tmp_path / "deep")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageFailed, match="cannot make the folder"):
+        create(tmp_path / "file")
+    with pytest.raises(ValueError, match="two fields have one name"):
+        Writer.create(tmp_path / "k", [FIELDS[0], FIELDS[0]])
+    assert not (tmp_path / "k").exists()
+
+
+def test_open_wants_an_index(tmp_path: Path) -> None:
+    with pytest.raises(NoIndex, match="holds no index"):
+        Writer.open(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_writer(tmp_path: Path) -> None:
+    create(tmp_path / "i", DOCS)
+    with Writer.open(tmp_path / "i"):
+        with pytest.raises(Locked, match=f"process {os.getpid()} on "):
+            Writer.open(tmp_path / "i")
+        assert len(ids(tmp_path / "i")) == 3  # readers do not care
+    with Writer.open(tmp_path / "i"):
+        pass
+
+
+# --- crashes: a directory that dies at its n-th operation
+
+
+class Died(BaseException):
+    """The power went out."""
+
+
+class DyingDirectory(FileDirectory):
+    """Dies at operation `fatal`, and at every one after it.
+
+    What was created but not synced (`sync`, or the one in `replace`) is lost with the power:
+    the names are gone, as a file system may have it.
+    """
+
+    def __init__(self, root: Path, fatal: int) -> None:
+        super().__init__(root)
+        self.operations = 0
+        self.fatal = fatal
+        self.unsynced: set[str] = set()
+
+    def step(self) -> None:
+        self.operations += 1
+        if self.operations >= self.fatal:
+            for name in self.unsynced:
+                (self.root / name).unlink(missing_ok=True)
+            self.unsynced.clear()
+            raise Died
+
+    @contextlib.contextmanager
+    def create(self, name: str) -> Iterator[BinaryIO]:
+        self.step()
+        with super().create(name) as file:
+            yield file
+        self.unsynced.add(name)
+        self.step()
+
+    @contextlib.contextmanager
+    def build(self, name: str) -> Iterator[Path]:
+        self.step()
+        with super().build(name) as path:
+            yield path
+        self.unsynced.add(name)
+        self.step()
+
+    def sync(self) -> None:
+        self.step()
+        super().sync()
+        self.unsynced.clear()
+
+    def replace(self, name: str, data: bytes) -> None:
+        self.step()
+        super().replace(name, data)
+        self.unsynced.clear()
+        self.step()
+
+    def remove(self, name: str) -> None:
+        self.step()
+        super().remove(name)
+
+
+class LitteringDirectory(DyingDirectory):
+    """The same, but the dead process leaves half a file of everything."""
+
+    @contextlib.contextmanager
+    def create(self, name: str) -> Iterator[BinaryIO]:
+        self.operations += 1
+        if self.operations >= self.fatal:
+            (self.root / name).write_bytes(b"half a fi")
+            raise Died
+        with FileDirectory.create(self, name) as file:
+            yield file
+
+    def replace(self, name: str, data: bytes) -> None:
+        self.operations += 1
+        if self.operations >= self.fatal:
+            (self.root / (name + ".replacing")).write_bytes(data[: len(data) // 2])
+            raise Died
+        FileDirectory.replace(self, name, data)
+
+
+def workload(directory: FileDirectory) -> None:
+    """Two flushes, an upsert, deletes, a merge: everything that writes."""
+    with Writer.open(directory, memory_budget=2_000) as writer:
+        add(writer, record("d", "new bird " * 9))
+        add(writer, record("a", "two birds"), record("e", "one"))
+        writer.delete(["c", "d"])
+        writer.merge()
+
+
+OLD = {"a": "red fish\nblue fish", "b/☃": "one fish two fish", "c": "old bird"}
+NEW = {"a": "two birds", "b/☃": "one fish two fish", "e": "one"}
+
+
+def contents(path: Path) -> dict[str, str]:
+    with Snapshot.open(path) as snapshot:
+        assert snapshot.verify() == []
+        documents = snapshot.lookup(list(snapshot.all_ids()))
+        found = {r.id: r.text for r in snapshot.records(documents)}
+        assert cases.answers(snapshot, "bm25", query("fish")).keys() == {
+            id for id, text in found.items() if "fish" in text
+        }
+        return found
+
+
+@pytest.mark.parametrize("double", [DyingDirectory, LitteringDirectory])
+def test_a_crash_leaves_the_old_commit_or_the_new(
+    tmp_path: Path, double: type[DyingDirectory]
+) -> None:
+    create(tmp_path / "origin", DOCS)
+    outcomes = []
+    for fatal in range(1, 200):
+        path = tmp_path / f"i{fatal}"
+        shutil.copytree(tmp_path / "origin", path)
+        try:
+            workload(double(path, fatal))
+        except Died:
+            found = contents(path)
+            assert found in (OLD, NEW)
+            outcomes.append(found == NEW)
+            workload(FileDirectory(path))  # the next writer is not disturbed
+            assert contents(path) == NEW
+            named = read_manifest(FileDirectory(path)).files.keys()
+            assert {entry.name for entry in path.iterdir()} == named | {MANIFEST, LOCK}
+            shutil.rmtree(path)
+        else:
+            break
+    assert contents(path) == NEW
+    assert len(outcomes) > 20
+    assert not outcomes[0]
+    assert outcomes == sorted(outcomes)  # there is one moment from which on it is the new one
+    assert any(outcomes) or double is LitteringDirectory
+
+
+# --- full disks and other refusals
+
+
+class RefusingDirectory(FileDirectory):
+    """Its n-th write fails, with what the system says."""
+
+    def __init__(self, root: Path, fatal: int, number: int) -> None:
+        super().__init__(root)
+        self.writes = 0
+        self.fatal, self.number = fatal, number
+
+    def refuse(self) -> None:
+        self.writes += 1
+        if self.writes == self.fatal:
+            raise OSError(self.number, os.strerror(self.number))
+
+    @contextlib.contextmanager
+    def create(self, name: str) -> Iterator[BinaryIO]:
+        with super().create(name) as file:
+            yield file
+            self.refuse()
+
+    @contextlib.contextmanager
+    def build(self, name: str) -> Iterator[Path]:
+        with super().build(name) as path:
+            yield path
+            self.refuse()
+
+    def replace(self, name: str, data: bytes) -> None:
+        with refusals(f"write {name}"):
+            self.refuse()
+        super().replace(name, data)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO])
+def test_a_refused_write_leaves_the_old_commit(tmp_path: Path, number: int) -> None:
+    create(tmp_path / "origin", DOCS)
+    refused = 0
+    for fatal in range(1, 100):
+        path = tmp_path / f"i{fatal}"
+        shutil.copytree(tmp_path / "origin", path)
+        directory = RefusingDirectory(path, fatal, number)
+        with Writer.open(directory, memory_budget=2_000) as writer:
+            try:
+                add(writer, record("d", "new bird " * 9))
+                add(writer, record("a", "two birds"), record("e", "one"))
+                writer.delete(["c", "d"])
+                writer.merge()
+                break
+            except StorageFailed as error:
+                refused += 1
+                assert str(error).startswith("cannot write ")
+                assert "\n" not in str(error)
+                writer.rollback()
+            assert contents(path) == OLD
+            named = read_manifest(directory).files.keys()
+            assert {entry.name for entry in path.iterdir()} == named | {MANIFEST, LOCK}
+            add(writer, record("later", "x"))  # there is space again
+            writer.commit()
+        assert contents(path) == OLD | {"later": "x"}
+    assert refused > 10
+
+
+LIMITED = """
+import resource, sys
+sys.path.insert(0, sys.argv[2])
+from index_cases import record, rows
+from indexes.errors import StorageFailed
+from indexes.writer import Writer
+with Writer.open(sys.argv[1]) as writer:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))
+    big = [record(f"big{n}", f"word{n} " * 200) for n in range(200)]
+    try:
+        writer.add(big, rows(big))
+        writer.commit()
+    except StorageFailed as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("limit", [1, 4096, 30_000, 250_000])
+def test_the_system_refuses_for_real(tmp_path: Path, limit: int) -> None:
+    """A limit on the size of files, met by SQLite or by the arrays, whichever comes first."""
+    create(tmp_path / "i", DOCS)
+    before = {path: path.read_bytes() for path in (tmp_path / "i").iterdir() if path.name != LOCK}
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, tmp_path / "i", Path(__file__).parent, str(limit)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    assert done.stdout.startswith("cannot write ")
+    assert done.stdout.count("\n") == 1
+    after = {path: path.read_bytes() for path in (tmp_path / "i").iterdir() if path.name != LOCK}
+    assert after == before
+
+
+# --- the merge policy
+
+
+def test_few_segments_are_left_alone() -> None:
+    assert choose_merges([Size(10, 0, 100)] * 8, 10**6) == []
+
+
+def test_large_segments_are_left_alone() -> None:
+    assert choose_merges([Size(10, 0, 60)] * 20, 100) == []
+
+
+def test_small_ones_merge_and_the_big_one_stays() -> None:
+    sizes = [Size(10**6, 0, 10**6), *[Size(1, 0, 10)] * 8]
+    assert choose_merges(sizes, 10**8) == [[1, 2, 3, 4, 5, 6, 7, 8]]
+
+
+def test_half_dead_segments_are_rewritten() -> None:
+    assert choose_merges([Size(10, 0, 100), Size(4, 6, 100), Size(9, 1, 100)], 10**6) == [[1]]
+    assert all_merges([Size(9, 1, 80)], 100) == [[0]]
+    assert all_merges([Size(9, 0, 80), Size(9, 0, 30), Size(9, 0, 60)], 100) == [[1, 2]]
+
+
+@pytest.mark.parametrize("commits", [200])
+def test_nothing_is_rewritten_too_often(commits: int) -> None:
+    """200 commits of one size: the segments stay few, and each byte moves about log n times."""
+    sizes: list[Size] = []
+    moved = 0
+    for _ in range(commits):
+        sizes.append(Size(1, 0, 100))
+        while groups := choose_merges(sizes, 10**9):
+            for group in groups:
+                merged = sum(sizes[i].bytes for i in group)
+                moved += merged
+                sizes = [s for i, s in enumerate(sizes) if i not in group]
+                sizes.append(Size(merged // 100, 0, merged))
+        assert len(sizes) <= 8
+    assert moved < 8 * commits * 100
+
+
+def merged_within(policy: Callable[[list[Size], int], list[list[int]]]) -> None:
+    sizes = [Size(1, 0, n) for n in range(1, 40)]
+    for group in policy(sizes, 100):
+        assert sum(sizes[i].bytes for i in group) <= 100
+
+
+def test_merged_segments_stay_within_the_limit() -> None:
+    merged_within(choose_merges)  # type: ignore[arg-type]
+    merged_within(all_merges)  # type: ignore[arg-type]
+    assert isinstance(FIELDS[-1], VectorField)

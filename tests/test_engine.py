@@ -1,0 +1,289 @@
+"""The engine as its users meet it: every retriever, unit, filter, explanation and change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_models import make_bert
+
+from indexes.errors import BadFilter, IndexExists, NoIndex
+from searchlib import Document, Engine, Settings
+from searchlib.errors import BadInput, BadQuery, ModelMismatch, NotFound
+from searchlib.fused import ReciprocalRank
+from searchlib.fusion import min_max, theoretical_min_max
+
+RETRIEVERS = ["bm25", "sparse", "lookup", "dense", "hybrid"]
+QUERIES = ["the blues song", "bread in the oven", "boat on a river", "cat"]
+WORDS_ONLY = Settings(dense_model=None, sparse_model=None)
+
+
+def fusions(engine: Engine) -> dict[str, Any]:
+    parts = ("bm25", "sparse", "dense")
+    return {
+        "rrf": engine.fused(parts, method=ReciprocalRank(), depth=5),
+        "min-max": engine.fused(parts, method=min_max, weights=(1, 2, 3)),
+        "tmm": engine.fused(
+            ("bm25", "dense"), method=(theoretical_min_max(0), theoretical_min_max(-1))
+        ),
+        "nested": engine.fused((engine.fused(("bm25", "sparse"), depth=3), "dense")),
+        "shallow": engine.fused(parts, depth=1),
+    }
+
+
+@pytest.mark.parametrize("unit", ["document", "passage"])
+@pytest.mark.parametrize("name", [*RETRIEVERS, "rrf", "min-max", "tmm", "nested", "shallow"])
+def test_every_score_is_explained(engine: Engine, name: str, unit: Any) -> None:
+    retriever = name if name in RETRIEVERS else fusions(engine)[name]
+    for query in QUERIES:
+        hits = engine.search(query, 20, retriever=retriever, unit=unit, explain=True)
+        assert hits
+        for hit in hits:
+            assert hit.explanation is not None
+            assert hit.explanation.value == pytest.approx(hit.score, rel=1e-4, abs=1e-4)
+            assert hit.explanation.recompute() == pytest.approx(hit.score, rel=1e-4, abs=1e-4)
+        explained = engine.explain(query, hits[0].id, retriever=retriever)
+        if unit == "document":
+            assert explained == hits[0].explanation
+
+
+@pytest.mark.parametrize("name", RETRIEVERS)
+def test_k_batches_and_units_agree(engine: Engine, name: str) -> None:
+    everything = engine.rank(QUERIES, 100, retriever=name)
+    for query, ranking in zip(QUERIES, everything, strict=True):
+        single = engine.rank([query], 100, retriever=name)[0]
+        assert single.ids == ranking.ids
+        assert single.scores == pytest.approx(ranking.scores, abs=1e-4)
+        assert engine.rank([query], 2, retriever=name)[0].ids == ranking.ids[:2]
+        assert list(ranking.scores) == sorted(ranking.scores, reverse=True)
+        assert len(set(ranking.ids)) == len(ranking.ids)
+
+
+@pytest.mark.parametrize("name", ["sparse", "lookup", "dense"])
+def test_a_document_scores_as_its_best_passage(engine: Engine, name: str) -> None:
+    for query in QUERIES:
+        documents = engine.rank([query], 100, retriever=name)[0]
+        passages = engine.rank([query], 100, retriever=name, unit="passage")[0]
+        best: dict[str, float] = {}
+        for id, score in passages:
+            best.setdefault(id.rpartition("#")[0], score)
+        assert dict(documents) == pytest.approx(best, abs=1e-5)
+
+
+def test_dense_and_sparse_equal_brute_force(engine: Engine) -> None:
+    snapshot = engine.snapshot
+    passages = []
+    for record in snapshot.records(np.arange(7)):
+        passages += [
+            f"{record.title} {record.text[start:end]}".strip() for start, end in record.passages
+        ]
+    dense = engine.retriever("dense").queries.encoder  # type: ignore[attr-defined]
+    sparse = engine.retriever("sparse").queries.encoder  # type: ignore[attr-defined]
+    for query in QUERIES:
+        similarities = dense.encode_document(passages) @ dense.encode_query([query])[0]
+        top = engine.rank([query], 100, retriever="dense", unit="passage")[0]
+        assert top.scores == pytest.approx(np.sort(similarities)[::-1], abs=1e-4)
+        row = sparse.encode_query([query]).row(0)
+        vectors = sparse.encode_document(passages)
+        products = [
+            sum(row.get(t, 0) * w for t, w in vectors.row(i).items()) for i in range(len(passages))
+        ]
+        top = engine.rank([query], 100, retriever="sparse", unit="passage")[0]
+        found = sorted((p for p in products if p > 0), reverse=True)
+        assert top.scores == pytest.approx(found, rel=2e-3)  # weights are stored as float16
+
+
+@pytest.mark.parametrize("name", RETRIEVERS)
+def test_filters_hold_before_the_best_are_taken(engine: Engine, name: str) -> None:
+    ranking = engine.rank(["the in"], 2, retriever=name, where="year >= 2005")[0]
+    allowed = {"cat", "bread", "x/y \U0001f43f#1", "long"}
+    assert len(ranking) == 2 or name in {"lookup", "bm25"}
+    assert set(ranking.ids) <= allowed
+    hits = engine.search("the", 9, retriever=name, where="year < 1900")
+    assert hits == []
+    for hit in engine.search("bread", 9, retriever=name, where="year > 1", explain=True):
+        assert hit.explanation is not None
+        assert hit.explanation.recompute() == pytest.approx(hit.score, abs=1e-4)
+        again = engine.explain("bread", hit.id, retriever=name, where="year > 1")
+        assert again == hit.explanation
+
+
+def test_hits_tell_where_and_why(engine: Engine) -> None:
+    hit = engine.search("boat river", 1, retriever="bm25")[0]
+    assert (hit.rank, hit.id, hit.document, hit.title) == (1, "long", "long", "School")
+    assert hit.metadata == {"year": 2021}
+    assert "The **boat** is in the **river**." in hit.snippet
+    assert hit.passage > 0
+    passage = engine.search("boat river", 1, retriever="bm25", unit="passage")[0]
+    assert passage.id == f"long#{hit.passage}"
+    assert (passage.start, passage.end) == (hit.start, hit.end)
+
+
+def test_odd_ids_are_found_and_explained(engine: Engine) -> None:
+    odd = "x/y \U0001f43f#1"
+    assert engine.search("doctor", 1, retriever="bm25")[0].id == odd
+    assert engine.explain("doctor", odd, retriever="bm25").value > 0
+    assert engine.explain("doctor", f"{odd}#0", retriever="bm25").value > 0
+    with pytest.raises(NotFound, match="no document 'nobody'"):
+        engine.explain("doctor", "nobody")
+    with pytest.raises(NotFound, match="has passages #0 to #0, not #7"):
+        engine.explain("doctor", "cat#7")
+
+
+def test_a_document_that_was_not_found_is_explained_too(engine: Engine) -> None:
+    explanation = engine.explain("blues", "bread", retriever="bm25")
+    assert (explanation.value, explanation.parts) == (0, ())
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda e: e.search(" \n"), BadQuery, "the query is empty"),
+        (lambda e: e.search("a", 0), BadQuery, "illegal k: 0"),
+        (lambda e: e.rank(["a"], -1), BadQuery, "illegal k: -1"),
+        (lambda e: e.search("a", retriever="bm52"), BadQuery, "unknown retriever 'bm52'"),
+        (lambda e: e.search("a", where="year >"), BadFilter, "year >"),
+        (lambda e: e.expand(""), BadQuery, "the text is empty"),
+        (lambda e: e.expand("a", 0), BadQuery, "illegal k: 0"),
+    ],
+)
+def test_careless_calls_get_one_clear_line(
+    engine: Engine, call: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message) as caught:
+        call(engine)
+    assert "\n" not in str(caught.value).strip() or error is BadFilter
+
+
+def test_a_query_of_ten_thousand_words_is_answered(engine: Engine) -> None:
+    query = "bread " + "unknown " * 10_000
+    assert engine.search(query, 1, retriever="bm25")[0].id == "bread"
+    assert len(engine.search(query, 3)) == 3
+
+
+def test_expansion_says_what_the_text_has_itself(engine: Engine) -> None:
+    terms = engine.expand("the cat sleeps")
+    assert {t.term for t in terms if t.source == "text"} <= {"the", "cat", "sleep", "##s"}
+    assert any(t.source == "expansion" for t in terms)
+    assert [t.weight for t in terms] == sorted((t.weight for t in terms), reverse=True)
+    assert engine.expand("the cat sleeps", 2) == terms[:2]
+
+
+def test_adding_again_encodes_nothing_and_changes_replace(
+    tmp_path: Path, tiny_settings: Settings, corpus: list[Document]
+) -> None:
+    with Engine.create(tmp_path / "i", tiny_settings) as engine:
+        assert engine.add(corpus).added == 7
+        generation = engine.info()["generation"]
+        report = engine.add(corpus)
+        assert (report.added, report.unchanged, report.passages) == (0, 7, 0)
+        assert engine.info()["generation"] == generation
+        report = engine.add([replace(corpus[1], text="A dog writes code."), corpus[0]])
+        assert (report.added, report.updated, report.unchanged) == (0, 1, 1)
+        assert engine.search("dog code", 1, retriever="bm25")[0].id == "cat"
+        assert engine.search("roof", 1, retriever="bm25") == []
+        assert engine.delete(["cat", "nobody"]) == 1
+        assert engine.info()["documents"] == 6
+        assert engine.verify() == []
+
+
+def test_scores_do_not_depend_on_how_the_index_came_about(
+    tmp_path: Path, tiny_settings: Settings, corpus: list[Document]
+) -> None:
+    with Engine.create(tmp_path / "one", tiny_settings) as once:
+        once.add(corpus)
+        with Engine.create(tmp_path / "two", tiny_settings) as slowly:
+            for document in corpus:
+                slowly.add([replace(document, text="song " * 9), Document("gone", "the cat song")])
+                slowly.add([document])
+            slowly.delete(["gone"])
+            for name in RETRIEVERS:
+                for query in QUERIES:
+                    expected = dict(once.rank([query], 9, retriever=name)[0])
+                    found = dict(slowly.rank([query], 9, retriever=name)[0])
+                    assert found == pytest.approx(expected, abs=1e-5), name
+
+
+def test_bad_ids_stop_the_run_or_are_counted(tmp_path: Path) -> None:
+    given = [Document("a", "one"), Document("a", "two"), Document("", "three"), Document("b", "4")]
+    sourced = [(document, f"f:{i}") for i, document in enumerate(given, 1)]
+    with Engine.create(tmp_path / "i", WORDS_ONLY) as engine:
+        with pytest.raises(BadInput, match="f:2: id 'a' was already given at f:1"):
+            engine.add(sourced)
+        problems: list[str] = []
+        report = engine.add(sourced, skip_bad=True, on_bad=problems.append)
+        assert (report.added, report.skipped) == (2, 2)
+        assert "f:3: empty document id" in problems[1]
+
+
+def test_another_model_is_refused(
+    tmp_path: Path, tiny_settings: Settings, corpus: list[Document]
+) -> None:
+    model = make_bert(tmp_path / "model", masked=False, seed=5)
+    settings = replace(tiny_settings, dense_model=str(model), sparse_model=None)
+    with Engine.create(tmp_path / "i", settings) as engine:
+        engine.add(corpus[:1])
+    make_bert(model, masked=False, seed=6)
+    with Engine.open(tmp_path / "i") as engine:
+        assert engine.search("blues", retriever="bm25")
+        with pytest.raises(ModelMismatch, match="'dense' was built with another model"):
+            engine.search("blues")
+        with pytest.raises(ModelMismatch):
+            engine.add(corpus)
+
+
+def test_an_index_without_models_has_words_only(tmp_path: Path, corpus: list[Document]) -> None:
+    with Engine.create(tmp_path / "i", WORDS_ONLY) as engine:
+        engine.add(corpus)
+        assert engine.retriever_names() == ["bm25", "hybrid"]
+        assert engine.search("blues")[0].id == "blues"
+        with pytest.raises(
+            BadQuery, match="unknown retriever 'dense'; this index has bm25, hybrid"
+        ):
+            engine.search("blues", retriever="dense")
+        with pytest.raises(BadQuery, match="made without sparse vectors"):
+            engine.expand("blues")
+
+
+def test_one_passage_a_document_when_asked(
+    tmp_path: Path, tiny_settings: Settings, corpus: list[Document]
+) -> None:
+    settings = replace(tiny_settings, max_passages=1)
+    with Engine.create(tmp_path / "i", settings) as engine:
+        engine.add(corpus)
+        assert engine.info()["passages"] == engine.info()["documents"] == 7
+
+
+def test_folders_that_hold_no_index(tmp_path: Path) -> None:
+    with pytest.raises(NoIndex):
+        Engine.open(tmp_path / "nothing")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("years of work")
+    with pytest.raises(IndexExists):
+        Engine.create(tmp_path / "full", WORDS_ONLY)
+    assert (tmp_path / "full" / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"b": 1.4}, "illegal b value: 1.4, must be between 0 and 1"),
+        ({"k1": -1}, "illegal k1 value: -1"),
+        ({"passage_tokens": 4}, "illegal passage_tokens: 4"),
+        ({"overlap": 300}, "illegal overlap: 300"),
+        ({"max_passages": 0}, "illegal max_passages: 0"),
+        ({"dense_kind": "ivf"}, "illegal dense_kind: 'ivf'"),
+        ({"dense_weight": float("nan")}, "illegal fusion weights"),
+        ({"dense_modle": "x"}, "unknown setting 'dense_modle'; did you mean 'dense_model'"),
+    ],
+)
+def test_illegal_settings_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadQuery, match=message):
+        Settings.from_json(values)
+
+
+def test_settings_survive_a_round_trip(tiny_settings: Settings) -> None:
+    assert Settings.from_json(tiny_settings.to_json()) == tiny_settings

@@ -1,0 +1,108 @@
+"""Snippets: the sentences that hold what was asked for, with the words marked."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from searchlib.encoders.analyzer import Analyzer
+from searchlib.snippets import snippet
+
+ANALYZER = Analyzer()
+STORY = (
+    "Snow fell on the harbour all night. The ferries stayed in port, and the crews played cards. "
+    "In the morning a heron stood on the frozen pier. Nobody had seen herons there in winter."
+)
+
+
+def of(text: str, max_chars: int = 240, start: int = 0, end: int | None = None, **words: float):
+    return snippet(
+        text, start, len(text) if end is None else end, words, ANALYZER, max_chars=max_chars
+    )
+
+
+def test_best_sentence_with_marks():
+    shown = of(STORY, 60, heron=1.0, pier=1.0)
+    assert shown == "In the morning a **heron** stood on the frozen **pier**."
+
+
+def test_sentences_are_added_while_there_is_room():
+    assert of(STORY, 120, heron=1.0).startswith("In the morning a **heron** stood")
+    assert of(STORY, 120, heron=1.0).endswith("seen **herons** there in winter.")
+
+
+def test_distinct_words_weigh_more_than_repetitions():
+    text = "Fish fish fish fish. The fish met a crab."
+    assert of(text, 22, fish=1.0, crab=0.5) == "The **fish** met a **crab**."
+
+
+def test_weights_decide():
+    text = "A small crab. A large squid."
+    assert of(text, 16, crab=1.0, squid=2.0) == "A large **squid**."
+    assert of(text, 16, crab=2.0, squid=1.0) == "A small **crab**."
+
+
+def test_nothing_matches_gives_the_beginning_of_the_passage():
+    assert of(STORY, 40, zebra=1.0) == "Snow fell on the harbour all night."
+    start = STORY.index("In the")
+    assert of(STORY, 60, start=start, zebra=1.0).startswith("In the morning")
+
+
+def test_only_the_passage_is_shown():
+    end = STORY.index(" In the")
+    assert "heron" not in of(STORY, end=end, heron=1.0)
+
+
+def test_white_space_becomes_single_spaces():
+    assert of("One\n\n  two\tthree", two=1.0) == "**two** three"
+    assert of("One\n  two\tthree", two=1.0) == "One **two** three"
+
+
+def test_stars_of_the_text_are_no_marks():
+    text = "One **two** *three* x**2 ***"
+    assert of(text, two=1.0, three=1.0) == "One **two** **three** x*2 *"
+
+
+def test_long_sentences_are_cut_around_the_match():
+    text = " ".join(f"filler{i}" for i in range(200)) + " treasure " + "more " * 200
+    shown = of(text, 100, treasur=1.0)
+    assert "**treasure**" in shown
+    assert shown.startswith("… filler")
+    assert shown.endswith(" …")
+    assert len(shown) <= 100 + 8
+
+
+def test_extra_spans_are_marked_and_joined():
+    text = "A fast red car."
+    words = {"red": 1.0}
+    shown = snippet(text, 0, len(text), words, ANALYZER, spans=[(2, 6), (7, 9)])
+    assert shown == "A **fast** **red** car."
+
+
+def test_text_without_spaces():
+    shown = of("昨日は雨。今日は猫がいる。明日も雨。", 10, 猫=1.0, 猫が=1.0)
+    assert shown == "今日は**猫が**いる。"
+
+
+@pytest.mark.parametrize("text", ["", " \n "])
+def test_nothing_to_show(text):
+    assert of(text, a=1.0) == ""
+
+
+@given(
+    st.lists(
+        st.sampled_from(["fish ", "crab. ", "猫。", "\n\n", "a" * 30 + " ", " ", "Eel! "]),
+        max_size=40,
+    ),
+    st.integers(5, 60),
+)
+def test_what_is_shown_stands_in_the_text(parts, max_chars):
+    text = "".join(parts)
+    shown = of(text, max_chars, fish=1.0, eel=2.0, 猫=1.0)
+    assert shown.count("**") % 2 == 0
+    plain = shown.removeprefix("… ").removesuffix(" …").replace("**", "")
+    assert plain in " ".join(text.split())
+    assert len(plain) <= max_chars + 1
+    if "Eel" in text:
+        assert "**Eel**" in shown
