@@ -7,6 +7,8 @@ a busy machine is busy for all; the median of the rounds is reported, after one 
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -46,21 +48,23 @@ def searchlib_command() -> list[str]:
     return [str(script)] if script.exists() else [sys.executable, "-m", "searchlib.cli"]
 
 
-def wall_seconds(command: list[str]) -> float:
-    """Wall time of the command in a fresh process; ends the script if it fails."""
+def timed(command: list[str]) -> tuple[float, float]:
+    """Wall and CPU seconds of the command in a fresh process; ends the script if it fails."""
+    before = os.times()
     started = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     took = time.perf_counter() - started
+    after = os.times()
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         say(f"error: {' '.join(command)} ended with code {done.returncode}: {last}")
         sys.exit(1)
-    return took
+    cpu = after.children_user + after.children_system
+    return took, cpu - before.children_user - before.children_system
 
 
-def measure(index: Path, documents: int, rounds: int) -> Iterator[Result]:
+def measure(program: list[str], index: Path, documents: int, rounds: int) -> Iterator[Result]:
     """Median wall seconds of every command."""
-    program = searchlib_command()
     search = [*program, "search", str(index), QUERY, "--retriever"]
     commands = {
         "searchlib --help": [*program, "--help"],
@@ -71,31 +75,35 @@ def measure(index: Path, documents: int, rounds: int) -> Iterator[Result]:
         f"python -c '{IMPORTS}'": [sys.executable, "-c", IMPORTS],
         "python -c pass": [sys.executable, "-c", "pass"],
     }
-    times: dict[str, list[float]] = {name: [] for name in commands}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
     for round_number in range(rounds + 1):
         say(f"round {round_number} of {rounds}")
         for name, command in commands.items():
-            took = wall_seconds(command)
+            took = timed(command)
             if round_number:
                 times[name].append(took)
     for name, found in times.items():
         size = documents if "search," in name else None
-        yield Result(name, "cold start", size, "seconds (median)", median(found))
-        yield Result(name, "cold start", size, "seconds (least)", min(found))
+        wall, cpu = zip(*found, strict=True)
+        yield Result(name, "cold start", size, "seconds (median)", median(wall))
+        yield Result(name, "cold start", size, "seconds (least)", min(wall))
+        yield Result(name, "cold start", size, "CPU seconds (median)", median(cpu))
 
 
 def main() -> None:
     made = parser(__doc__ or "", "python benchmarks/cold_start.py --rounds 9")
     made.add_argument("--rounds", type=int, help="measured runs of each command (default: 7)")
     made.add_argument("--documents", type=int, help="in the index (default: 2000)")
+    made.add_argument("--program", help="what to run (default: searchlib beside this Python)")
     options = made.parse_args()
     rounds = options.rounds or (2 if options.quick else 7)
+    program = shlex.split(options.program) if options.program else searchlib_command()
     documents = options.documents or (200 if options.quick else 2000)
     with one_line_errors(), tempfile.TemporaryDirectory() as folder:
         say(json.dumps(provenance()))
         path = Path(folder) / "small.index"
         make_index(path, documents)
-        print_results(measure(path, documents, rounds), "cold start")
+        print_results(measure(program, path, documents, rounds), "cold start")
 
 
 if __name__ == "__main__":

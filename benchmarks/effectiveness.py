@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import json
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 QUICK_BYTES = 1_500_000  # of corpora that --quick takes
 QUICK_QUERIES = 40
 QUERIES_AT_ONCE = 128
+SECONDS_BETWEEN_LINES = 10.0
 
 
 def arguments() -> argparse.Namespace:
@@ -163,7 +165,15 @@ def opened(collection: Collection, settings: Settings, cache: Path, device: str 
         engine = Engine.open(path, device=device)
     else:
         engine = Engine.create(path, settings, device=device)
-    report = engine.add(read_documents(collection.corpus, ReadOptions()))
+    told = time.monotonic()
+
+    def tell(done: int, total: int | None, note: str = "") -> None:
+        nonlocal told
+        if time.monotonic() - told > SECONDS_BETWEEN_LINES:
+            told = time.monotonic()
+            say(f"{collection.name}: {done} documents indexed {note}")
+
+    report = engine.add(read_documents(collection.corpus, ReadOptions()), on_progress=tell)
     say(
         f"{collection.name}: {report.documents} documents, {report.unchanged} unchanged,"
         f" {report.passages} passages written, {report.seconds:.1f} s"

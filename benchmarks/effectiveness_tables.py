@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from report import number, provenance, say
+from report import provenance, say
 
 from searchlib.evaluation import Comparison, Results, compare_pooled, holm, parse_measures
 
@@ -127,15 +127,19 @@ def plot(measured: Measured, metric: str, path: Path) -> None:
     there = measured.results[collections[0]]
     names = [name for name in PLOTTED if name in there] or list(there)[:6]
     width = 0.8 / len(names)
-    figure, axes = plt.subplots(figsize=(1.5 + 1.6 * len(collections), 4), layout="constrained")
+    figure, axes = plt.subplots(
+        figsize=(max(6.0, 1.5 + 1.6 * len(collections)), 4), layout="constrained"
+    )
     for i, name in enumerate(names):
         heights = [measured.results[c][name].mean[metric] for c in collections]
         places = [j + (i - (len(names) - 1) / 2) * width for j in range(len(collections))]
         bars = axes.bar(places, heights, width, label=name)
-        axes.bar_label(bars, [number(h)[1:] for h in heights], fontsize=6, rotation=90, padding=2)
+        axes.bar_label(
+            bars, [f"{h:.3f}".lstrip("0") for h in heights], fontsize=6, rotation=90, padding=2
+        )
     axes.set_xticks(range(len(collections)), collections)
     axes.set_ylabel(metric)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(ncols=3, fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1))
+    figure.legend(ncols=3, fontsize=8, frameon=False, loc="outside upper center")
     figure.savefig(path, dpi=150)
     plt.close(figure)

@@ -14,7 +14,7 @@ from searchlib.config import Settings
 
 from .options import DenseKind, Device, Format, IndexPath, OutputFormat, example, size
 from .output import chosen, print_json, print_table
-from .reading import Id, InputFormat, Metadata, SkipBad, Source, Text, Title, reading
+from .reading import Id, InputFormat, MaxDocument, Metadata, SkipBad, Source, Text, Title, reading
 
 if TYPE_CHECKING:
     from searchlib import Engine
@@ -47,6 +47,7 @@ def index(
     text: Text = None,
     metadata: Metadata = None,
     input_format: InputFormat = None,
+    max_document: MaxDocument = "64MB",
     skip_bad: SkipBad = False,
     dense_model: Annotated[
         str | None, _setting("dense_model", "Model of the dense vectors, a folder or a name")
@@ -103,6 +104,7 @@ def index(
         text=text,
         metadata=metadata,
         input_format=input_format,
+        max_document=max_document,
         skip_bad=skip_bad,
     )
     with _create_or_open(path, given, device, memory) as engine:
@@ -119,6 +121,7 @@ def add(
     text: Text = None,
     metadata: Metadata = None,
     input_format: InputFormat = None,
+    max_document: MaxDocument = "64MB",
     skip_bad: SkipBad = False,
     device: Device = None,
     format: OutputFormat = None,
@@ -133,6 +136,7 @@ def add(
         text=text,
         metadata=metadata,
         input_format=input_format,
+        max_document=max_document,
         skip_bad=skip_bad,
     )
     with Engine.open(path, device=device) as engine:

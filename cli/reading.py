@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Format
+from .options import Format, size
 from .output import chosen, print_json
 from .progress import Progress, duration
 
@@ -35,6 +35,9 @@ Metadata = Annotated[
 InputFormat = Annotated[
     str | None,
     typer.Option(help="What SOURCE is, if its name does not say: jsonl, csv, tsv, trec, ..."),
+]
+MaxDocument = Annotated[
+    str, typer.Option(help="A longer line, or file that is one document, is taken for a mistake.")
 ]
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Skip and count what cannot be read, do not stop.")
@@ -92,6 +95,7 @@ def reading(
     text: str | None,
     metadata: str | None,
     input_format: str | None,
+    max_document: str,
     skip_bad: bool,
 ) -> Reading:
     """What the options of `index` and `add` ask to be read."""
@@ -109,5 +113,6 @@ def reading(
         metadata=names(metadata),
         format=input_format,
         skip_bad=skip_bad,
+        max_document_bytes=size(max_document),
     )
     return Reading(source, options)

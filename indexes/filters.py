@@ -25,7 +25,7 @@ from .errors import BadFilter
 Value = str | int | float | bool | None
 
 MAX_DEPTH = 50  # nested parentheses
-MAX_VALUES = 10_000  # values of one filter; SQLite binds 32,766
+MAX_BOUND = 10_000  # fields and values; SQLite binds 32,766, and some are bound twice
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class _Parser:
         self.source = source
         self.token = self.kind = ""
         self.end = 0
-        self.values = 0
+        self.bound = 0
         self.advance()
 
     def advance(self) -> str:
@@ -185,6 +185,7 @@ class _Parser:
         return self.test(self.field())
 
     def field(self) -> tuple[str, ...]:
+        self.count()
         if self.kind != "field":
             raise self.error("expected a field's name, such as year")
         names = re.findall(r"`([^`]+)`|([\w-]+)", self.token)
@@ -238,10 +239,14 @@ class _Parser:
         assert isinstance(value, str)
         return value
 
+    def count(self) -> None:
+        """One more field or value to bind."""
+        self.bound += 1
+        if self.bound > MAX_BOUND:
+            raise self.error(f"too long, more than {MAX_BOUND} fields and values")
+
     def value(self) -> Value:
-        self.values += 1
-        if self.values > MAX_VALUES:
-            raise self.error(f"more than {MAX_VALUES} values")
+        self.count()
         if self.kind == "text":
             return re.sub(r"\\([\"'\\])", r"\1", self.advance()[1:-1])
         if self.kind == "number":
@@ -267,83 +272,91 @@ _NUMBER = (
 
 
 def to_sql(filter: Filter) -> tuple[str, list[Any]]:
-    """The filter as an SQL condition on `documents`, and the values to bind to its `?`.
+    """The filter as an SQL condition on `documents`, and the values of its ?1, ?2, ...
 
     Every value is bound; so is a field's name, as a quoted JSON path.
     """
+    bound: list[Any] = []
+    return _sql(filter, bound), bound
+
+
+def _sql(filter: Filter, bound: list[Any]) -> str:
     if isinstance(filter, Not):
-        sql, bound = to_sql(filter.part)
-        return f"(NOT {sql})", bound
+        return f"(NOT {_sql(filter.part, bound)})"
     if isinstance(filter, All):
-        return _joined("AND", filter.parts)
+        return _joined(" AND ", [_sql(part, bound) for part in filter.parts])
     if isinstance(filter, Any_):
-        return _joined("OR", filter.parts)
+        return _joined(" OR ", [_sql(part, bound) for part in filter.parts])
     if isinstance(filter, Exists):
-        return _exists(filter.field)
+        return _exists(filter.field, bound)
     if isinstance(filter, Match):
-        return _match(filter)
+        return _match(filter, bound)
+    value = _bind(filter.text if isinstance(filter, Prefix) else filter.value, bound)
     if isinstance(filter, Prefix):
-        condition = ":type = 'text' AND substr(:value, 1, length(?)) = ?"
-        return _some(filter.field, condition, [filter.text, filter.text])
-    if isinstance(filter.value, str):
-        return _some(filter.field, f":type = 'text' AND :value {filter.operator} ?", [filter.value])
-    return _some(filter.field, f"{_NUMBER} {filter.operator} ?", [filter.value])
+        condition = f":type = 'text' AND substr(:value, 1, length({value})) = {value}"
+    elif isinstance(filter.value, str):
+        condition = f":type = 'text' AND :value {filter.operator} {value}"
+    else:
+        condition = f"{_NUMBER} {filter.operator} {value}"
+    return _some(filter.field, condition, bound)
 
 
-def _joined(word: str, parts: tuple[Filter, ...]) -> tuple[str, list[Any]]:
+def _bind(value: Any, bound: list[Any]) -> str:
+    bound.append(value)
+    return f"?{len(bound)}"
+
+
+def _joined(word: str, parts: list[str]) -> str:
     """Parts joined as a balanced tree, because SQLite limits the depth of an expression."""
     if len(parts) == 1:
-        return to_sql(parts[0])
+        return parts[0]
     half = len(parts) // 2
-    left, right = _joined(word, parts[:half]), _joined(word, parts[half:])
-    return f"({left[0]} {word} {right[0]})", left[1] + right[1]
+    return f"({_joined(word, parts[:half])}{word}{_joined(word, parts[half:])})"
 
 
-def _match(filter: Match) -> tuple[str, list[Any]]:
-    conditions: list[str] = []
-    bound: list[Any] = []
-    texts = [value for value in filter.values if isinstance(value, str)]
-    numbers = [v for v in filter.values if isinstance(v, int | float) and not isinstance(v, bool)]
+def _match(filter: Match, bound: list[Any]) -> str:
+    values = filter.values
+    texts = [_bind(v, bound) for v in values if isinstance(v, str)]
+    numbers = [
+        _bind(v, bound) for v in values if isinstance(v, int | float) and not isinstance(v, bool)
+    ]
+    conditions = []
     if texts:
-        conditions.append(f":type = 'text' AND :value IN ({_marks(texts)})")
-        bound += texts
+        conditions.append(f":type = 'text' AND :value IN ({', '.join(texts)})")
     if numbers:
-        conditions.append(f"{_NUMBER} IN ({_marks(numbers)})")
-        bound += numbers
-    for constant, name in ((True, "true"), (False, "false")):
-        if any(value is constant for value in filter.values):
-            conditions.append(f":type = '{name}'")
-    sql, bound = _some(filter.field, " OR ".join(conditions), bound) if conditions else ("0", [])
-    if None in filter.values:
-        there, names = _exists(filter.field)
-        return f"(NOT {there} OR {sql})", names + bound
-    return sql, bound
+        conditions.append(f"{_NUMBER} IN ({', '.join(numbers)})")
+    if any(value is True for value in values):
+        conditions.append(":type = 'true'")
+    if any(value is False for value in values):
+        conditions.append(":type = 'false'")
+    parts = [_some(filter.field, " OR ".join(conditions), bound)] if conditions else []
+    if None in values:
+        parts.append(f"(NOT {_exists(filter.field, bound)})")
+    return _joined(" OR ", parts)
 
 
-def _marks(values: list[Any]) -> str:
-    return ", ".join("?" * len(values))
-
-
-def _exists(field: tuple[str, ...]) -> tuple[str, list[Any]]:
+def _exists(field: tuple[str, ...], bound: list[Any]) -> str:
     if field in _OWN:
-        return f"({_OWN[field]} <> '')", []
+        return f"({_OWN[field]} <> '')"
     # json_type is NULL where there is nothing, and 'null' where there is null.
-    return "(coalesce(json_type(documents.metadata, ?), 'null') <> 'null')", [_path(field)]
+    return f"(coalesce(json_type(documents.metadata, {_path(field, bound)}), 'null') <> 'null')"
 
 
-def _some(field: tuple[str, ...], condition: str, bound: list[Any]) -> tuple[str, list[Any]]:
+def _some(field: tuple[str, ...], condition: str, bound: list[Any]) -> str:
     """The condition holds for the field's value, or for one member of the list that it is."""
+
+    def of(type: str, value: str) -> str:
+        return condition.replace(":type", type).replace(":value", value)
+
     if field in _OWN:
-        condition = condition.replace(":type", "'text'").replace(":value", _OWN[field])
-        return f"(({condition}) IS TRUE)", bound
-    condition = condition.replace(":type", "value.type").replace(":value", "value.value")
-    path = _path(field)
-    sql = (
-        "(json_type(documents.metadata, ?) IS NOT 'object' AND EXISTS"
-        f" (SELECT 1 FROM json_each(documents.metadata, ?) AS value WHERE {condition}))"
+        return "(({}) IS TRUE)".format(of("'text'", _OWN[field]))
+    place = f"(documents.metadata, {_path(field, bound)})"
+    return (
+        f"(CASE json_type{place} WHEN 'object' THEN 0 WHEN 'array' THEN EXISTS"
+        f" (SELECT 1 FROM json_each{place} AS member WHERE {of('member.type', 'member.value')})"
+        f" ELSE ({of('json_type' + place, 'json_extract' + place)}) IS TRUE END)"
     )
-    return sql, [path, path, *bound]
 
 
-def _path(field: tuple[str, ...]) -> str:
-    return "$" + "".join(f'."{name}"' for name in field)
+def _path(field: tuple[str, ...], bound: list[Any]) -> str:
+    return _bind("$" + "".join(f'."{name}"' for name in field), bound)

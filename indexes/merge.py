@@ -112,10 +112,12 @@ def merge_segments(
             postings = [segment.postings[spec.name] for segment, _ in parts]
             files.arrays(spec.name, merge_postings(postings, kept))
             continue
-        vectors = [
-            segment.vectors[spec.name].data[rows]
-            for (segment, _), rows in zip(parts, kept, strict=True)
-        ]
-        write_vectors(files, spec, np.concatenate(vectors))
+        vectors = np.empty((sum(map(np.count_nonzero, kept)), spec.dim), np.float32)
+        filled = 0
+        for (segment, _), rows in zip(parts, kept, strict=True):
+            moved = segment.vectors[spec.name].data[rows]
+            vectors[filled : filled + len(moved)] = moved
+            filled += len(moved)
+        write_vectors(files, spec, vectors)
     counts = [np.diff(segment.first)[keep] for segment, keep in parts]
     return files.passages(np.concatenate(counts)), files.files

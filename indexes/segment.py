@@ -109,7 +109,7 @@ class Segment:
                 self.postings[spec.name] = self._open_postings(spec)
             else:
                 self.vectors[spec.name] = self._open_vectors(spec)
-        self.store = Store(self._paths[STORE])
+        self.store = Store(self._paths[STORE], entry.n_documents)
 
     def close(self) -> None:
         """Close the store; the arrays go with the last reference to them."""

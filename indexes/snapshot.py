@@ -30,6 +30,7 @@ from .manifest import (
     file_checksum,
     read_manifest,
 )
+from .numbering import Ids, Numbering
 from .segment import Segment
 from .similarity import Dot, Similarity, Statistics
 from .traversal import compact, explain_row, score_rows
@@ -40,7 +41,6 @@ ATTEMPTS = 10  # to open a commit while writers replace it
 SELECTIONS = 64  # filters whose documents are remembered
 
 Queries = TermVectors | NDArray[np.float32]
-Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,7 @@ class Snapshot:
         except BaseException:
             self.close()
             raise
-        self._documents = _bases([segment.n_documents for segment in self._segments])
-        self._passages = _bases([segment.n_passages for segment in self._segments])
+        self._numbers = Numbering([segment.first for segment in self._segments])
         self._selections: OrderedDict[str, Selection] = OrderedDict()
         self._totals: dict[str, tuple[int, float]] = {}
 
@@ -193,6 +192,10 @@ class Snapshot:
             raise ValueError(f"illegal k: {k}, must be at least 1")
         if spec.unit == "document" and unit == "passage":
             raise ValueError(f"field {field} ranks documents, not passages")
+        if where is not None and [len(part) for part in where.documents] != [
+            segment.n_documents for segment in self._segments
+        ]:
+            raise ValueError("the selection was made by another snapshot")
         found: list[list[TopK]] = [[] for _ in range(len(queries))]
         grouped = spec.unit != unit
         if isinstance(spec, TermField):
@@ -223,7 +226,7 @@ class Snapshot:
                     groups=groups,
                     kind="exact" if exact else spec.kind,
                 )
-            base = self._bases(unit)[number]
+            base = self._numbers.base(unit, number)
             for query, result in enumerate(results):
                 found[query].append(TopK(result.ids + base, result.scores))
         return [_best(parts, k) for parts in found]
@@ -248,7 +251,7 @@ class Snapshot:
             return self._row_scores(spec, query, ids, similarity), best
         if unit == "passage":
             raise ValueError(f"field {field} ranks documents, not passages")
-        first, counts = self._passages_of(ids)
+        first, counts = self._numbers.passages_of(ids)
         starts = np.cumsum(counts) - counts
         owner = np.repeat(np.arange(len(ids)), counts)
         rows = np.arange(counts.sum()) - np.repeat(starts - first, counts)
@@ -273,8 +276,8 @@ class Snapshot:
         terms = compact(_term_vectors(spec, query))
         similarity = similarity or spec.similarity
         statistics = self._statistics(spec, None, terms.terms)
-        [(segment, _, local)] = self._split(np.array([id], np.int64), spec.unit)
-        postings = segment.postings[field]
+        [(number, _, local)] = self._numbers.split(np.array([id], np.int64), spec.unit)
+        postings = self._segments[number].postings[field]
         return explain_row(postings, terms, similarity, statistics, int(local[0]))
 
     def select(self, filter: str) -> Selection:
@@ -287,7 +290,7 @@ class Snapshot:
             condition, values = to_sql(parse_filter(filter))
             selection = Selection(
                 tuple(
-                    segment.store.filter(condition, values, segment.n_documents) & segment.alive
+                    segment.store.filter(condition, values) & segment.alive
                     for segment in self._segments
                 )
             )
@@ -301,7 +304,8 @@ class Snapshot:
     def lookup(self, ids: Sequence[str]) -> Ids:
         """The number of each document, int64 (m,); -1 where no live document has that id."""
         found: dict[str, int] = {}
-        for base, segment in zip(self._documents.tolist(), self._segments, strict=False):
+        for number, segment in enumerate(self._segments):
+            base = self._numbers.base("document", number)
             found.update(
                 (id, base + ordinal)
                 for id, (ordinal, _) in segment.store.find(ids).items()
@@ -321,15 +325,17 @@ class Snapshot:
     def ids(self, documents: Ids) -> list[str]:
         """The documents' ids, in the order asked for."""
         result = [""] * len(documents)
-        for segment, places, local in self._split(documents, "document"):
-            for place, id in zip(places.tolist(), segment.store.ids(local), strict=True):
+        for number, places, local in self._numbers.split(documents, "document"):
+            found = self._segments[number].store.ids(local)
+            for place, id in zip(places.tolist(), found, strict=True):
                 result[place] = id
         return result
 
     def records(self, documents: Ids) -> list[Record]:
         """The documents as they were added, in the order asked for."""
         result: dict[int, Record] = {}
-        for segment, places, local in self._split(documents, "document"):
+        for number, places, local in self._numbers.split(documents, "document"):
+            segment = self._segments[number]
             found = segment.store.records(local, segment.first)
             result.update(zip(places.tolist(), found, strict=True))
         return [result[place] for place in range(len(documents))]
@@ -343,16 +349,16 @@ class Snapshot:
 
     def passages_of(self, document: int) -> tuple[int, int]:
         """A document's first passage, and how many it has; they follow each other."""
-        first, counts = self._passages_of(np.array([document], np.int64))
-        return int(first[0]), int(counts[0])
+        [first], [count] = self._numbers.passages_of(np.array([document], np.int64))
+        return int(first), int(count)
 
     def documents_of(self, passages: Ids) -> Ids:
         """The document of each passage, int64 (m,)."""
-        return self._owners(passages)[0]
+        return self._numbers.owners(passages)[0]
 
     def passage_number(self, passages: Ids) -> Ids:
         """The place of each passage within its document, from 0, int64 (m,)."""
-        return self._owners(passages)[1]
+        return self._numbers.owners(passages)[1]
 
     def verify(self) -> list[str]:
         """Read everything; what is wrong, one line each (none: all is well)."""
@@ -380,20 +386,6 @@ class Snapshot:
         if name not in self.fields:
             raise ValueError(f"no field {name!r}, the index has {', '.join(self.fields)}")
         return self.fields[name]
-
-    def _bases(self, unit: Unit) -> Ids:
-        return self._documents if unit == "document" else self._passages
-
-    def _split(self, ids: Ids, unit: Unit) -> Iterator[tuple[Segment, Ids, Ids]]:
-        """By segment: the places in `ids` of those that lie in it, and their local numbers."""
-        ids = np.asarray(ids, np.int64)
-        bases = self._bases(unit)
-        if len(ids) and not (ids.min() >= 0 and ids.max() < bases[-1]):
-            raise ValueError(f"illegal {unit} number, must be between 0 and {bases[-1] - 1}")
-        owner = np.searchsorted(bases, ids, side="right") - 1
-        for number in np.unique(owner).tolist():
-            places = np.flatnonzero(owner == number)
-            yield self._segments[number], places, ids[places] - bases[number]
 
     def _eligible(
         self, number: int, unit: Unit, where: Selection | None
@@ -440,7 +432,8 @@ class Snapshot:
             statistics = self._statistics(spec, similarity, terms.terms)
         else:
             vector = _vectors(spec, np.reshape(query, (1, -1)))[0]  # type: ignore[arg-type]
-        for segment, places, local in self._split(rows, spec.unit):
+        for number, places, local in self._numbers.split(rows, spec.unit):
+            segment = self._segments[number]
             if isinstance(spec, TermField):
                 assert similarity is not None
                 postings = segment.postings[spec.name]
@@ -448,30 +441,6 @@ class Snapshot:
             else:
                 scores[places] = segment.vectors[spec.name].scores(vector, local)
         return scores
-
-    def _passages_of(self, documents: Ids) -> tuple[Ids, Ids]:
-        """The first passage (global) of each document, and their counts."""
-        first = np.zeros(len(documents), np.int64)
-        counts = np.zeros(len(documents), np.int64)
-        bases = dict(zip(map(id, self._segments), self._passages.tolist(), strict=False))
-        for segment, places, local in self._split(documents, "document"):
-            first[places] = segment.first[local] + bases[id(segment)]
-            counts[places] = segment.first[local + 1] - segment.first[local]
-        return first, counts
-
-    def _owners(self, passages: Ids) -> tuple[Ids, Ids]:
-        documents = np.zeros(len(passages), np.int64)
-        numbers = np.zeros(len(passages), np.int64)
-        bases = dict(zip(map(id, self._segments), self._documents.tolist(), strict=False))
-        for segment, places, local in self._split(passages, "passage"):
-            owner = np.searchsorted(segment.first, local, side="right") - 1
-            documents[places] = owner + bases[id(segment)]
-            numbers[places] = local - segment.first[owner]
-        return documents, numbers
-
-
-def _bases(counts: Sequence[int]) -> Ids:
-    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
 
 
 def _term_vectors(spec: TermField, queries: Queries) -> TermVectors:

@@ -181,10 +181,14 @@ def _uri(path: Path) -> str:
 
 
 class Store:
-    """An open store. Documents are named by their ordinals, 0 to n_documents - 1."""
+    """An open store. Documents are named by their ordinals, 0 to n_documents - 1.
 
-    def __init__(self, path: Path) -> None:
+    Every method raises Damaged, naming the file, where that is not what it should be.
+    """
+
+    def __init__(self, path: Path, n_documents: int) -> None:
         self.path = path
+        self._n_documents = n_documents
         self._lock = threading.Lock()
         try:
             self._connection = sqlite3.connect(_uri(path), uri=True, check_same_thread=False)
@@ -206,7 +210,8 @@ class Store:
         """The ids of documents, in the order asked for."""
         sql = "SELECT ordinal, id FROM documents WHERE ordinal IN (SELECT value FROM json_each(?))"
         found = dict(self._query(sql, (json.dumps(ordinals.tolist()),)))
-        return [found[ordinal] for ordinal in ordinals.tolist()]
+        with self._damage_named():
+            return [found[ordinal] for ordinal in ordinals.tolist()]
 
     def all_ids(self) -> list[str]:
         """Every document's id, by ordinal."""
@@ -221,6 +226,8 @@ class Store:
             marks = ", ".join("?" * len(chunk))
             sql = f"SELECT id, ordinal, hash FROM documents WHERE id IN ({marks})"
             found.update((id, (ordinal, hash)) for id, ordinal, hash in self._query(sql, chunk))
+        if not all(ordinal in range(self._n_documents) for ordinal, _ in found.values()):
+            raise Damaged(f"{self.path}: numbers documents that are not there")
         return found
 
     def records(self, ordinals: NDArray[np.int64], first: NDArray[np.int64]) -> list[Record]:
@@ -238,26 +245,26 @@ class Store:
             " USING (ordinal) WHERE ordinal IN (SELECT value FROM json_each(?))",
             (json.dumps(ordinals.tolist()),),
         )
-        found = {
-            ordinal: Record(id, title, text, json.loads(meta), hash, tuple(places[ordinal]))
-            for ordinal, id, title, text, meta, hash in rows
-        }
-        return [found[ordinal] for ordinal in ordinals.tolist()]
+        with self._damage_named():
+            found = {
+                ordinal: Record(id, title, text, json.loads(meta), hash, tuple(places[ordinal]))
+                for ordinal, id, title, text, meta, hash in rows
+            }
+            return [found[ordinal] for ordinal in ordinals.tolist()]
 
-    def filter(self, condition: str, values: Sequence[Any], n_documents: int) -> NDArray[np.bool_]:
+    def filter(self, condition: str, values: Sequence[Any]) -> NDArray[np.bool_]:
         """Which documents meet an SQL condition on `documents`, bool (n_documents,)."""
         bound = [storable(value) if isinstance(value, str) else value for value in values]
         rows = self._query(f"SELECT ordinal FROM documents WHERE {condition}", bound)
-        chosen = np.zeros(n_documents, np.bool_)
-        chosen[np.fromiter((row[0] for row in rows), np.int64, len(rows))] = True
+        chosen = np.zeros(self._n_documents, np.bool_)
+        with self._damage_named():
+            chosen[np.fromiter((row[0] for row in rows), np.int64, len(rows))] = True
         return chosen
 
     def problems(self) -> list[str]:
         """What SQLite's own integrity check finds, and passages that belong to no document."""
         try:
             found = [row[0] for row in self._query("PRAGMA integrity_check(10)") if row[0] != "ok"]
-            if self._query("SELECT 1 FROM documents EXCEPT SELECT 1 FROM texts"):
-                found.append("documents without texts")
             if self._query(
                 "SELECT 1 FROM documents WHERE ordinal NOT IN (SELECT ordinal FROM texts) LIMIT 1"
             ):
@@ -274,6 +281,13 @@ class Store:
             "SELECT document, min(ordinal), count(*) FROM passages GROUP BY document"
             " ORDER BY document"
         )
+
+    @contextlib.contextmanager
+    def _damage_named(self) -> Iterator[None]:
+        try:
+            yield
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise Damaged(f"{self.path}: its tables contradict each other ({error!r})") from error
 
     def _query(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         try:

@@ -88,7 +88,7 @@ class Vectors:
         n = self.n_rows if groups is None else len(groups)
         n_eligible = n if eligible is None else int(np.count_nonzero(eligible))
         k = min(k, n_eligible)
-        if k <= 0:
+        if k <= 0 or len(queries) == 0:
             return [TopK(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in queries]
         if kind == "exact" or not self.has_graph or n_eligible < FEW * n or k > FEW * n:
             return self._scan(queries, k, eligible, groups)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,31 +21,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .buffer import Buffer, Rows, check_records, check_rows
 from .directory import LOCK, TEMPORARY, Directory, FileDirectory, make_folder
-from .errors import IndexesError, IndexExists
+from .errors import IndexesError, IndexExists, StorageFailed
 from .manifest import (
     MANIFEST,
     FieldSpec,
     FileEntry,
     Manifest,
     SegmentEntry,
-    TermField,
-    VectorField,
     check_files,
     read_manifest,
 )
 from .merge import Size, all_merges, choose_merges, merge_segments
-from .postings import Postings, PostingsBuilder, merge_postings
-from .segment import DEAD, STORE, Segment, SegmentFiles, dead_bits, write_vectors
-from .store import metadata_json, storable, write_store
-from .types import Record, TermVectors
+from .segment import DEAD, STORE, Segment, SegmentFiles, dead_bits
+from .types import Record
 
 MEMORY_BUDGET = 256 * 2**20  # bytes
-RECORD_BYTES = 600  # a record's Python objects, besides its strings
-PASSAGE_BYTES = 120
-
-Rows = TermVectors | NDArray[np.float32]
-
 _OURS = re.compile(r"s\d{6,}\..+|" + re.escape(MANIFEST + TEMPORARY))
 
 
@@ -83,6 +74,7 @@ class Writer:
         try:
             directory.sync()  # should the last rename not be on the disk yet, now it is
             self._parts: list[_Part] = []
+            self._usable = False
             self._load()
             self._serial = self._manifest.next_segment
             self._remove_leftovers()
@@ -168,19 +160,22 @@ class Writer:
 
         A field of unit "document" has one row a record, one of unit "passage" one row a passage,
         in order: `TermVectors`, or float32 (n, dim). Raises ValueError for records and rows that
-        do not fit, before anything is taken in; StorageFailed where a flush fails.
+        do not fit, before anything is taken in; StorageFailed where a flush fails (everything
+        since the last commit is gone then).
         """
-        _check_records(records)
-        _check_rows(self.fields, records, rows)
-        self._buffer.add(records, rows)
-        if self._buffer.nbytes >= self._budget:
-            self._flush()
+        check_records(records)
+        check_rows(self.fields, records, rows)
+        with self._all_or_nothing():
+            self._buffer.add(records, rows)
+            if self._buffer.nbytes >= self._budget:
+                self._flush()
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents by id; returns how many of them there were."""
         wanted = list(dict.fromkeys(ids))
-        buffered = {id for id in wanted if self._buffer.delete(id)}
-        return len(buffered | self._bury(wanted))
+        with self._all_or_nothing():
+            buffered = {id for id in wanted if self._buffer.delete(id)}
+            return len(buffered | self._bury(wanted))
 
     def commit(self, settings: Mapping[str, Any] | None = None) -> int:
         """Make all changes visible and durable, merge what the policy says; the generation.
@@ -188,23 +183,22 @@ class Writer:
         `settings` replace the kept ones if given. Without any change nothing is written. If it
         fails, nothing has changed and what was not committed is gone.
         """
-        with self._rolled_back_on_error():
+        with self._all_or_nothing():
             self._flush()
             self._merge(choose_merges)
             return self._commit(settings)
 
     def merge(self) -> int:
         """Commit, with as few segments as the memory budget allows and no deleted documents."""
-        with self._rolled_back_on_error():
+        with self._all_or_nothing():
             self._flush()
             self._merge(all_merges)
             return self._commit(None)
 
     def rollback(self) -> None:
         """Forget everything since the last commit."""
-        self._forget()
-        self._load()
-        self._remove_leftovers()
+        self._check_usable()
+        self._restore()
 
     # --- the steps
 
@@ -213,16 +207,18 @@ class Writer:
         self._manifest = read_manifest(self._directory)
         check_files(self._directory, self._manifest)
         self._files = dict(self._manifest.files)
-        self._buffer = _Buffer(self._manifest.fields)
+        self._buffer = Buffer(self._manifest.fields)
         for entry in self._manifest.segments:
             segment = Segment(self._directory, entry, self._manifest.fields)
             self._parts.append(_Part(segment, ~segment.alive))
+        self._usable = True
 
     def _forget(self) -> None:
+        self._usable = False
         for part in self._parts:
             part.segment.close()
         self._parts = []
-        self._buffer = _Buffer(self._manifest.fields)
+        self._buffer = Buffer(self._manifest.fields)
 
     def _name(self) -> str:
         """A segment name that was never used, not even by something rolled back."""
@@ -243,11 +239,11 @@ class Writer:
             self._bury(ids)
             files = SegmentFiles(self._directory, self._name())
             self._parts.append(self._adopt(buffer.write(files), files.files))
-        self._buffer = _Buffer(self.fields)
+        self._buffer = Buffer(self.fields)
 
     def _bury(self, ids: Sequence[str]) -> set[str]:
         """Mark the live documents of these ids dead in all segments; returns their ids."""
-        buried = set()
+        buried: set[str] = set()
         for part in self._parts:
             found = part.segment.store.find(ids).items()
             live = {id: ordinal for id, (ordinal, _) in found if not part.dead[ordinal]}
@@ -323,13 +319,28 @@ class Writer:
         parts = {**entry.parts, **files.parts}
         return replace(entry, n_dead=int(np.count_nonzero(part.dead)), parts=parts)
 
+    def _restore(self) -> None:
+        self._forget()
+        self._load()
+        self._remove_leftovers()
+
+    def _check_usable(self) -> None:
+        # subtle: without its segments loaded, a writer would commit an index without them
+        if not self._usable:
+            raise StorageFailed(
+                f"the writer of {self._directory.root} is closed, or could not go back to the"
+                " last commit after a failure; open a new one"
+            )
+
     @contextlib.contextmanager
-    def _rolled_back_on_error(self) -> Iterator[None]:
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Go back to the last commit if the block fails half-way, for whatever reason."""
+        self._check_usable()
         try:
             yield
-        except (IndexesError, OSError, MemoryError):
+        except BaseException:
             with contextlib.suppress(IndexesError, OSError):
-                self.rollback()
+                self._restore()
             raise
 
     def _remove_leftovers(self) -> None:
@@ -338,143 +349,6 @@ class Writer:
         for name in self._directory.sizes():
             if name not in named and _OURS.fullmatch(name):
                 self._directory.remove(name)
-
-
-class _Buffer:
-    """Documents and rows that are in no segment yet."""
-
-    def __init__(self, fields: Mapping[str, FieldSpec]) -> None:
-        self._fields = fields
-        self._records: list[Record] = []
-        self._place: dict[str, int] = {}  # id -> the place of its latest record
-        self._terms = {
-            name: PostingsBuilder(spec.kind)
-            for name, spec in fields.items()
-            if isinstance(spec, TermField)
-        }
-        self._vectors: dict[str, list[NDArray[np.float32]]] = {
-            name: [] for name, spec in fields.items() if isinstance(spec, VectorField)
-        }
-        self._bytes = 0  # of records and vectors
-        self._terms_bytes = 0  # when it was last counted
-        self._calls = self._next_count = 0
-
-    def __len__(self) -> int:
-        return len(self._records)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held, about, replaced and deleted documents included."""
-        # subtle: a builder counts in linear time, so it is asked after ever more calls only
-        if self._calls >= self._next_count:
-            self._terms_bytes = sum(builder.nbytes for builder in self._terms.values())
-            self._next_count = self._calls + self._calls // 16 + 1
-        return self._bytes + self._terms_bytes
-
-    def ids(self) -> list[str]:
-        """The ids of the documents that were not replaced or deleted."""
-        return list(self._place)
-
-    def add(self, records: Sequence[Record], rows: Mapping[str, Rows]) -> None:
-        """Take in what was checked."""
-        for name, builder in self._terms.items():
-            part = rows[name]
-            assert isinstance(part, TermVectors)
-            builder.add(part)
-        for name, vectors in self._vectors.items():
-            part = rows[name]
-            assert isinstance(part, np.ndarray)
-            vectors.append(np.array(part, np.float32))  # a copy: the caller may reuse its array
-            self._bytes += part.size * 4
-        for record in records:
-            self._place[record.id] = len(self._records)
-            self._records.append(record)
-            self._bytes += _record_bytes(record)
-        self._calls += 1
-
-    def delete(self, id: str) -> bool:
-        """Whether there was such a document; its rows are left out when the buffer is written."""
-        return self._place.pop(id, None) is not None
-
-    def write(self, files: SegmentFiles) -> SegmentEntry:
-        """Write the segment, letting go of what is written. The buffer is of no use afterwards."""
-        kept = sorted(self._place.values())
-        records = [self._records[place] for place in kept]
-        counts = np.array([len(record.passages) for record in self._records], np.int64)
-        documents = np.zeros(len(self._records), np.bool_)
-        documents[kept] = True
-        passages = np.repeat(documents, counts)
-        self._records = []
-        files.built(STORE, lambda path: write_store(path, records))
-        records.clear()
-        for name, spec in self._fields.items():
-            keep = documents if spec.unit == "document" else passages
-            if isinstance(spec, TermField):
-                arrays = self._terms.pop(name).build()
-                if not keep.all():
-                    arrays = merge_postings([Postings(arrays)], [keep])
-                files.arrays(name, arrays)
-            else:
-                vectors = np.concatenate(self._vectors.pop(name))
-                write_vectors(files, spec, vectors if keep.all() else vectors[keep])
-        return files.passages(counts[kept])
-
-
-def _record_bytes(record: Record) -> int:
-    strings = sys.getsizeof(record.text) + sys.getsizeof(record.title) + sys.getsizeof(record.id)
-    metadata = 4 * len(str(record.metadata))
-    return RECORD_BYTES + PASSAGE_BYTES * len(record.passages) + strings + metadata
-
-
-def _check_records(records: Sequence[Record]) -> None:
-    """Raise ValueError for a record that cannot be stored."""
-    for record in records:
-        if not record.id:
-            raise ValueError("a document has an empty id, must have at least one character")
-        if storable(record.id) != record.id:
-            raise ValueError(f"illegal id {record.id!r}: a lone surrogate is no character")
-        try:
-            metadata_json(record.metadata)
-        except ValueError as error:
-            raise ValueError(f"document {record.id!r}: {error}") from error
-        if not record.passages:
-            raise ValueError(f"document {record.id!r} has no passage, must have at least one")
-        for start, end in record.passages:
-            if not 0 <= start <= end <= len(record.text):
-                raise ValueError(
-                    f"document {record.id!r}: passage ({start}, {end}) lies outside of its text"
-                    f" of {len(record.text)} characters"
-                )
-
-
-def _check_rows(
-    fields: Mapping[str, FieldSpec], records: Sequence[Record], rows: Mapping[str, Rows]
-) -> None:
-    """Raise ValueError where the rows are not one for each record or passage of each field."""
-    if rows.keys() != fields.keys():
-        raise ValueError(f"rows of fields {sorted(rows)}, the index has {sorted(fields)}")
-    expected = {"document": len(records), "passage": sum(len(r.passages) for r in records)}
-    for name, spec in fields.items():
-        part = rows[name]
-        if len(part) != expected[spec.unit]:
-            raise ValueError(
-                f"field {name}: {len(part)} rows for {expected[spec.unit]} {spec.unit}s"
-            )
-        if isinstance(spec, TermField):
-            if not isinstance(part, TermVectors):
-                raise ValueError(f"field {name} takes TermVectors, not {type(part).__name__}")
-            legal = (part.values >= 0) & (part.values < np.inf)
-            if not legal.all():
-                raise ValueError(
-                    f"field {name}: illegal weight {part.values[~legal][0]}, must be finite, >= 0"
-                )
-            if len(set(part.terms)) < len(part.terms):
-                raise ValueError(f"field {name}: a term names two columns, must name one")
-        else:
-            if not isinstance(part, np.ndarray) or part.shape[1:] != (spec.dim,):
-                raise ValueError(f"field {name} takes vectors of shape (n, {spec.dim})")
-            if not np.isfinite(part).all():
-                raise ValueError(f"field {name}: a vector holds what is not a finite number")
 
 
 def _directory(path: str | Path | Directory) -> Directory:

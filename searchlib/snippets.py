@@ -60,7 +60,8 @@ def snippet(
         return worth(low, high), worth(low, min(high, sentence)), -low  # else the earliest
 
     reach = partial(_window_end, passage, sentences, max_chars)
-    starts = _candidates(passage, sentences, matches, max_chars) if matches else [0]
+    some = matches and len(passage) > max_chars
+    starts = _candidates(passage, sentences, matches, max_chars) if some else [0]
     low, high = max(((low, reach(low)) for low in starts), key=rank)
     marked = [(match.start, match.end) for match in matches]
     marked += [(begin - start, stop - start) for begin, stop in spans]

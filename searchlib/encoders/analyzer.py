@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,10 +41,12 @@ _EMOJI = (  # without the skin tones
 )
 _JOINERS = "\u00ad\u200c\u200d\u2060"  # soft hyphen and the like: inside words, not seen
 _MARKED = ((0x300, 0x3100), (0xA600, 0xAC00), (0xFE20, 0xFE30), (0x10A00, 0x1F000))
-_SPECIAL = (  # all of the above; few ranges, as a long character class is slow
-    "\u00ad\u0300-\u036f\u0483-\u0487\u0591-\u10ff\u1200-\u1dff\u200c\u200d\u2060\u20d0-\u20ff"
-    "\u2600-\u27bf\u2cef-\uabff\uf900-\ufaff\ufe20-\ufe2f\uff66-\uff9f\U00010a00-\U000323af"
+_SPECIAL = re.compile(  # all of the above; few ranges, as a long character class is slow
+    "[\u00ad\u0300-\u036f\u0483-\u0487\u0591-\u10ff\u1200-\u1dff\u200c\u200d\u2060\u20d0-\u20ff"
+    "\u2600-\u27bf\u2cef-\uabff\uf900-\ufaff\ufe20-\ufe2f\uff66-\uff9f\U00010a00-\U000323af]"
 )
+_ASCII = re.compile(f"[A-Za-z0-9]{{1,{_LONGEST}}}")
+_PLAIN = re.compile(f"[^\\W_]{{1,{_LONGEST}}}")  # where nothing is special
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Analyzer:
     A word is a run of letters, digits and the marks on them; anything else separates, the
     underscore and the apostrophe too ("don't" is `don` and `t`). Accents stay; what Unicode
     calls compatible (full-width letters, ligatures) is made one (NFKC). Scripts without spaces
-    give single characters and pairs of neighbours (Nie et al. 2000, IRAL: best together); an
+    give single characters and pairs of neighbours (see Nie et al. 2000, IRAL); an
     emoji is a word.
 
     language: a Snowball language, or "none" for no stemming and no stop words.
@@ -173,7 +175,7 @@ def _normal(word: str) -> str:
 def _words(text: str) -> Iterator[str]:
     """The words of a text as they are written; n-grams where the script has no spaces."""
     pattern = _pattern(text)
-    if pattern is _patterns().exotic:
+    if pattern.groups:
         return (text[start:end] for start, end in _spans(text))
     if len(text) > _STREAMED:
         return (match.group() for match in pattern.finditer(text))
@@ -216,17 +218,16 @@ def _count(rows: list[NDArray[np.int64]], memory: _Memory) -> TermVectors:
     )
 
 
-class _Patterns(NamedTuple):
-    """What a word is; the simple patterns find the same as `exotic` where they are used."""
-
-    ascii: re.Pattern[str]
-    plain: re.Pattern[str]  # any script of letters, if nothing in the text is special
-    special: re.Pattern[str]  # finds what only `exotic` handles, and some more (to be fast)
-    exotic: re.Pattern[str]
+def _pattern(text: str) -> re.Pattern[str]:
+    """What a word is: the fastest pattern that is right for the text."""
+    if text.isascii():
+        return _ASCII
+    return _exotic() if _SPECIAL.search(text) else _PLAIN
 
 
 @cache
-def _patterns() -> _Patterns:
+def _exotic() -> re.Pattern[str]:
+    """The pattern that is right for any text; slower, and slow to compile."""
     marks = _JOINERS + "".join(
         chr(c)
         for c in chain.from_iterable(range(low, high) for low, high in _MARKED)
@@ -236,21 +237,7 @@ def _patterns() -> _Patterns:
     letters = f"[^\\W_{_UNSPACED}]"
     spaced = f"{letters}{{1,{_LONGEST}}}(?:[{marks}]{{1,9}}{letters}{{0,{_LONGEST}}}){{0,32}}"
     unspaced = f"(?P<unspaced>[{_UNSPACED}]{{1,{_LONGEST}}})"
-    emoji = f"[{_FLAGS}]{{2}}|[{_EMOJI}]"
-    return _Patterns(
-        re.compile(f"[A-Za-z0-9]{{1,{_LONGEST}}}"),
-        re.compile(f"[^\\W_]{{1,{_LONGEST}}}"),
-        re.compile(f"[{_SPECIAL}]"),
-        re.compile(f"{spaced}|{unspaced}|{emoji}"),
-    )
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    """The fastest pattern that is right for the text."""
-    patterns = _patterns()
-    if text.isascii():
-        return patterns.ascii
-    return patterns.exotic if patterns.special.search(text) else patterns.plain
+    return re.compile(f"{spaced}|{unspaced}|[{_FLAGS}]{{2}}|[{_EMOJI}]")
 
 
 def _stem_function(stemmer: str) -> Callable[[str], str]:

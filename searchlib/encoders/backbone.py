@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ..errors import BadInput
 from .batching import windows
+from .blas import one_blas_thread
 from .layout import Transformer
 from .lean import LeanEncoder, lean_encoder
 from .tokenizing import Ids, Tokenizer
@@ -76,8 +77,9 @@ class Backbone:
     ) -> Iterator[tuple[list[int], Sequence[Result]]]:
         encoder = self._lean_for(sum(map(len, tokens)))
         if encoder:
-            for row, ids in enumerate(tokens):
-                yield [row], [lean(encoder, ids)]
+            with one_blas_thread():
+                for row, ids in enumerate(tokens):
+                    yield [row], [lean(encoder, ids)]
             return
         with self._lock:
             network = self._network

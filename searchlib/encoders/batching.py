@@ -78,7 +78,7 @@ class Pool(Generic[Result]):
         work: Callable[[int, list[int]], Result],
         prepare: Callable[[], None] = lambda: None,
     ) -> Iterator[tuple[list[int], Result]]:
-        """(rows, result) of each batch, in the order in which they end; `prepare` runs once a thread."""
+        """(rows, result) of each batch, as they end; `prepare` runs once in each thread."""
         todo = list(rows)
         if self._workers == 1 or len(todo) == 1:
             for batch in todo:
@@ -126,7 +126,7 @@ class Pool(Generic[Result]):
         lengths: Sequence[int],
         work: Callable[[int, list[int]], Result],
     ) -> Iterator[tuple[list[int], Result]]:
-        size = max(max(lengths[row] for row in batch), 1) * len(batch)
+        size = max(1, *(lengths[row] for row in batch)) * len(batch)
         if size > self._limit and len(batch) > 1:
             yield from self._halves(worker, batch, lengths, work)
             return

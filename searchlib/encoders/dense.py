@@ -121,9 +121,8 @@ class DenseEncoder:
 
         def full(
             network: Network, worker: int, hidden: Tensor, lengths: list[int]
-        ) -> NDArray[np.float32]:
-            pooled: NDArray[np.float32] = pool_batch(hidden, lengths, modes, skip).cpu().numpy()
-            return pooled
+        ) -> list[NDArray[np.float32]]:
+            return list(pool_batch(hidden, lengths, modes, skip).cpu().numpy())
 
         vectors = self._backbone.run(texts, prompt, lean, full)
         if not vectors:

@@ -108,8 +108,10 @@ def read_dense(folder: Path) -> DenseLayout:
 def _pooling(path: Path) -> tuple[tuple[Pool, ...], bool]:
     config = read_json(path / "config.json")
     mode = config.get("pooling_mode")
+    names: list[Pool]
     if mode is None:
-        names = [new for old, new in _OLD_POOLS.items() if config.get(old)] or ["mean"]
+        names = [new for old, new in _OLD_POOLS.items() if config.get(old)]
+        names = names or ["mean"]
     else:
         names = [mode] if isinstance(mode, str) else list(mode)
     if unknown := [name for name in names if name not in POOLS]:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .lean import Array
+from .activations import Array
+from .lean import Linear
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -134,10 +135,9 @@ class Head:
         ]
 
 
-def lean_terms(
-    hidden: Array, weight: Array, bias: Array, pooling: str, logs: int, positions: bool = False
-) -> Terms:
+def lean_terms(hidden: Array, decoder: Linear, pooling: str, logs: int, positions: bool) -> Terms:
     """As `Head`, in numpy, for one text's `hidden` (T, dim)."""
+    weight, bias = decoder
     vocabulary = len(weight)
     tile = _tile(_TILE * 4, len(hidden))
     pooled = np.empty(vocabulary, np.float32)

@@ -39,7 +39,7 @@ class Transformer:
 
     def digest(self) -> str:
         """Hash of its weights, tokenizer and configuration."""
-        config = {k: v for k, v in read_json(self.path / "config.json").items()}
+        config = dict(read_json(self.path / "config.json"))
         for key in _HOUSEKEEPING:
             config.pop(key, None)
         hasher = hashlib.blake2b(Weights(self.path).digest(), digest_size=16)

@@ -26,12 +26,12 @@ from .tokenizing import Span, Tokenizer
 from .weights import Weights, read_json
 
 if TYPE_CHECKING:
-    from .lean import Array
+    from .activations import Array
     from .sparse import SparseEncoder
 
 
 class TokenTable:
-    """Weights of a vocabulary's tokens; a text's terms are its distinct tokens with their weights."""
+    """Weights of a vocabulary's tokens; a text's terms are its distinct tokens."""
 
     def __init__(self, table: Table) -> None:
         self.tokenizer = Tokenizer(table.path, table.max_tokens)

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .activations import ACTIVATIONS, Array
 from .dense_layout import DenseLayout, Normalize, Pool, Projection
 from .weights import Weights
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Array = NDArray[np.float32]
 
 
 def pool_rows(rows: Array, modes: Sequence[Pool], skip: int = 0) -> Array:
@@ -92,13 +91,12 @@ class Steps:
 
 def normalize(vectors: Array) -> Array:
     """Rows scaled to length 1; a zero row stays zero."""
-    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
-    return vectors / np.maximum(lengths, np.float32(1e-12))[:, None]
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    result: Array = vectors / np.maximum(lengths, np.float32(1e-12))
+    return result
 
 
 def _projection(step: Projection) -> Callable[[Array], Array]:
-    from .lean import ACTIVATIONS
-
     weights = Weights(step.path)
     matrix: NDArray[Any] = weights["linear.weight"].astype(np.float32)
     bias = weights.get("linear.bias")

@@ -188,9 +188,8 @@ class Expander:
         side = self._side
 
         def lean(encoder: LeanEncoder, ids: Ids) -> Terms:
-            weight, bias = encoder.decoder
             hidden = encoder.projected(ids)
-            return lean_terms(hidden, weight, bias, side.pooling, side.logs, positions)
+            return lean_terms(hidden, encoder.decoder, side.pooling, side.logs, positions)
 
         def full(network: Network, worker: int, hidden: Tensor, lengths: list[int]) -> list[Terms]:
             if worker not in self._heads:

@@ -103,7 +103,8 @@ def _check_masked(path: Path) -> None:
     names = read_json(path / "config.json").get("architectures") or []
     if names and not any(str(name).endswith(("ForMaskedLM", "ForPreTraining")) for name in names):
         raise UnsupportedModel(
-            f"{path} is a {names[0]}: a sparse encoder needs a masked-language head (...ForMaskedLM)"
+            f"{path} is a {names[0]}; a sparse encoder needs a masked-language head "
+            "(...ForMaskedLM)"
         )
 
 

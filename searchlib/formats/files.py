@@ -70,13 +70,17 @@ def read_html(source: Source, options: ReadOptions) -> Iterator[Item]:
     except UnicodeDecodeError:
         encoding = None  # lxml looks for what the page says of itself
     parser = lxml.html.HTMLParser(
-        encoding=encoding, no_network=True, remove_comments=True, remove_pis=True
+        encoding=encoding, no_network=True, remove_comments=True, remove_pis=True, huge_tree=True
     )
     try:
         tree = lxml.html.document_fromstring(data.replace(b"\0", b"") or b"<p>", parser=parser)
     except (lxml.etree.LxmlError, ValueError) as error:
-        yield BadLine(source.name, None, f"not HTML: {error}")
+        yield BadLine(source.name, None, f"not HTML: {' '.join(str(error).split())}")
         return
+    for flaw in parser.error_log:
+        if flaw.type_name == "ERR_RESOURCE_LIMIT":  # subtle: lxml would go on without the text
+            yield BadLine(source.name, None, "not read: nested too deeply")
+            return
     title = tree.findtext(".//title") or ""
     if not title.strip():
         heading = tree.find(".//h1")
@@ -130,10 +134,10 @@ def _visible(tree: Any) -> str:
     hidden = 0
     for event, element in iterwalk(tree, events=("start", "end")):
         tag = element.tag if isinstance(element.tag, str) else "script"
-        if tag not in _IN_LINE:
-            parts.append("\n")
         if tag in _HIDDEN:
             hidden += 1 if event == "start" else -1
+        elif tag not in _IN_LINE:
+            parts.append("\n")
         if not hidden:
             text = element.text if event == "start" else element.tail
             parts.append(_SPACES.sub(" ", text or ""))

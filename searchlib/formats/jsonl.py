@@ -58,13 +58,13 @@ def _item_of(source: Source, number: int, record: Any, options: ReadOptions) -> 
 def _parse(text: str) -> Any:
     try:
         value = json.loads(text, parse_constant=_no_constant)
+        return clean(value) if "\\u" in text else value
     except json.JSONDecodeError as error:
         raise BadRecord(f"not JSON: {error.msg}, at character {error.pos + 1}") from None
     except RecursionError:
         raise BadRecord("not read: nested too deeply") from None
-    except ValueError as error:  # a number of thousands of digits
-        raise BadRecord(f"not JSON: {error}") from None
-    return clean(value) if "\\u" in text else value
+    except ValueError as error:  # NaN, or a number of thousands of digits
+        raise BadRecord(f"not JSON: {str(error).split(';')[0]}") from None
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -128,25 +128,17 @@ def _read_file(path: Path | None, id: str, options: ReadOptions) -> Iterator[Ite
             raise BadInput(
                 f"{path}: what kind of file is it? give the format: {', '.join(READERS)}"
             )
-        yield from _tidied(READERS[format](source, options), source.name)
+        yield from READERS[format](source, options)
 
 
 def _read_folder(folder: Path, options: ReadOptions) -> Iterator[Item]:
     for path in _files(folder):
-        id = path.relative_to(folder).as_posix()
-        with open_source(path, id) as source:
+        with open_source(path, path.relative_to(folder).as_posix()) as source:
             format = options.format or _kind(path, source)
             if format is not None:
-                yield from _tidied(READERS[format](source, options), source.name)
-            elif options.on_skip is not None:
-                options.on_skip(str(path))
-
-
-def _tidied(items: Iterator[Item], name: str) -> Iterator[Item]:
-    try:
-        yield from items
-    except OSError as error:
-        raise BadInput(f"cannot read {name}: {error.strerror or error}") from None
+                yield from READERS[format](source, options)
+        if format is None and options.on_skip is not None:
+            options.on_skip(str(path))
 
 
 def _files(folder: Path) -> Iterator[Path]:

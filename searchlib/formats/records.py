@@ -36,30 +36,42 @@ class Fields:
     metadata: tuple[str, ...]
 
 
-@lru_cache(maxsize=1024)
 def choose_fields(names: tuple[str, ...], options: ReadOptions) -> Fields:
     """Which of the fields `names` is what: as the options say, else guessed by the names.
 
-    Raises BadRecord if a named id is not there, or nothing makes a text.
+    Raises BadRecord if a field named for the id or the text is not there.
     """
-    if options.id is not None and options.id not in names:
-        raise BadRecord(f"no field {options.id!r} for the id; there is: {_listed(names)}")
-    id = options.id or _guess(names, ID_NAMES)
-    title = options.title if options.title in names else None
-    if options.title is None:
-        title = _guess([name for name in names if name not in (options.text or ())], TITLE_NAMES)
-    if options.text is not None:
-        text = tuple(name for name in options.text if name in names)
-        if not text:
-            wanted = ", ".join(options.text)
-            raise BadRecord(f"no field {wanted!r} for the text; there is: {_listed(names)}")
+    return _choose(names, options.id, options.title, options.text, options.metadata)
+
+
+@lru_cache(maxsize=1024)
+def _choose(
+    names: tuple[str, ...],
+    id: str | None,
+    title: str | None,
+    text: tuple[str, ...] | None,
+    metadata: tuple[str, ...] | None,
+) -> Fields:
+    if id is not None and id not in names:
+        raise BadRecord(f"no field {id!r} for the id; there is: {_listed(names)}")
+    id = id or _guess(names, ID_NAMES)
+    if title is None:
+        title = _guess([name for name in names if name not in (text or ())], TITLE_NAMES)
+    elif title not in names:
+        title = None
+    if text is not None:
+        texts = tuple(name for name in text if name in names)
+        if not texts:
+            raise BadRecord(
+                f"no field {', '.join(text)!r} for the text; there is: {_listed(names)}"
+            )
     else:
         guessed = _guess([name for name in names if name not in (id, title)], TEXT_NAMES)
-        text = (guessed,) if guessed is not None else ()
-    metadata = tuple(name for name in names if name not in (id, title, *text))
-    if options.metadata is not None:
-        metadata = tuple(name for name in options.metadata if name in names)
-    return Fields(id, title, text, metadata)
+        texts = (guessed,) if guessed is not None else ()
+    others = tuple(name for name in names if name not in (id, title, *texts))
+    if metadata is not None:
+        others = tuple(name for name in metadata if name in names)
+    return Fields(id, title, texts, others)
 
 
 def to_document(record: Mapping[str, Any], default_id: str, options: ReadOptions) -> Document:
@@ -140,5 +152,5 @@ def _kind(value: Any) -> str:
 
 
 def _listed(names: tuple[str, ...]) -> str:
-    shown = ", ".join(repr(name) for name in names[:8]) or "nothing"
+    shown = ", ".join(repr(name[:40]) for name in names[:8]) or "nothing"
     return f"{shown}, ..." if len(names) > 8 else shown

@@ -9,13 +9,14 @@ import lzma
 import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from ..errors import BadInput
 from .options import BadLine, ReadOptions
+from .records import clean
 
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 _BUFFER = 1 << 20
@@ -34,17 +35,20 @@ class Source:
 def open_source(path: Path | None, id: str) -> Iterator[Source]:
     """The file (None: stdin), decompressed if its first bytes say that it is compressed.
 
-    Raises BadInput if it cannot be opened, here, or not be decompressed, when read.
+    Raises BadInput if it cannot be opened, read or decompressed, also while it is in use.
     """
-    if path is None:
-        yield Source(_decompressed(sys.stdin.buffer, "stdin"), "stdin", id)
-        return
+    name = "stdin" if path is None else clean(str(path))
     try:
-        file = path.open("rb", buffering=_BUFFER)
+        with nullcontext(_stdin()) if path is None else path.open("rb", _BUFFER) as file:
+            yield Source(_decompressed(file, name), name, clean(id))
     except OSError as error:
-        raise BadInput(f"cannot read {path}: {error.strerror}") from None
-    with file:
-        yield Source(_decompressed(file, str(path)), str(path), id)
+        raise BadInput(f"cannot read {name}: {error.strerror or error}") from None
+
+
+def _stdin() -> BinaryIO:
+    if sys.stdin is None:
+        raise BadInput("stdin is closed")
+    return sys.stdin.buffer
 
 
 def text_lines(source: Source, options: ReadOptions) -> Iterator[tuple[int, str] | BadLine]:

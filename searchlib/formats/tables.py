@@ -79,7 +79,8 @@ def read_parquet(source: Source, options: ReadOptions) -> Iterator[Item]:
     except BadRecord as error:
         raise BadInput(f"{source.name}: {error}") from None
     except (pyarrow.ArrowException, OSError) as error:
-        raise BadInput(f"{source.name}: not readable as Parquet: {str(error)[:200]}") from None
+        reason = " ".join(str(error).split())[:200]
+        raise BadInput(f"{source.name}: not readable as Parquet: {reason}") from None
 
 
 Row = tuple[int, list[str]]  # number of its first line, fields

@@ -92,7 +92,6 @@ def test_an_empty_folder(cli: Run, notes: Path) -> None:
 
 BAD = {
     "without-text": (b'{"id": "a"}', "text"),
-    "empty-text": (b'{"id": "a", "text": "  "}', "text"),
     "not-json": (b"{nonsense", "JSON"),
     "not-an-object": (b"[1, 2]", "object"),
     "not-utf8": (b'{"id": "a", "text": "caf\xe9"}', "UTF-8"),
@@ -122,13 +121,21 @@ def test_skip_bad_counts_and_goes_on(cli: Run, folder: Path, case: str) -> None:
     assert cli("search", "n.index", "end").lines[0]["id"] == "last"
 
 
+def test_a_document_whose_text_is_empty_is_kept_and_not_found(cli: Run, notes: Path) -> None:
+    write_jsonl(Path("blank.jsonl"), {"id": "blank", "title": "", "text": ""})
+    assert cli("add", notes, "blank.jsonl").lines[0]["added"] == 1
+    assert "blank" not in {hit["id"] for hit in cli("search", notes, "moon water").lines}
+    still_whole(cli, notes, documents=len(NOTES) + 1)
+
+
 def test_a_line_of_100_megabytes(cli: Run, notes: Path) -> None:
     with Path("long.jsonl").open("wb") as file:
         file.write(b'{"id": "a", "text": "')
         for _ in range(100):
             file.write(b"x" * 1_000_000)
         file.write(b'"}\n')
-    refused(cli("add", notes, "long.jsonl"), "long.jsonl", "1")
+    refused(cli("add", notes, "long.jsonl"), "long.jsonl:1", "64,000,000 bytes")
+    refused(cli("add", notes, "long.jsonl", "--max-document", "1MB"), "1,000,000 bytes")
     still_whole(cli, notes)
 
 
@@ -302,7 +309,7 @@ def test_a_full_disk(cli: Run, notes: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        assert "No space left" in refused(cli("add", notes, "more.jsonl"))
+        assert "no space left" in refused(cli("add", notes, "more.jsonl"))
     still_whole(cli, notes)
     assert cli("add", notes, "more.jsonl").lines[0]["added"] == 1
 
@@ -330,7 +337,7 @@ def test_ctrl_c_keeps_what_was_committed(cli: Run, notes: Path) -> None:
     child.stdin.write(b'{"id": "x", "text": "unfinished"}\n')
     child.stdin.flush()
     deadline = time.monotonic() + 60
-    while not _holds_lock(notes) and time.monotonic() < deadline:
+    while str(child.pid) not in _owner(notes) and time.monotonic() < deadline:
         time.sleep(0.05)
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=60)
@@ -342,8 +349,8 @@ def test_ctrl_c_keeps_what_was_committed(cli: Run, notes: Path) -> None:
     assert cli("add", notes, "more.jsonl").code == 0  # no lock is left behind
 
 
-def _holds_lock(index: Path) -> bool:
-    return any(path.name.endswith("lock") and path.stat().st_size for path in index.iterdir())
+def _owner(index: Path) -> str:
+    return "".join(path.read_text() for path in index.glob("*lock*"))
 
 
 def test_a_second_writer_is_told_who_is_writing(cli: Run, notes: Path) -> None:

@@ -25,7 +25,7 @@ FIELDS = [
     TermField("sparse", "impact", "passage", Dot(), {"name": "halves"}),
     VectorField("dense", DIM, "passage", "exact", {"name": "checksums"}),
 ]
-WORDS = "red blue fish bird old new one two".split()
+WORDS = ["red", "blue", "fish", "bird", "old", "new", "one", "two"]
 
 
 def record(id: str, *passages: str, **metadata: object) -> Record:
@@ -35,7 +35,14 @@ def record(id: str, *passages: str, **metadata: object) -> Record:
         places.append((start, start + len(passage)))
         start += len(passage) + 1
     text = "\n".join(passages)
-    return Record(id, f"title of {id}", text, metadata, zlib.crc32(text.encode("utf-8", "surrogatepass")).to_bytes(4), tuple(places))
+    return Record(
+        id,
+        f"title of {id}",
+        text,
+        metadata,
+        zlib.crc32(text.encode("utf-8", "surrogatepass")).to_bytes(4),
+        tuple(places),
+    )
 
 
 def texts(records: Iterable[Record]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The file system's door: written once, replaced atomically, locked by one, refusing in one line."""
+"""The file system's door: files written once, replaced atomically, locked by one writer."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from indexes.directory import FileDirectory
 from indexes.errors import Damaged, IndexesError, NoIndex
 from indexes.manifest import MANIFEST, VectorField, read_manifest
 from indexes.similarity import BM25
-from indexes.snapshot import Snapshot
+from indexes.snapshot import Selection, Snapshot
 from indexes.types import Record, TermVectors
 from indexes.writer import Writer
 
@@ -238,6 +238,7 @@ def test_wrong_use_is_one_line(snapshot: Snapshot) -> None:
         (lambda: snapshot.search("dense", query("a"), 1), r"takes vectors of shape \(n, 4\)"),
         (lambda: snapshot.search("dense", vector[:, :2], 1), r"takes vectors of shape \(n, 4\)"),
         (lambda: snapshot.explain("dense", query("a"), 0), "no named parts"),
+        (lambda: snapshot.search("dense", vector, 1, "passage", Selection(())), "another snapshot"),
         (lambda: snapshot.ids(np.array([99])), "illegal document number"),
         (lambda: snapshot.documents_of(np.array([-1])), "illegal passage number"),
     ]
@@ -351,7 +352,9 @@ def test_readers_and_a_writer_at_once(tmp_path: Path) -> None:
 def test_threads_share_a_snapshot(snapshot: Snapshot) -> None:
     expected = all_answers(snapshot)
     found: list[object] = []
-    threads = [threading.Thread(target=lambda: found.append(all_answers(snapshot))) for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda: found.append(all_answers(snapshot))) for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -388,21 +391,24 @@ def test_missing_and_cut_files_are_named(tmp_path: Path) -> None:
 
 
 def test_changed_bytes_are_found_and_never_crash(tmp_path: Path) -> None:
-    """One byte in each 97 of every file: `verify` names the file, a search answers or refuses."""
+    """Here and there in every file: `verify` names the file, a search answers or refuses."""
     path = tmp_path / "i"
     create(path, DOCS)
     for file in files_of(path):
         good = file.read_bytes()
-        for place in range(0, len(good), 97):
+        for place in range(0, len(good), max(13, len(good) // 60)):
             file.write_bytes(good[:place] + bytes([good[place] ^ 0xA5]) + good[place + 1 :])
             try:
                 with Snapshot.open(path) as snapshot:
                     problems = snapshot.verify()
                     assert str(file) in problems[0]
                     all_answers(snapshot)
-                    snapshot.records(snapshot.lookup(["a", "c"]))
+                    found = snapshot.lookup(["a", "c"])
+                    snapshot.records(found[found >= 0])
+                    continue
             except Damaged as error:
-                assert str(file) in str(error) or file.name.endswith(("store", "passages"))
+                message = str(error)
+            assert str(file) in message or file.name.endswith(("store", "passages"))
         file.write_bytes(good)
     with Snapshot.open(path) as snapshot:
         assert snapshot.verify() == []
@@ -431,7 +437,7 @@ def test_files_of_another_index_are_found(tmp_path: Path) -> None:
 
 LOADS = """
 import sys
-from indexes.snapshot import Snapshot
+from indexes.snapshot import Selection, Snapshot
 from indexes.types import TermVectors
 import numpy as np
 with Snapshot.open(sys.argv[1]) as snapshot:

@@ -171,6 +171,7 @@ def test_hnsw_gives_way_to_the_scan(graph: dict[str, NDArray[Any]]) -> None:
     few[[5, 17, 2999]] = True
     assert sorted(vectors.search(query, 10, eligible=few)[0].ids.tolist()) == [5, 17, 2999]
     assert len(vectors.search(query, 3000)[0].ids) == 3000
+    assert vectors.search(query[:0], 10) == []
 
 
 @pytest.mark.parametrize("n", [1, 2, 70])

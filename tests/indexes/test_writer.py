@@ -176,7 +176,9 @@ def test_any_id_is_an_id(tmp_path: Path, id: str) -> None:
 
 def test_texts_that_utf8_cannot_hold(tmp_path: Path) -> None:
     """Lone surrogates become U+FFFD, one for one; NUL is a character like any other."""
-    strange = Record("a", "t\ud800", "x\udfff\0y🐟", {"k\ud800": "v\udc00"}, b"\0h", ((0, 2), (2, 5)))
+    strange = Record(
+        "a", "t\ud800", "x\udfff\0y🐟", {"k\ud800": "v\udc00"}, b"\0h", ((0, 2), (2, 5))
+    )
     create(tmp_path / "i", [strange])
     with Writer.open(tmp_path / "i") as writer:
         add(writer, record("b", "x"))
@@ -187,6 +189,62 @@ def test_texts_that_utf8_cannot_hold(tmp_path: Path) -> None:
 
 
 # --- what it refuses
+
+
+def test_a_closed_writer_does_nothing(tmp_path: Path) -> None:
+    """Least of all does it commit an index without the segments that it has let go of."""
+    create(tmp_path / "i", DOCS)
+    with Writer.open(tmp_path / "i") as writer:
+        pass
+    writer.close()
+    calls = [
+        lambda: add(writer, record("d", "x")),
+        lambda: writer.delete(["a"]),
+        lambda: writer.commit({"x": 1}),
+        writer.merge,
+        writer.rollback,
+    ]
+    for call in calls:
+        with pytest.raises(StorageFailed, match="open a new one"):
+            call()
+    assert len(ids(tmp_path / "i")) == 3
+
+
+def test_a_writer_that_cannot_go_back_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(tmp_path / "i", DOCS)
+    with Writer.open(tmp_path / "i", memory_budget=1) as writer:
+        with monkeypatch.context() as patch:
+            patch.setattr(FileDirectory, "build", full)
+            patch.setattr(FileDirectory, "read", full)
+            with pytest.raises(StorageFailed, match="cannot do anything"):
+                add(writer, record("d", "x"))
+        with pytest.raises(StorageFailed, match="open a new one"):
+            writer.commit({"x": 1})
+    assert len(ids(tmp_path / "i")) == 3
+
+
+def full(directory: FileDirectory, name: str) -> None:
+    raise StorageFailed("cannot do anything: no space left")
+
+
+def test_ctrl_c_in_a_flush_loses_only_what_was_not_committed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(tmp_path / "i", DOCS)
+
+    def interrupted(directory: FileDirectory, name: str) -> None:
+        raise KeyboardInterrupt
+
+    with Writer.open(tmp_path / "i", memory_budget=1) as writer:
+        with monkeypatch.context() as patch:
+            patch.setattr(FileDirectory, "create", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                add(writer, record("a", "x"), record("d", "x"))
+        add(writer, record("e", "x"))
+        writer.commit()
+    assert contents(tmp_path / "i") == OLD | {"e": "x"}
 
 
 def deep(levels: int) -> list[object]:
@@ -402,6 +460,18 @@ def test_a_crash_leaves_the_old_commit_or_the_new(
     assert any(outcomes) or double is LitteringDirectory
 
 
+@pytest.mark.parametrize("fatal", [1, 2, 3])
+def test_a_crash_while_creating(tmp_path: Path, fatal: int) -> None:
+    with contextlib.suppress(Died):
+        Writer.create(DyingDirectory(tmp_path / "i", fatal), FIELDS).close()
+    try:
+        Writer.create(tmp_path / "i", FIELDS).close()
+        assert fatal == 1
+    except IndexExists:
+        assert fatal > 1
+    assert contents(tmp_path / "i") == {}
+
+
 # --- full disks and other refusals
 
 
@@ -452,10 +522,10 @@ def test_a_refused_write_leaves_the_old_commit(tmp_path: Path, number: int) -> N
                 writer.merge()
                 break
             except StorageFailed as error:
-                refused += 1
-                assert str(error).startswith("cannot write ")
-                assert "\n" not in str(error)
-                writer.rollback()
+                message = str(error)
+            refused += 1
+            assert message.startswith("cannot write ")
+            assert "\n" not in message
             assert contents(path) == OLD
             named = read_manifest(directory).files.keys()
             assert {entry.name for entry in path.iterdir()} == named | {MANIFEST, LOCK}

@@ -1,0 +1,157 @@
+"""What was added and is in no segment yet: records and rows in memory, checked, then written."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .manifest import FieldSpec, SegmentEntry, TermField, VectorField
+from .postings import Postings, PostingsBuilder, merge_postings
+from .segment import STORE, SegmentFiles, write_vectors
+from .store import metadata_json, storable, write_store
+from .types import Record, TermVectors
+
+RECORD_BYTES = 600  # a record's Python objects, besides its strings
+PASSAGE_BYTES = 120
+
+Rows = TermVectors | NDArray[np.float32]
+
+
+class Buffer:
+    """Documents and rows that are in no segment yet."""
+
+    def __init__(self, fields: Mapping[str, FieldSpec]) -> None:
+        self._fields = fields
+        self._records: list[Record] = []
+        self._place: dict[str, int] = {}  # id -> the place of its latest record
+        self._terms = {
+            name: PostingsBuilder(spec.kind)
+            for name, spec in fields.items()
+            if isinstance(spec, TermField)
+        }
+        self._vectors: dict[str, list[NDArray[np.float32]]] = {
+            name: [] for name, spec in fields.items() if isinstance(spec, VectorField)
+        }
+        self._bytes = 0  # of records and vectors
+        self._terms_bytes = 0  # when it was last counted
+        self._calls = self._next_count = 0
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held, about, replaced and deleted documents included."""
+        # subtle: a builder counts in linear time, so it is asked after ever more calls only
+        if self._calls >= self._next_count:
+            self._terms_bytes = sum(builder.nbytes for builder in self._terms.values())
+            self._next_count = self._calls + self._calls // 16 + 1
+        return self._bytes + self._terms_bytes
+
+    def ids(self) -> list[str]:
+        """The ids of the documents that were not replaced or deleted."""
+        return list(self._place)
+
+    def add(self, records: Sequence[Record], rows: Mapping[str, Rows]) -> None:
+        """Take in what was checked."""
+        for name, builder in self._terms.items():
+            part = rows[name]
+            assert isinstance(part, TermVectors)
+            builder.add(part)
+        for name, vectors in self._vectors.items():
+            part = rows[name]
+            assert isinstance(part, np.ndarray)
+            vectors.append(np.array(part, np.float32))  # a copy: the caller may reuse its array
+            self._bytes += part.size * 4
+        for record in records:
+            self._place[record.id] = len(self._records)
+            self._records.append(record)
+            self._bytes += _record_bytes(record)
+        self._calls += 1
+
+    def delete(self, id: str) -> bool:
+        """Whether there was such a document; its rows are left out when the buffer is written."""
+        return self._place.pop(id, None) is not None
+
+    def write(self, files: SegmentFiles) -> SegmentEntry:
+        """Write the segment, letting go of what is written. The buffer is of no use afterwards."""
+        kept = sorted(self._place.values())
+        records = [self._records[place] for place in kept]
+        counts = np.array([len(record.passages) for record in self._records], np.int64)
+        documents = np.zeros(len(self._records), np.bool_)
+        documents[kept] = True
+        passages = np.repeat(documents, counts)
+        self._records = []
+        files.built(STORE, lambda path: write_store(path, records))
+        records.clear()
+        for name, spec in self._fields.items():
+            keep = documents if spec.unit == "document" else passages
+            if isinstance(spec, TermField):
+                arrays = self._terms.pop(name).build()
+                if not keep.all():
+                    arrays = merge_postings([Postings(arrays)], [keep])
+                files.arrays(name, arrays)
+            else:
+                vectors = np.concatenate(self._vectors.pop(name))
+                write_vectors(files, spec, vectors if keep.all() else vectors[keep])
+        return files.passages(counts[kept])
+
+
+def _record_bytes(record: Record) -> int:
+    strings = sys.getsizeof(record.text) + sys.getsizeof(record.title) + sys.getsizeof(record.id)
+    metadata = 4 * len(str(record.metadata))
+    return RECORD_BYTES + PASSAGE_BYTES * len(record.passages) + strings + metadata
+
+
+def check_records(records: Sequence[Record]) -> None:
+    """Raise ValueError for a record that cannot be stored."""
+    for record in records:
+        if not record.id:
+            raise ValueError("a document has an empty id, must have at least one character")
+        if storable(record.id) != record.id:
+            raise ValueError(f"illegal id {record.id!r}: a lone surrogate is no character")
+        try:
+            metadata_json(record.metadata)
+        except ValueError as error:
+            raise ValueError(f"document {record.id!r}: {error}") from error
+        if not record.passages:
+            raise ValueError(f"document {record.id!r} has no passage, must have at least one")
+        for start, end in record.passages:
+            if not 0 <= start <= end <= len(record.text):
+                raise ValueError(
+                    f"document {record.id!r}: passage ({start}, {end}) lies outside of its text"
+                    f" of {len(record.text)} characters"
+                )
+
+
+def check_rows(
+    fields: Mapping[str, FieldSpec], records: Sequence[Record], rows: Mapping[str, Rows]
+) -> None:
+    """Raise ValueError where the rows are not one for each record or passage of each field."""
+    if rows.keys() != fields.keys():
+        raise ValueError(f"rows of fields {sorted(rows)}, the index has {sorted(fields)}")
+    expected = {"document": len(records), "passage": sum(len(r.passages) for r in records)}
+    for name, spec in fields.items():
+        part = rows[name]
+        if len(part) != expected[spec.unit]:
+            raise ValueError(
+                f"field {name}: {len(part)} rows for {expected[spec.unit]} {spec.unit}s"
+            )
+        if isinstance(spec, TermField):
+            if not isinstance(part, TermVectors):
+                raise ValueError(f"field {name} takes TermVectors, not {type(part).__name__}")
+            legal = (part.values >= 0) & (part.values < np.inf)
+            if not legal.all():
+                raise ValueError(
+                    f"field {name}: illegal weight {part.values[~legal][0]}, must be finite, >= 0"
+                )
+            if len(set(part.terms)) < len(part.terms):
+                raise ValueError(f"field {name}: a term names two columns, must name one")
+        else:
+            if not isinstance(part, np.ndarray) or part.shape[1:] != (spec.dim,):
+                raise ValueError(f"field {name} takes vectors of shape (n, {spec.dim})")
+            if not np.isfinite(part).all():
+                raise ValueError(f"field {name}: a vector holds what is not a finite number")

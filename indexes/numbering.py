@@ -1,0 +1,66 @@
+"""How a snapshot numbers documents and passages: through all segments, dead ones included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .types import Unit
+
+Ids = NDArray[np.int64]
+
+
+class Numbering:
+    """Made from each segment's `first` (n_documents + 1,): the first passage of each document."""
+
+    def __init__(self, firsts: Sequence[Ids]) -> None:
+        self._firsts = firsts
+        self._bases: dict[Unit, Ids] = {
+            "document": _ends([len(first) - 1 for first in firsts]),
+            "passage": _ends([int(first[-1]) for first in firsts]),
+        }
+
+    def base(self, unit: Unit, segment: int) -> int:
+        """The number of a segment's first document or passage."""
+        return int(self._bases[unit][segment])
+
+    def split(self, ids: Ids, unit: Unit) -> Iterator[tuple[int, Ids, Ids]]:
+        """By segment: its number, the places in `ids` of what lies in it, their local numbers.
+
+        Raises ValueError for a number that there is not.
+        """
+        ids = np.asarray(ids, np.int64)
+        bases = self._bases[unit]
+        if len(ids) and not (ids.min() >= 0 and ids.max() < bases[-1]):
+            raise ValueError(f"illegal {unit} number, must be between 0 and {bases[-1] - 1}")
+        owner = np.searchsorted(bases, ids, side="right") - 1
+        for segment in np.unique(owner).tolist():
+            places = np.flatnonzero(owner == segment)
+            yield segment, places, ids[places] - bases[segment]
+
+    def passages_of(self, documents: Ids) -> tuple[Ids, Ids]:
+        """The first passage of each document, and how many it has: int64 (m,) each."""
+        starts = np.zeros(len(documents), np.int64)
+        counts = np.zeros(len(documents), np.int64)
+        for segment, places, local in self.split(documents, "document"):
+            first = self._firsts[segment]
+            starts[places] = first[local] + self.base("passage", segment)
+            counts[places] = first[local + 1] - first[local]
+        return starts, counts
+
+    def owners(self, passages: Ids) -> tuple[Ids, Ids]:
+        """The document of each passage, and the passage's place in it: int64 (m,) each."""
+        documents = np.zeros(len(passages), np.int64)
+        places_within = np.zeros(len(passages), np.int64)
+        for segment, places, local in self.split(passages, "passage"):
+            first = self._firsts[segment]
+            owner = np.searchsorted(first, local, side="right") - 1
+            documents[places] = owner + self.base("document", segment)
+            places_within[places] = local - first[owner]
+        return documents, places_within
+
+
+def _ends(counts: Sequence[int]) -> Ids:
+    return np.cumsum([0, *counts], dtype=np.int64)

@@ -1,0 +1,364 @@
+"""Reading documents: what a source is, where documents come from, what is said of bad ones."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from searchlib.errors import BadInput
+from searchlib.formats import BadLine, ReadOptions, count_hint, read_documents
+from searchlib.types import Document
+
+LINES = b'{"_id": "a", "title": "Eel", "text": "A long fish."}\n{"_id": "b", "text": "A crab."}\n'
+DOCUMENTS = [Document("a", "A long fish.", "Eel"), Document("b", "A crab.")]
+
+
+def read(source: object, **options: object) -> list[Document]:
+    return [document for document, _ in read_documents(str(source), ReadOptions(**options))]
+
+
+def refused(source: object, **options: object) -> str:
+    """The one line with which the source is refused."""
+    with pytest.raises(BadInput) as caught:
+        read(source, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def write(name: str, content: str | bytes) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("suffix", "compress"),
+    [
+        ("", bytes),
+        (".gz", gzip.compress),
+        (".bz2", bz2.compress),
+        (".xz", lzma.compress),
+        (".zst", zstandard.ZstdCompressor().compress),
+    ],
+)
+@pytest.mark.parametrize("name", ["fish.jsonl", "fish.ndjson", "fish"])
+def test_compressed_or_not(write, name, suffix, compress):
+    path = write(name + suffix, compress(LINES))
+    assert read(path) == DOCUMENTS
+
+
+@pytest.mark.parametrize(
+    "compress", [gzip.compress, bz2.compress, lzma.compress, zstandard.ZstdCompressor().compress]
+)
+def test_a_damaged_compressed_file_is_named(write, compress):
+    lines = b"".join(b'{"_id": "%d", "text": "%d"}\n' % (i, i * 7919) for i in range(20_000))
+    packed = compress(lines)
+    half = len(packed) // 2
+    broken = packed[:half] + b"\0\1\2\3" * 20 + packed[half + 80 :]
+    path = write("fish.jsonl.packed", broken)
+    assert str(path) in refused(path, format="jsonl")
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_compressed_file_cut_short_is_named(write, compress):
+    path = write("fish.jsonl.packed", compress(LINES * 1000)[:-20])
+    assert "cannot be decompressed" in refused(path, format="jsonl")
+
+
+def test_origins_name_file_and_line(write):
+    path = write("fish.jsonl", b"\n" + LINES)
+    assert [origin for _, origin in read_documents(path)] == [f"{path}:2", f"{path}:3"]
+
+
+def test_stdin(monkeypatch):
+    def feed(data: bytes) -> None:
+        stdin = io.TextIOWrapper(io.BufferedReader(io.BytesIO(data)))
+        monkeypatch.setattr(sys, "stdin", stdin)
+
+    feed(LINES)
+    assert read("-") == DOCUMENTS
+    feed(gzip.compress(LINES))
+    assert read("-") == DOCUMENTS
+    feed(b"id,text\na,eel\n")
+    assert read("-", format="csv") == [Document("a", "eel")]
+    feed(b'{"text": "eel"}\n')
+    assert read("-") == [Document("stdin:1", "eel")]
+    feed(b"oops\n")
+    assert refused("-") == "stdin:1: not JSON: Expecting value, at character 1"
+    feed(b"")
+    assert refused("-") == "stdin holds no documents"
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_beir_folder(write, suffix):
+    pack = gzip.compress if suffix else bytes
+    path = write("sea/corpus.jsonl" + suffix, pack(LINES))
+    write("sea/queries.jsonl", '{"_id": "q", "text": "What swims?"}\n')
+    write("sea/qrels/test.tsv", "query-id\tcorpus-id\tscore\nq\ta\t1\n")
+    assert read(path.parent) == DOCUMENTS
+
+
+def test_folder_of_files(write, tmp_path):
+    write("sea/b/eel.txt", "An eel.")
+    write("sea/a.md", "# Crabs\n\nThey walk sideways.")
+    write("sea/c.html", "<title>Squid</title><p>Ten arms.")
+    write("sea/d.jsonl", '{"text": "Whale"}\n{"_id": "x", "text": "Seal"}')
+    write("sea/.hidden.txt", "no")
+    write("sea/.git/config.txt", "no")
+    write("sea/photo.jpg", b"\xff\xd8\xff\xe0")
+    skipped: list[str] = []
+    assert read(tmp_path / "sea", on_skip=skipped.append) == [
+        Document("a.md", "# Crabs\n\nThey walk sideways.", "Crabs"),
+        Document("b/eel.txt", "An eel.", "eel"),
+        Document("c.html", "Ten arms.", "Squid"),
+        Document("d.jsonl:1", "Whale"),
+        Document("x", "Seal"),
+    ]
+    assert skipped == [str(tmp_path / "sea" / "photo.jpg")]
+
+
+def test_links_do_not_lead_round_in_a_circle(write, tmp_path):
+    write("sea/eel.txt", "An eel.")
+    (tmp_path / "sea" / "again").symlink_to(tmp_path / "sea", target_is_directory=True)
+    os.mkfifo(tmp_path / "sea" / "pipe.txt")
+    assert [document.id for document in read(tmp_path / "sea")] == ["eel.txt"]
+
+
+def test_what_is_not_there(write, tmp_path):
+    path = write("corpus.jsonl", LINES)
+    assert refused(path.with_name("corpus.json")) == (
+        f"no such file or folder: {tmp_path}/corpus.json; did you mean {path}?"
+    )
+    assert "nor is there a folder" in refused(tmp_path / "no" / "corpus.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", ""),
+        ("a.jsonl", " \n\n"),
+        ("a.json", "[]"),
+        ("a.csv", ""),
+        ("a.csv", "id,text\n"),
+        ("a.tsv", ""),
+        ("a.trec", ""),
+        ("a.jsonl", gzip.compress(b"")),
+    ],
+)
+def test_nothing_in_it(write, name, content):
+    path = write(name, content)
+    assert refused(path) == f"{path} holds no documents"
+
+
+def test_folder_with_nothing_to_read(write, tmp_path):
+    write("sea/photo.jpg", b"\xff\xd8\xff\xe0")
+    assert refused(tmp_path / "sea") == f"{tmp_path / 'sea'} holds no documents"
+
+
+def test_unknown_kinds_and_names(write):
+    path = write("photo.jpg", b"\xff\xd8\xff\xe0")
+    assert "what kind of file is it? give the format: jsonl, json, csv" in refused(path)
+    assert refused(path, format="word").startswith("unknown format 'word'; allowed: jsonl")
+    with pytest.raises(BadInput, match="unknown encoding 'utf-9'"):
+        ReadOptions(encoding="utf-9")
+
+
+def test_a_name_that_is_no_text(write, tmp_path):
+    (tmp_path / "sea").mkdir()
+    Path(os.fsdecode(bytes(tmp_path / "sea") + b"/caf\xe9.txt")).write_text("Eel")
+    (document,) = read(tmp_path / "sea")
+    assert document.id == "caf\ufffd.txt"
+    document.title.encode()
+
+
+def test_reading_that_fails_half_way_is_one_line(write, monkeypatch):
+    def fail(source, options):
+        yield Document("a", "x"), "a"
+        raise OSError(5, "Input/output error")
+
+    from searchlib.formats import read as module
+
+    path = write("a.jsonl", LINES)
+    monkeypatch.setitem(module.READERS, "jsonl", fail)
+    assert refused(path) == f"cannot read {path}: Input/output error"
+
+
+def test_closed_stdin(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert refused("-") == "stdin is closed"
+
+
+def test_no_permission(write, monkeypatch):
+    path = write("a.jsonl", LINES)
+    if os.geteuid() == 0:  # who may read everything
+
+        def refuse(*_: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(Path, "open", refuse)
+    path.chmod(0)
+    assert refused(path) == f"cannot read {path}: Permission denied"
+
+
+BAD = [
+    (b"oops", "not JSON: Expecting value, at character 1"),
+    (b'{"_id": "a", "text": "cut', "not JSON: Unterminated string starting at, at character 22"),
+    (b"[1]", "not a JSON object: '[1]'"),
+    (b'{"_id": "a"}', "no text among the fields: '_id'; say which is"),
+    (b'{"_id": "a", "title": "t", "lang": "en"}', "no text among the fields: '_id', 'title', "),
+    (b'{"_id": [1], "text": ""}', "the id is a list, must be a string or a number"),
+    (b'{"_id": true, "text": ""}', "the id is true or false, must be a string or a number"),
+    (b'{"_id": "a", "text": {}}', "'text' is an object, must be a string"),
+    (b'{"_id": "a", "text": "x", "y": NaN}', "not JSON: NaN is no number in JSON"),
+    (b'{"_id": "a", "text": "caf\xe9"}', "not UTF-8: byte 0xe9 at byte 26"),
+    (b"[" * 100_000, "not read: nested too deeply"),
+    (b'{"_id": "a", "text": "x", "y": ' + b"9" * 5000 + b"}", "not JSON: Exceeds the limit"),
+]
+
+
+@pytest.mark.parametrize(("line", "reason"), BAD, ids=[reason[:30] for _, reason in BAD])
+def test_bad_lines_stop_the_reading_or_are_passed_over(write, line, reason):
+    path = write("corpus.jsonl", LINES + line + b"\n" + b'{"_id": "c", "text": "Squid"}\n')
+    message = refused(path)
+    assert message.startswith(f"{path}:3: {reason}")
+    assert len(message) < len(str(path)) + 150
+    passed_over: list[BadLine] = []
+    documents = read(path, skip_bad=True, on_bad=passed_over.append)
+    assert [document.id for document in documents] == ["a", "b", "c"]
+    assert [str(bad) for bad in passed_over] == [message]
+
+
+def test_documents_before_a_bad_line_are_given_first(write):
+    path = write("corpus.jsonl", LINES + b"oops\n")
+    documents = read_documents(path)
+    assert [next(documents)[0], next(documents)[0]] == DOCUMENTS
+    with pytest.raises(BadInput):
+        next(documents)
+
+
+def test_all_lines_bad(write):
+    path = write("corpus.jsonl", b"oops\noops\n")
+    assert refused(path, skip_bad=True) == (
+        f"{path} holds no documents that can be read (2 cannot)"
+    )
+
+
+def test_long_lines(write):
+    line = b'{"_id": "long", "text": "' + b"x" * 5_000_000 + b'"}\n'
+    path = write("corpus.jsonl", LINES + line + b'{"_id": "c", "text": "Squid"}')
+    assert len(read(path)[2].text) == 5_000_000
+    assert refused(path, max_document_bytes=1_000_000) == f"{path}:3: longer than 1,000,000 bytes"
+    documents = read(path, max_document_bytes=1_000_000, skip_bad=True)
+    assert [document.id for document in documents] == ["a", "b", "c"]
+
+
+def test_line_exactly_as_long_as_allowed(write):
+    first = LINES.splitlines()[0]
+    path = write("corpus.jsonl", LINES)
+    assert read(path, max_document_bytes=len(first) + 1) == DOCUMENTS
+    path = write("corpus.jsonl", first)
+    assert read(path, max_document_bytes=len(first)) == DOCUMENTS[:1]
+    assert "longer than" in refused(path, max_document_bytes=len(first) - 1)
+
+
+def test_marks_line_ends_nul_and_halves_of_pairs(write):
+    path = write(
+        "a.jsonl",
+        b'\xef\xbb\xbf{"_id": "a\0", "text": "one\\u0000two \\ud800 \\ud83d\\ude00"}\r\n'
+        b'{"_id": "b", "text": "", "tags": ["\\udfff"]}\r\n',
+    )
+    assert read(path) == [
+        Document("a", "onetwo \ufffd 😀"),
+        Document("b", "", metadata={"tags": ["\ufffd"]}),
+    ]
+    for document in read(path):
+        json.dumps(document.metadata).encode()
+        document.text.encode()
+
+
+def test_other_encodings(write):
+    path = write("a.jsonl", '{"_id": "a", "text": "café"}'.encode("latin-1"))
+    assert read(path, encoding="latin-1")[0].text == "café"
+    path = write("b.jsonl", LINES.decode().encode("utf-16"))
+    assert refused(path) == f"{path}: UTF-16 text; convert it to UTF-8"
+
+
+@pytest.mark.parametrize(
+    ("record", "document"),
+    [
+        ({"id": 7, "body": "x"}, Document("7", "x")),
+        ({"DocNo": "d/é 🦀", "Headline": "h", "Content": "x"}, Document("d/é 🦀", "x", "h")),
+        ({"key": 1.5, "text": "x", "year": 2001}, Document("1.5", "x", metadata={"year": 2001})),
+        ({"_id": "a", "text": "x", "metadata": {"y": 1}}, Document("a", "x", metadata={"y": 1})),
+        ({"_id": "a", "text": ["x", "y"], "title": None}, Document("a", "x\ny")),
+        ({"_id": "a", "title": "only a title"}, Document("a", "", "only a title")),
+        ({"_id": "a", "title": "", "text": ""}, Document("a", "")),
+        ({"_id": "", "text": "x"}, Document("a.jsonl:1", "x")),
+        ({"_id": None, "text": "x"}, Document("a.jsonl:1", "x")),
+        ({"text": "x", "abstract": "y"}, Document("a.jsonl:1", "x", metadata={"abstract": "y"})),
+        ({"_id": "a", "id": "b", "text": "x"}, Document("a", "x", metadata={"id": "b"})),
+    ],
+)
+def test_fields_are_guessed_by_their_names(write, record, document):
+    assert read(write("a.jsonl", json.dumps(record))) == [document]
+
+
+def test_fields_are_what_the_options_say(write):
+    record = {"nr": "n1", "id": "i", "name": "N", "head": "H", "text": "T", "more": "M", "y": 1}
+    path = write("a.jsonl", json.dumps(record))
+    (document,) = read(path, id="nr", title="head", text=("text", "more"), metadata=("y", "name"))
+    assert document == Document("n1", "T\nM", "H", {"y": 1, "name": "N"})
+    (document,) = read(path, metadata=())
+    assert document == Document("i", "T", "N")
+    (document,) = read(path, text=("name",), metadata=())
+    assert document == Document("i", "N")
+    assert "no field 'pid' for the id; there is: 'nr', 'id'" in refused(path, id="pid")
+    assert "no field 'bdy' for the text; there is: 'nr', 'id'" in refused(path, text=("bdy",))
+
+
+def test_json_list_and_json_lines_in_a_json_file(write):
+    records = [{"_id": "a", "text": "x"}, {"_id": "b", "text": "y"}, 3]
+    path = write("a.json", json.dumps(records, indent=1))
+    assert refused(path) == f"{path}:3: not a JSON object: '3'"
+    assert [document.id for document in read(path, skip_bad=True)] == ["a", "b"]
+    assert read(write("b.json", LINES)) == DOCUMENTS
+    assert read(write("c.json", json.dumps(records[0], indent=1))) == [Document("a", "x")]
+    assert "not JSON" in refused(write("d.json", "[1, 2"))
+
+
+def test_count_hint(write, tmp_path):
+    path = write("sea/corpus.jsonl", LINES * 50)
+    assert count_hint(path) == 100
+    assert count_hint(path.parent) == 100
+    assert count_hint(write("a.jsonl.gz", gzip.compress(LINES))) is None
+    assert count_hint("-") is None
+    assert count_hint(tmp_path / "nothing") is None
+    write("files/a.txt", "x")
+    write("files/b.md", "x")
+    assert count_hint(tmp_path / "files") == 2
+
+
+def test_reading_holds_little_of_the_file(write):
+    import tracemalloc
+
+    path = write("corpus.jsonl", b'{"_id": "a", "text": "%s"}\n' % (b"x" * 1000) * 30_000)
+    tracemalloc.start()
+    assert sum(1 for _ in read_documents(path)) == 30_000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20

@@ -1,0 +1,289 @@
+"""Filters: what they parse, what they select (against a model in Python), how they refuse."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from indexes import filters
+from indexes.errors import BadFilter
+from indexes.filters import (
+    All,
+    Any_,
+    Exists,
+    Filter,
+    Match,
+    Not,
+    Order,
+    Prefix,
+    parse_filter,
+    to_sql,
+)
+
+
+def selects(
+    filter: Filter | str, metadata: dict[str, Any], id: str = "i", title: str = "t"
+) -> bool:
+    """What SQLite says of one document."""
+    sql, bound = to_sql(parse_filter(filter) if isinstance(filter, str) else filter)
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE documents (id, title, metadata)")
+    text = json.dumps(metadata, ensure_ascii=False)
+    connection.execute("INSERT INTO documents VALUES (?, ?, ?)", (id, title, text))
+    [(found,)] = connection.execute(f"SELECT count(*) FROM documents WHERE {sql}", bound)
+    connection.close()
+    return bool(found)
+
+
+# --- parsing
+
+
+@pytest.mark.parametrize(
+    ("text", "tree"),
+    [
+        ("year >= 2001", Order(("year",), ">=", 2001)),
+        ("year>=-2.5e3", Order(("year",), ">=", -2500.0)),
+        ("a.b-c = 'x'", Match(("a", "b-c"), ("x",))),
+        ("a == TRUE", Match(("a",), (True,))),
+        ("a != null", Not(Match(("a",), (None,)))),
+        ("lang in (\"en\", 'fr', 3)", Match(("lang",), ("en", "fr", 3))),
+        ("lang NOT IN (1)", Not(Match(("lang",), (1,)))),
+        ("exists a", Exists(("a",))),
+        ('a ^= "ab"', Prefix(("a",), "ab")),
+        ("a like 'ab*'", Prefix(("a",), "ab")),
+        (r'a = "say \"hi\" \\ \n"', Match(("a",), ('say "hi" \\ \\n',))),
+        ("`odd name`.x = 1", Match(("odd name", "x"), (1,))),
+        ("`and` = 1", Match(("and",), (1,))),
+        ("größe = 1", Match(("größe",), (1,))),
+        ("tags.0 = 1", Match(("tags", "0"), (1,))),
+        (
+            "a=1 or b=2 and not (c=3 or d=4)",
+            Any_(
+                (
+                    Match(("a",), (1,)),
+                    All(
+                        (Match(("b",), (2,)), Not(Any_((Match(("c",), (3,)), Match(("d",), (4,))))))
+                    ),
+                )
+            ),
+        ),
+    ],
+)
+def test_parses(text: str, tree: Filter) -> None:
+    assert parse_filter(text) == tree
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "problem"),
+    [
+        ("", 1, "expected a field's name"),
+        ("year", 5, "expected a comparison"),
+        ("year >=", 8, "expected a number or a quoted text after '>='"),
+        ("year >= and", 9, "expected a number or a quoted text"),
+        ("lang = en", 8, 'a text stands in quotes: "en"'),
+        ("lang = 'en", 8, "this quote is never closed"),
+        ("a = 1 b = 2", 7, "expected 'and', 'or' or the end"),
+        ("(a = 1", 7, "expected ')'"),
+        ("a in ()", 7, "expected a value"),
+        ("a in (1 2)", 9, "expected ')'"),
+        ("a not 1", 7, "expected 'in'"),
+        ("a = 1; drop", 6, "unexpected character"),
+        ("a = 12ab", 5, "unexpected character"),
+        ("a like 'b'", 8, "ends with *"),
+        ("a like 'b*c*'", 8, "ends with *"),
+        ("a ^= 3", 6, "expected a quoted text"),
+        ("a < true", 5, "expected a number"),
+        ('`a"b` = 1', 1, "quotes"),
+        ("3 = a", 1, "expected a field's name"),
+        ("not " * 200 + "a = 1", 205, "nested too deeply"),
+        ("(" * 100_000, 52, "nested too deeply"),
+    ],
+)
+def test_errors_point_at_the_place(text: str, place: int, problem: str) -> None:
+    with pytest.raises(BadFilter) as caught:
+        parse_filter(text)
+    first, excerpt, caret = str(caught.value).split("\n")
+    assert first.startswith(f"filter, character {place}: ")
+    assert problem in first
+    assert caret.index("^") == len(caret) - 1
+    assert len(excerpt) < 120
+    pointed = excerpt[len(caret) - 1 :][:1]
+    assert pointed == text[place - 1 : place]
+
+
+@pytest.mark.parametrize("part", ["1", "exists a"])
+def test_too_long(part: str) -> None:
+    parts = [part] * (filters.MAX_BOUND + 1)
+    many = f"a in ({', '.join(parts)})" if part == "1" else " or ".join(parts)
+    with pytest.raises(BadFilter, match="too long, more than 10000 fields and values"):
+        parse_filter(many)
+
+
+@given(st.text(max_size=30))
+@example("a = \ud800")
+def test_any_text_is_a_filter_or_an_error(text: str) -> None:
+    try:
+        sql, bound = to_sql(parse_filter(text))
+    except BadFilter:
+        return
+    assert max(map(int, re.findall(r"\?(\d+)", sql)), default=0) == len(bound)
+
+
+# --- meaning
+
+DOCUMENT = {
+    "year": 2001,
+    "price": 2.5,
+    "lang": "en",
+    "tags": ["red", "Blue", 7],
+    "csv": "2001",
+    "code": "007",
+    "draft": False,
+    "nothing": None,
+    "author": {"name": "Ann", "born": [1950, 1951]},
+    "a.b": 1,
+    "": "empty",
+    "größe": "groß",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("year = 2001", True),
+        ("year = 2001.0", True),
+        ("year = '2001'", False),
+        ("csv = 2001 and csv >= 2000 and csv < 2002", True),
+        ("csv in (1, 2001)", True),
+        ("code = 7", False),
+        ("lang > 5", False),
+        ("lang > 'de' and lang < 'fr'", True),
+        ("lang = 'EN'", False),
+        ("tags = 'red'", True),
+        ("tags = 'blue'", False),
+        ("tags = 7 and tags ^= 'Bl'", True),
+        ("tags != 'red'", False),
+        ("tags not in ('x', 'y')", True),
+        ("draft = false", True),
+        ("draft = 0", False),
+        ("year = true", False),
+        ("nothing = null and absent = null", True),
+        ("exists nothing or exists absent", False),
+        ("exists author.name", True),
+        ("exists tags", True),
+        ("author = 'Ann'", False),
+        ("author.name = 'Ann'", True),
+        ("author.born < 1951", True),
+        ("author.born.x = 1", False),
+        ("absent != 3", True),
+        ("absent < 3 or absent >= 3", False),
+        ("not absent = 3", True),
+        ("absent in (null, 3)", True),
+        ("lang in (null, 3)", False),
+        ("`a.b` = 1", True),
+        ("a.b = 1", False),
+        ("größe = 'groß'", True),
+        ("id = 'x/☃' and title ^= 'The '", True),
+        ("id in ('a', 'x/☃')", True),
+        ("title > 'S' and title != 'T'", True),
+        ("title = 5 or not title < 5 and id = null", False),
+        ("exists id and exists title", True),
+        ("author.name ^= ''", True),
+        ('lang = "en\' OR 1=1 --"', False),
+    ],
+)
+def test_selects(text: str, expected: bool) -> None:
+    assert selects(text, DOCUMENT, "x/☃", "The title") is expected
+
+
+def test_a_long_filter_is_no_deep_one() -> None:
+    assert selects(" or ".join(f"year = {n}" for n in range(1500)), {"year": 1499})
+    assert not selects(" and ".join(f"year != {n}" for n in range(1500)), {"year": 1499})
+
+
+SCALAR = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 3), st.sampled_from([0.5, -1.0, 1e300]),
+    st.sampled_from(["", "a", "ab", "b", "1", "-2", "0.5", "01", "é", "🐟", "%", "a*"]),
+)  # fmt: skip
+METADATA = st.dictionaries(
+    st.sampled_from(["x", "y", "k k"]),
+    st.one_of(SCALAR, st.lists(SCALAR, max_size=3), st.dictionaries(st.just("y"), SCALAR)),
+    max_size=3,
+)
+FIELD = st.sampled_from([("x",), ("y",), ("x", "y"), ("k k",), ("id",)])
+COMPARED = st.one_of(
+    st.integers(-3, 3), st.sampled_from([0.5, "", "a", "ab", "b", "1", "é", "🐟", "%"])
+)
+TEST = st.one_of(
+    st.builds(Match, FIELD, st.lists(SCALAR, min_size=1, max_size=3).map(tuple)),
+    st.builds(Order, FIELD, st.sampled_from(["<", "<=", ">", ">="]), COMPARED),
+    st.builds(Prefix, FIELD, st.sampled_from(["", "a", "ab", "🐟", "%"])),
+    st.builds(Exists, FIELD),
+)
+TREE = st.recursive(
+    TEST,
+    lambda inner: st.one_of(
+        st.builds(Not, inner),
+        st.builds(All, st.lists(inner, min_size=2, max_size=3).map(tuple)),
+        st.builds(Any_, st.lists(inner, min_size=2, max_size=3).map(tuple)),
+    ),
+    max_leaves=5,
+)
+
+
+def holds(filter: Filter, metadata: dict[str, Any]) -> bool:
+    """The same in plain Python: the meaning, said a second time."""
+    if isinstance(filter, Not):
+        return not holds(filter.part, metadata)
+    if isinstance(filter, All):
+        return all(holds(part, metadata) for part in filter.parts)
+    if isinstance(filter, Any_):
+        return any(holds(part, metadata) for part in filter.parts)
+    value: Any = {**metadata, "id": "1"}
+    for name in filter.field:
+        value = value.get(name) if isinstance(value, dict) else None
+    if isinstance(filter, Exists):
+        return value is not None
+    members = [] if isinstance(value, dict) else value if isinstance(value, list) else [value]
+    if isinstance(filter, Prefix):
+        return any(isinstance(m, str) and m.startswith(filter.text) for m in members)
+    if isinstance(filter, Order):
+        return any(in_order(m, filter.operator, filter.value) for m in members)
+    return any(
+        value is None if wanted is None else any(same(m, wanted) for m in members)
+        for wanted in filter.values
+    )
+
+
+def number(value: object) -> int | float | None:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    spelt = {"1": 1, "-2": -2, "0.5": 0.5}
+    return spelt.get(value) if isinstance(value, str) else None
+
+
+def same(member: object, wanted: object) -> bool:
+    if isinstance(wanted, bool | str):
+        return type(member) is type(wanted) and member == wanted
+    return number(member) is not None and number(member) == wanted
+
+
+def in_order(member: object, operator: str, value: Any) -> bool:
+    left: Any = member if isinstance(value, str) else number(member)
+    if left is None or isinstance(left, str) is not isinstance(value, str):
+        return False
+    return {"<": left < value, "<=": left <= value, ">": left > value, ">=": left >= value}[
+        operator
+    ]
+
+
+@settings(max_examples=300, deadline=None)
+@given(TREE, METADATA)
+def test_selects_what_it_means(filter: Filter, metadata: dict[str, Any]) -> None:
+    assert selects(filter, metadata, id="1") is holds(filter, metadata)

@@ -1,0 +1,137 @@
+"""The store gives back what was put in, in the order asked for, and merges what is kept."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from index_cases import record
+
+from indexes.errors import Damaged, StorageFailed
+from indexes.store import Store, merge_stores, metadata_json, storable, write_store
+from indexes.types import Record
+
+RECORDS = [
+    record("a", "red fish", "blue fish", year=1, tags=["x", "y"]),
+    record("b/☃", "one", nested={"deep": [1, None, True, "🐟"]}),
+    record("c", "old bird", "new bird", "bird"),
+]
+
+
+def bounds(records: list[Record]) -> np.ndarray:
+    return np.cumsum([0, *(len(r.passages) for r in records)])
+
+
+def everything(path: Path, n: int, first: np.ndarray) -> list[Record]:
+    return Store(path, n).records(np.arange(n), first)
+
+
+def test_gives_back_what_was_put_in(tmp_path: Path) -> None:
+    path = tmp_path / "a ? name # with % marks"
+    write_store(path, RECORDS)
+    store = Store(path, 3)
+    assert store.counts() == (3, 6)
+    assert store.records(np.array([2, 0, 2]), bounds(RECORDS)) == [RECORDS[i] for i in (2, 0, 2)]
+    assert store.ids(np.array([1, 0])) == ["b/☃", "a"]
+    assert store.all_ids() == ["a", "b/☃", "c"]
+    assert store.find(["c", "nobody", "a"]) == {
+        "a": (0, RECORDS[0].hash),
+        "c": (2, RECORDS[2].hash),
+    }
+    assert store.filter("json_extract(metadata, ?) = ?", ["$.year", 1]).tolist() == [
+        True,
+        False,
+        False,
+    ]
+    assert store.bounds() == [(0, 0, 2), (1, 2, 1), (2, 3, 3)]
+    assert store.problems() == []
+
+
+def test_is_a_plain_sqlite_file(tmp_path: Path) -> None:
+    """FORMAT.md promises these tables to anybody with sqlite3."""
+    write_store(tmp_path / "s", RECORDS)
+    with sqlite3.connect(tmp_path / "s") as connection:
+        rows = connection.execute(
+            'SELECT id, substr(text, start + 1, "end" - start) FROM passages'
+            " JOIN documents AS d ON document = d.ordinal JOIN texts AS t ON document = t.ordinal"
+        ).fetchall()
+    assert rows[:3] == [("a", "red fish"), ("a", "blue fish"), ("b/☃", "one")]
+
+
+def test_many_ids_at_once(tmp_path: Path) -> None:
+    records = [record(f"d{n}", "x") for n in range(2500)]
+    write_store(tmp_path / "s", records)
+    store = Store(tmp_path / "s", 2500)
+    found = store.find([f"d{n}" for n in range(0, 5000)])
+    assert {id: ordinal for id, (ordinal, _) in found.items()} == {f"d{n}": n for n in range(2500)}
+    backwards = np.arange(2500)[::-1]
+    assert store.ids(backwards) == [f"d{n}" for n in backwards]
+
+
+ID = st.text(min_size=1, max_size=4).filter(lambda id: storable(id) == id)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.lists(st.tuples(ID, st.text(max_size=5)), unique_by=lambda d: d[0]), max_size=3),
+    st.data(),
+)
+def test_merging_is_writing_what_was_kept(
+    tmp_path_factory: pytest.TempPathFactory,
+    parts: list[list[tuple[str, str]]],
+    data: st.DataObject,
+) -> None:
+    folder = tmp_path_factory.mktemp("stores")
+    seen: set[str] = set()
+    sources, kept = [], []
+    for number, part in enumerate(parts):
+        records = [record(id, *[text] * (1 + len(text) % 3), n=number) for id, text in part]
+        write_store(folder / f"{number}", records)
+        keep = np.array([r.id not in seen and data.draw(st.booleans()) for r in records], np.bool_)
+        new = [r for r, wanted in zip(records, keep.tolist(), strict=True) if wanted]
+        seen |= {r.id for r in new}
+        kept += new
+        sources.append((folder / f"{number}", keep))
+    merge_stores(folder / "merged", sources)
+    expected = [
+        Record(r.id, storable(r.title), storable(r.text), r.metadata, r.hash, r.passages)
+        for r in kept
+    ]
+    assert everything(folder / "merged", len(kept), bounds(kept)) == expected
+    assert Store(folder / "merged", len(kept)).problems() == []
+
+
+def test_a_store_of_nothing(tmp_path: Path) -> None:
+    write_store(tmp_path / "s", [])
+    store = Store(tmp_path / "s", 0)
+    assert (store.all_ids(), store.find(["a"]), store.counts()) == ([], {}, (0, 0))
+    merge_stores(tmp_path / "m", [(tmp_path / "s", np.zeros(0, np.bool_))])
+    assert Store(tmp_path / "m", 0).counts() == (0, 0)
+
+
+def test_damage_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Damaged, match="absent"):
+        Store(tmp_path / "absent", 1)
+    (tmp_path / "other").write_bytes(b"not a database at all, but long enough to be read as one")
+    with pytest.raises(Damaged, match="other: cannot be read"):
+        Store(tmp_path / "other", 1).all_ids()
+    write_store(tmp_path / "s", RECORDS)
+    with pytest.raises(Damaged, match="documents that are not there"):
+        Store(tmp_path / "s", 2).find(["c"])
+    with pytest.raises(Damaged, match="contradict"):
+        Store(tmp_path / "s", 4).ids(np.array([3]))
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(StorageFailed, match="cannot write"):
+        write_store(tmp_path / "absent" / "s", RECORDS)
+
+
+def test_storable() -> None:
+    assert storable("plain é 🐟 \0") == "plain é 🐟 \0"
+    assert storable("a\ud83d\udc1fb") == "a\ufffd\ufffdb"  # a pair in pieces stays in pieces
+    assert metadata_json({"é": ["🐟", 1.5, None]}) == '{"é":["🐟",1.5,null]}'
