@@ -23,6 +23,7 @@ from typing import Any
 
 FOLDER = Path(__file__).resolve().parent.parent / ".demo"
 MOST = 7000  # documents: enough to be a real corpus, few enough for two cores and five minutes
+FEW = 350  # documents for a quick look
 MOST_OF_A_PACKAGE = 50  # installed packages share what the standard library leaves
 SHORTEST, LONGEST = 40, 700  # characters of a docstring
 PASSED_OVER = {
@@ -41,8 +42,8 @@ QUESTIONS = (
 RETRIEVERS = ("bm25", "sparse", "dense", "hybrid")
 
 
-def docstrings(most: int = MOST) -> Iterator[dict[str, Any]]:
-    """Documents of built-ins, standard library and installed packages, at most `most`.
+def docstrings() -> Iterator[dict[str, Any]]:
+    """Documents of built-ins, standard library and installed packages, at most MOST.
 
     The order is always the same; so are the documents, on the same installation.
     """
@@ -58,7 +59,7 @@ def docstrings(most: int = MOST) -> Iterator[dict[str, Any]]:
         ),
     )
     fresh = (doc for doc in corpus if doc["id"] not in seen and not seen.add(doc["id"]))  # type: ignore[func-returns-value]
-    return itertools.islice(fresh, most)
+    return itertools.islice(fresh, MOST)
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -129,14 +130,16 @@ def _document(name: str, doc: str | None, kind: str, module: str) -> Iterator[di
     yield {"id": name, "title": name, "text": text, "kind": kind, "module": module}
 
 
-def make_index(folder: Path, most: int) -> Path:
+def make_index(folder: Path, quick: bool) -> Path:
     """The corpus written to `folder` and indexed with the command that a user would type."""
     corpus, index = folder / "docstrings.jsonl", folder / "docstrings.index"
     folder.mkdir(parents=True, exist_ok=True)
     if not index.exists() or not corpus.exists():
         say(f"reading docstrings of Python {sys.version.split()[0]} and of installed packages ...")
         with corpus.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(document) + "\n" for document in docstrings(most))
+            every = MOST // FEW if quick else 1
+            documents = itertools.islice(docstrings(), 0, None, every)
+            file.writelines(json.dumps(document) + "\n" for document in documents)
     say(f"$ searchlib index {_shown(index)} {_shown(corpus)}")
     command = [sys.executable, "-m", "searchlib.cli", "index", str(index), str(corpus)]
     done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
@@ -192,11 +195,11 @@ def main() -> None:
     """Parses the command line and runs the demo."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
     parser.add_argument("--folder", type=Path, help=f"where to keep the index [{_shown(FOLDER)}]")
-    parser.add_argument("--quick", action="store_true", help="500 documents, under a minute")
+    parser.add_argument("--quick", action="store_true", help=f"{FEW} documents, under a minute")
     parser.add_argument("--format", choices=("table", "json"), help="[table on a terminal]")
     options = parser.parse_args()
     folder = options.folder or (FOLDER / "quick" if options.quick else FOLDER)
-    index = make_index(folder, 500 if options.quick else MOST)
+    index = make_index(folder, options.quick)
     answer(index, options.format or ("table" if sys.stdout.isatty() else "json"))
     if options.format == "table" or sys.stdout.isatty():
         say(f'Now ask your own:  .venv/bin/searchlib search {_shown(index)} "QUESTION"')

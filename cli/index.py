@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-
-from searchlib.config import Settings
 
 from .options import DenseKind, Device, Format, IndexPath, OutputFormat, example, size
 from .output import chosen, print_json, print_table
@@ -24,12 +21,12 @@ commands = typer.Typer()
 Memory = Annotated[
     str | None, typer.Option(help="About how much to hold before writing, such as 512MB.")
 ]
-DEFAULTS = Settings()
 
 
-def _setting(name: str, help: str) -> Any:
-    # None stands for "not given", so that going on with an index need not repeat its settings
-    return typer.Option(help=f"{help} [default: {getattr(DEFAULTS, name)}].", show_default=False)
+def _setting(help: str, default: object) -> Any:
+    # The default is the library's and stands here for show only (a test compares): None stands
+    # for "not given", so that going on with an index need not repeat its settings.
+    return typer.Option(help=f"{help} [default: {default}].", show_default=False)
 
 
 @commands.command(
@@ -50,28 +47,31 @@ def index(
     max_document: MaxDocument = "64MB",
     skip_bad: SkipBad = False,
     dense_model: Annotated[
-        str | None, _setting("dense_model", "Model of the dense vectors, a folder or a name")
+        str | None,
+        _setting(
+            "Dense model: folder or name",
+            "sentence-transformers/all-MiniLM-L6-v2",
+        ),
     ] = None,
     sparse_model: Annotated[
-        str | None, _setting("sparse_model", "Model of the sparse vectors, a folder or a name")
+        str | None,
+        _setting("Sparse model: folder or name", "rasyosef/splade-tiny"),
     ] = None,
     no_dense: Annotated[bool, typer.Option("--no-dense", help="No dense vectors.")] = False,
     no_sparse: Annotated[bool, typer.Option("--no-sparse", help="No sparse vectors.")] = False,
-    passage_tokens: Annotated[
-        int | None, _setting("passage_tokens", "Longest passage, in word-pieces")
-    ] = None,
+    passage_tokens: Annotated[int | None, _setting("Longest passage, in word-pieces", 256)] = None,
     overlap: Annotated[
-        int | None, _setting("overlap", "Word-pieces that neighbouring passages share")
+        int | None, _setting("Word-pieces that neighbouring passages share", 32)
     ] = None,
     language: Annotated[
-        str | None, _setting("language", "BM25: language of the stemmer and stop words")
+        str | None, _setting("BM25: language of the stemmer and stop words", "english")
     ] = None,
     k1: Annotated[
-        float | None, _setting("k1", "BM25: the larger, the more a word's repetitions count")
+        float | None, _setting("BM25: the larger, the more a word's repetitions count", 0.9)
     ] = None,
-    b: Annotated[float | None, _setting("b", "BM25: how much length counts, 0 to 1")] = None,
+    b: Annotated[float | None, _setting("BM25: how much length counts, 0 to 1", 0.4)] = None,
     dense_kind: Annotated[
-        DenseKind | None, _setting("dense_kind", "How dense vectors are searched")
+        DenseKind | None, _setting("How dense vectors are searched", "auto")
     ] = None,
     device: Device = None,
     memory: Memory = None,
@@ -200,14 +200,14 @@ def _create_or_open(
     path: Path, given: dict[str, Any], device: str | None, memory: str | None
 ) -> Engine:
     from indexes.errors import NoIndex
-    from searchlib import Engine
+    from searchlib import Engine, Settings
     from searchlib.errors import ModelMismatch
 
     budget = {} if memory is None else {"memory": size(memory)}
     try:
         engine = Engine.open(path, device=device, **budget)
     except NoIndex:
-        return Engine.create(path, replace(DEFAULTS, **given), device=device, **budget)
+        return Engine.create(path, Settings(**given), device=device, **budget)
     for name, value in given.items():
         if (now := getattr(engine.settings, name)) != value:
             engine.close()

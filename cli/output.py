@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from searchlib.types import Explanation, Hit
 
 BAR = 40  # characters of the longest bar
+OWN, EXPANSION = ("█", "cyan"), ("▒", "yellow")
 
 
 def chosen(wanted: Format | None) -> Format:
@@ -180,12 +181,15 @@ def show_expansion(terms: Sequence[Expansion], k: int) -> None:
     longest = max((len(term.term) for term in terms[:k]), default=0)
     for term in terms[:k]:
         width = round(BAR * term.weight / terms[0].weight)
-        style = "cyan" if term.source == "text" else "yellow"
-        show(Text.assemble(f"{term.term:>{longest}} {term.weight:6.3f} ", ("█" * width, style)))
+        bar = OWN if term.source == "text" else EXPANSION
+        show(Text.assemble(f"{term.term:>{longest}} {term.weight:6.3f} ", (bar[0] * width, bar[1])))
     more = f"; {len(terms) - k} more terms" if len(terms) > k else ""
+    outside = f" with {outside_share(list(terms)):.0%} of the weight{more}"
     show(
         Text.assemble(
-            ("█ the text's own", "cyan"), "  ", ("█ expansion", "yellow"),
-            f"  {outside_share(list(terms)):.0%} of the weight lies outside the text{more}",
+            (f"{OWN[0]} the text's own", OWN[1]),
+            "  ",
+            (f"{EXPANSION[0]} outside it", EXPANSION[1]),
+            outside,
         )
-    )  # fmt: skip
+    )

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .config import Settings
     from .encoders.pruning import Pruning
-    from .engine import AddReport, Engine, expand
+    from .engine import Engine, expand
     from .errors import SearchlibError
     from .expansion import Expansion
+    from .indexing import AddReport
     from .types import Document, Explanation, Hit, Ranking
 
 __version__ = "0.1.0"

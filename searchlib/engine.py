@@ -8,24 +8,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from indexes.manifest import FieldSpec, TermField, VectorField
-from indexes.similarity import BM25, Dot, IdfDot, Similarity
+from indexes.similarity import Dot, IdfDot, Similarity
 from indexes.snapshot import Snapshot
 from indexes.types import Unit
 from indexes.writer import Writer
 
 from .config import Settings
 from .encoders.analyzer import Analyzer
-from .encoders.dense import DenseEncoder
 from .encoders.lookup import LookupEncoder
 from .encoders.sparse import SparseEncoder
-from .errors import BadQuery, NotFound, SearchlibError
+from .errors import BadQuery
 from .expansion import Expansion, expand_with
 from .fused import Fused, ReciprocalRank
 from .fusion import Normaliser, z_score
 from .hits import make_hits
 from .indexing import AddReport, Pipeline, no_progress, window_of
 from .protocols import Encoder, Progress
+from .representations import make_encoder, make_encoders, make_fields, token_offsets
 from .retrievers import (
     FieldRetriever,
     QueryCache,
@@ -79,7 +78,7 @@ class Engine:
             ModelNotFound: a model's files are nowhere to be found.
         """
         settings = settings or Settings()
-        fields = tuple(_fields(settings, _encoders(settings, device)))
+        fields = tuple(make_fields(settings, make_encoders(settings, device)))
         Writer.create(path, fields, settings.to_json()).close()
         return Engine.open(path, device=device, memory=memory)
 
@@ -143,7 +142,7 @@ class Engine:
                 self.settings,
                 {"bm25": encoders["bm25"]},
                 {"bm25_passage": encoders["bm25"], **passage_encoders},
-                _offsets(encoders),
+                token_offsets(encoders),
                 window_of(self.settings, passage_encoders.values()),
                 self.snapshot.hashes,
             )
@@ -275,7 +274,7 @@ class Engine:
             fields = {"document": "bm25", "passage": "bm25_passage"}
         elif name == "lookup":
             fields = {"document": "sparse", "passage": "sparse"}
-            similarity = Dot() if self._lookup().has_table else IdfDot()
+            similarity = Dot() if self._lookup.has_table else IdfDot()
         else:
             fields = {"document": name, "passage": name}
         return FieldRetriever(name, self.snapshot, fields, self._query_cache(name), similarity)
@@ -326,14 +325,14 @@ class Engine:
     def _query_cache(self, name: str) -> QueryCache:
         if name not in self._caches:
             if name == "lookup":
-                encoder: Encoder = self._lookup()
+                encoder: Encoder = self._lookup
             else:
                 if name not in self.snapshot.fields:
                     raise BadQuery(
                         f"this index was made without {name} vectors; it has "
                         f"{', '.join(self.retriever_names())}"
                     )
-                encoder = _encoder(name, self.settings, self._device)
+                encoder = make_encoder(name, self.settings, self._device)
                 recorded = self.snapshot.fields[name].encoder
                 check_fingerprint(name, recorded["fingerprint"], encoder, recorded["model"])
             self._caches[name] = QueryCache(encoder)
@@ -349,12 +348,9 @@ class Engine:
         return encoder
 
     @functools.cached_property
-    def _lookup_encoder(self) -> LookupEncoder:
+    def _lookup(self) -> LookupEncoder:
         assert self.settings.sparse_model is not None
         return LookupEncoder(self.settings.sparse_model)
-
-    def _lookup(self) -> LookupEncoder:
-        return self._lookup_encoder
 
     def _expansions(self, query: str, scorer: Scorer) -> dict[str, float]:
         # what the sparse parts of a retriever look for, for the snippets to mark
@@ -378,54 +374,6 @@ def _with_origins(
             yield item
 
 
-def _encoder(name: str, settings: Settings, device: str | None) -> Encoder:
-    if name == "bm25":
-        return Analyzer(settings.language)
-    if name == "sparse":
-        assert settings.sparse_model is not None
-        return SparseEncoder(
-            settings.sparse_model,
-            device=device,
-            documents=settings.sparse_documents,
-            queries=settings.sparse_queries,
-        )
-    assert settings.dense_model is not None
-    return DenseEncoder(settings.dense_model, device=device)
-
-
-def _encoders(settings: Settings, device: str | None) -> dict[str, Encoder]:
-    names = ["bm25"]
-    if settings.sparse_model is not None:
-        names.append("sparse")
-    if settings.dense_model is not None:
-        names.append("dense")
-    return {name: _encoder(name, settings, device) for name in names}
-
-
-def _fields(settings: Settings, encoders: Mapping[str, Encoder]) -> Iterator[FieldSpec]:
-    made_by: dict[str, Any] = {"model": settings.language, "fingerprint": encoders["bm25"].fingerprint}
-    bm25 = BM25(settings.k1, settings.b)
-    yield TermField("bm25", "count", "document", bm25, made_by)
-    yield TermField("bm25_passage", "count", "passage", bm25, made_by)
-    sparse, dense = encoders.get("sparse"), encoders.get("dense")
-    if sparse is not None:
-        made_by = {"model": settings.sparse_model, "fingerprint": sparse.fingerprint}
-        yield TermField("sparse", "impact", "passage", Dot(), made_by)
-    if isinstance(dense, DenseEncoder):
-        made_by = {"model": settings.dense_model, "fingerprint": dense.fingerprint}
-        yield VectorField("dense", dense.dimension, "passage", settings.dense_kind, made_by)
-
-
-def _offsets(encoders: Mapping[str, Encoder]) -> Callable[[str], list[tuple[int, int]]]:
-    for name in ("dense", "sparse"):
-        encoder = encoders.get(name)
-        if isinstance(encoder, (DenseEncoder, SparseEncoder)):
-            return encoder.offsets
-    analyzer = encoders["bm25"]
-    assert isinstance(analyzer, Analyzer)
-    return lambda text: [(start, end) for start, end, _ in analyzer.tokens(text)]
-
-
 def expand(text: str, k: int | None = None, *, model: str | None = None) -> list[Expansion]:
     """The terms that a sparse encoder makes of a text, without an index.
 
@@ -434,6 +382,3 @@ def expand(text: str, k: int | None = None, *, model: str | None = None) -> list
     """
     encoder = SparseEncoder(model) if model is not None else SparseEncoder()
     return expand_with(encoder, text, k)
-
-
-__all__ = ["AddReport", "Engine", "NotFound", "SearchlibError", "expand"]

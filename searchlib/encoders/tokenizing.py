@@ -172,6 +172,11 @@ def _case_agrees(folder: Path, tokenizer: Any) -> bool:
 def _from_transformers(folder: Path) -> Any:
     from .quiet import quiet
 
+    # subtle: without files transformers makes a tokenizer that knows no word
+    if not any(
+        found for kind in ("tokenizer.json", "vocab*", "*.model") for found in folder.glob(kind)
+    ):
+        raise UnsupportedModel(f"{folder} has no tokenizer.json; get the model anew")
     try:
         with quiet():
             import transformers

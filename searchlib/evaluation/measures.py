@@ -94,7 +94,8 @@ def _parse(measures: str) -> list[Any]:
             known = False
         if not known:
             raise BadQuery(
-                f"unknown measure {name[:60]!r} (or wrong cutoff or parameters); examples: {EXAMPLES}"
+                f"unknown measure {name[:60]!r} (or wrong cutoff or parameters);"
+                f" examples: {EXAMPLES}"
             )
         if measure not in parsed:
             parsed.append(measure)

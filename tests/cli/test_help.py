@@ -91,3 +91,14 @@ def test_version(cli: Run) -> None:
     import searchlib
 
     assert cli("--version").out.split() == ["searchlib", searchlib.__version__]
+
+
+def test_the_defaults_shown_are_the_defaults(cli: Run) -> None:
+    from searchlib import Settings
+
+    help = " ".join(cli("index", "--help").out.split())
+    for option in ("dense-model", "sparse-model", "passage-tokens", "overlap", "language", "k1",
+                   "b", "dense-kind"):  # fmt: skip
+        shown = help.partition(f"--{option} ")[2].partition("[default: ")[2].partition("]")[0]
+        default = getattr(Settings(), option.replace("-", "_"))
+        assert shown.replace(" ", "") == str(default), option

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from model_families import make_model
 
-import searchlib.encoders.backbone as backbone
-
+from searchlib.encoders import backbone
 
 
 @pytest.fixture(scope="session")
@@ -25,8 +24,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def only_torch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def only_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Encoders never take the numpy path."""
     monkeypatch.setattr(backbone, "LEAN_TOKENS", -1)
     monkeypatch.setattr(backbone, "LEAN_WORK", -1.0)
-    yield

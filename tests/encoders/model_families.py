@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-WORDS = """the a of to in on and cat cats dog dogs house home river bank stone light dark quick
-slow red blue paper letter write read run runs running walk tree leaf rain sun moon star near far
-over under open close door window city town street money price cheap dear old new young music song
-dance bread water milk salt sugar""".split()
+_LINES = (
+    "the a of to in on and cat cats dog dogs house home river bank stone light dark quick",
+    "slow red blue paper letter write read run runs running walk tree leaf rain sun moon star",
+    "near far over under open close door window city town street money price cheap dear old new",
+    "young music song dance bread water milk salt sugar",
+)
+WORDS = " ".join(_LINES).split()
 
 TEXTS = [
     "the quick red dog runs over the river",

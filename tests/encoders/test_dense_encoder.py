@@ -139,10 +139,8 @@ def test_empty_texts_have_finite_vectors(tiny: Tiny) -> None:
         encoder.encode_query("one string")
 
 
-def test_many_texts_load_torch_and_few_do_not(
-    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import searchlib.encoders.backbone as backbone
+def test_many_texts_load_torch_and_few_do_not(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    from searchlib.encoders import backbone
 
     monkeypatch.setattr(backbone, "LEAN_WORK", 2e6)
     encoder = DenseEncoder(tiny("bert", masked=False))

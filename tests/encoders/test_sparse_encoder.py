@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from model_families import FAMILIES, TEXTS, save_modules
+from numpy.typing import NDArray
 
 from indexes.types import TermVectors
 from searchlib.encoders.pruning import Pruning
@@ -90,6 +90,7 @@ def test_numpy_equals_the_naive_computation(family: str, tiny: Tiny) -> None:
 @pytest.mark.parametrize("pooling", ["max", "sum"])
 @pytest.mark.parametrize(("activation", "logs"), [("relu", 1), ("log1p_relu", 2)])
 def test_splade_pooling_of_a_sparse_encoder_folder(
+    *,
     path: str,
     pooling: str,
     activation: str,
@@ -121,7 +122,7 @@ def test_results_do_not_depend_on_the_batch(tiny: Tiny, only_torch: None) -> Non
 def test_tiles_smaller_than_the_vocabulary(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch, only_torch: None
 ) -> None:
-    import searchlib.encoders.heads as heads
+    from searchlib.encoders import heads
 
     whole = SparseEncoder(tiny("bert")).encode_document(TEXTS)
     monkeypatch.setattr(heads, "_tile", lambda logits, rows: 7)
@@ -215,7 +216,7 @@ def test_weights_that_are_missing_are_named(tiny: Tiny, tmp_path: Path, only_tor
     tensors = load_file(folder / "model.safetensors")
     del tensors["cls.predictions.transform.dense.weight"]
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(UnsupportedModel, match="predictions.transform.dense.weight"):
+    with pytest.raises(UnsupportedModel, match=r"predictions\.transform\.dense\.weight"):
         SparseEncoder(folder).encode_document(["a"])
 
 

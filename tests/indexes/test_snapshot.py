@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+from unittest import mock
 
 import index_cases as cases
 import numpy as np
@@ -17,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from index_cases import DIM, FIELDS, WORDS, QuickDirectory, all_answers, create, query, record, rows
 
+from indexes import merge
 from indexes.directory import FileDirectory
 from indexes.errors import Damaged, IndexesError, NoIndex
 from indexes.manifest import MANIFEST, VectorField, read_manifest
@@ -34,8 +36,9 @@ DOCS = [
 
 
 @pytest.fixture
-def snapshot(tmp_path: Path) -> Snapshot:
+def snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Snapshot:
     """DOCS in two segments, with dead documents in between."""
+    monkeypatch.setattr(merge, "MAX_DEAD", 1)
     with Writer.create(tmp_path / "i", FIELDS, {"hello": [1]}) as writer:
         first = [record("x", "red red red", "fish"), *DOCS[:2], record("c", "to be replaced")]
         writer.add(first, rows(first))
@@ -61,10 +64,18 @@ STEP = st.one_of(
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(STEP, max_size=12), st.sampled_from([1, 4000, 2**28]))
-def test_history_does_not_matter(steps: list[tuple[str, list[object]]], budget: int) -> None:
-    """Any adds, upserts, deletes, commits, rollbacks and merges answer as one fresh build does."""
-    with tempfile.TemporaryDirectory() as folder:
+@given(st.lists(STEP, max_size=12), st.sampled_from([1, 4000, 2**28]), st.sampled_from([0.3, 1]))
+def test_history_does_not_matter(
+    steps: list[tuple[str, list[object]]], budget: int, max_dead: float
+) -> None:
+    """Any adds, upserts, deletes, commits, rollbacks and merges answer as one fresh build does.
+
+    `max_dead` 1: segments keep their dead documents until they are merged.
+    """
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(merge, "MAX_DEAD", max_dead),
+    ):
         lived, fresh = QuickDirectory(Path(folder) / "i"), QuickDirectory(Path(folder) / "j")
         committed: dict[str, Record] = {}
         model: dict[str, Record] = {}

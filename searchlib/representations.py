@@ -1,0 +1,76 @@
+"""Which representations an index has: one encoder each, and the fields that hold their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from indexes.manifest import FieldSpec, TermField, VectorField
+from indexes.similarity import BM25, Dot
+
+from .config import Settings
+from .encoders.analyzer import Analyzer
+from .encoders.dense import DenseEncoder
+from .encoders.sparse import SparseEncoder
+from .protocols import Encoder
+
+
+def make_encoder(name: str, settings: Settings, device: str | None) -> Encoder:
+    """The encoder of "bm25", "sparse" or "dense"; weights are loaded when first needed."""
+    if name == "bm25":
+        return Analyzer(settings.language)
+    encoder = _neural(name, settings, device, None)
+    # subtle: several passages are cut to size before they are encoded, a single one here
+    if settings.max_passages == 1 and encoder.max_tokens > settings.passage_tokens:
+        return _neural(name, settings, device, settings.passage_tokens)
+    return encoder
+
+
+def _neural(
+    name: str, settings: Settings, device: str | None, max_tokens: int | None
+) -> DenseEncoder | SparseEncoder:
+    if name == "sparse":
+        assert settings.sparse_model is not None
+        documents, queries = settings.sparse_documents, settings.sparse_queries
+        return SparseEncoder(settings.sparse_model, device, max_tokens, documents, queries)
+    assert settings.dense_model is not None
+    return DenseEncoder(settings.dense_model, device, max_tokens)
+
+
+def make_encoders(settings: Settings, device: str | None) -> dict[str, Encoder]:
+    """All encoders that the settings ask for, by name."""
+    names = ["bm25"]
+    if settings.sparse_model is not None:
+        names.append("sparse")
+    if settings.dense_model is not None:
+        names.append("dense")
+    return {name: make_encoder(name, settings, device) for name in names}
+
+
+def make_fields(settings: Settings, encoders: Mapping[str, Encoder]) -> Iterator[FieldSpec]:
+    """The fields of a new index, each with its encoder's fingerprint."""
+    made_by: dict[str, Any] = {
+        "model": settings.language,
+        "fingerprint": encoders["bm25"].fingerprint,
+    }
+    bm25 = BM25(settings.k1, settings.b)
+    yield TermField("bm25", "count", "document", bm25, made_by)
+    yield TermField("bm25_passage", "count", "passage", bm25, made_by)
+    sparse, dense = encoders.get("sparse"), encoders.get("dense")
+    if sparse is not None:
+        made_by = {"model": settings.sparse_model, "fingerprint": sparse.fingerprint}
+        yield TermField("sparse", "impact", "passage", Dot(), made_by)
+    if isinstance(dense, DenseEncoder):
+        made_by = {"model": settings.dense_model, "fingerprint": dense.fingerprint}
+        yield VectorField("dense", dense.dimension, "passage", settings.dense_kind, made_by)
+
+
+def token_offsets(encoders: Mapping[str, Encoder]) -> Callable[[str], list[tuple[int, int]]]:
+    """What measures passages: a model's word-pieces, or words where there is no model."""
+    for name in ("dense", "sparse"):
+        encoder = encoders.get(name)
+        if isinstance(encoder, (DenseEncoder, SparseEncoder)):
+            return encoder.offsets
+    analyzer = encoders["bm25"]
+    assert isinstance(analyzer, Analyzer)
+    return lambda text: [(start, end) for start, end, _ in analyzer.tokens(text)]

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from model_families import TEXTS
+
+from searchlib.encoders.lookup import LookupEncoder
+from searchlib.encoders.pruning import Pruning
+from searchlib.encoders.sparse import SparseEncoder
+from searchlib.errors import UnsupportedModel
+
+Tiny = Callable[..., Path]
+
+
+def router(tiny: Tiny, folder: Path) -> Path:
+    """An inference-free sentence-transformers folder, saved by sentence-transformers itself."""
+    st = pytest.importorskip("sentence_transformers")
+    import torch
+    from sentence_transformers.sparse_encoder import modules
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny("bert"))
+    size = len(tokenizer.get_vocab())
+    torch.manual_seed(5)
+    weights = torch.rand(size) - 0.2  # some are negative
+    made = modules.Router.for_query_document(
+        query_modules=[modules.SparseStaticEmbedding(tokenizer, weight=weights, frozen=True)],
+        document_modules=[
+            modules.Transformer(str(tiny("bert")), transformer_task="fill-mask"),
+            modules.SpladePooling(),
+        ],
+    )
+    st.SparseEncoder(modules=[made]).save(str(folder))
+    return folder
+
+
+def test_router_folder_equals_sentence_transformers(tiny: Tiny, tmp_path: Path) -> None:
+    folder = router(tiny, tmp_path / "model")
+    peer = pytest.importorskip("sentence_transformers").SparseEncoder(str(folder))
+    expected = peer.encode_query(TEXTS).to_dense().numpy()
+    documents = peer.encode_document(TEXTS).to_dense().numpy()
+    encoder = SparseEncoder(folder)
+    for kind in (encoder, LookupEncoder(folder)):
+        found = kind.encode_query(TEXTS)
+        for i in range(len(TEXTS)):
+            ids = {encoder.tokenizer.id(term): w for term, w in found.row(i).items()}
+            positive = {int(c): float(expected[i, c]) for c in np.flatnonzero(expected[i] > 0)}
+            assert ids == pytest.approx(positive)
+    found = encoder.encode_document(TEXTS)
+    for i in range(len(TEXTS)):
+        total = sum(found.row(i).values())
+        assert total == pytest.approx(documents[i].sum(), abs=1e-3)
+    assert "_network" not in vars(encoder._document_side._backbone)
+
+
+def test_idf_json_makes_queries_and_drops_special_tokens_from_documents(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny("bert"), tmp_path / "model")
+    idf = {"dog": 2.5, "the": 0.25, "river": 0.0, "not-in-the-vocabulary": 9.0}
+    (folder / "idf.json").write_text(json.dumps(idf))
+    encoder = SparseEncoder(folder)
+    query = encoder.encode_query(["the Dog and the dog over the river"]).row(0)
+    assert query == {"the": 0.25, "dog": 2.5}
+    plain = SparseEncoder(tiny("bert")).encode_document(TEXTS)
+    special = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}
+    assert special & set(plain.terms)
+    found = encoder.encode_document(TEXTS)
+    for i in range(len(TEXTS)):
+        kept = {term: w for term, w in plain.row(i).items() if term not in special}
+        assert found.row(i) == pytest.approx(kept)
+    provenance = encoder.encode_with_provenance(TEXTS)
+    assert [len(spans) for spans in provenance.spans] == np.diff(found.indptr).tolist()
+
+
+def test_a_model_without_a_table_weighs_each_word_piece_once(tiny: Tiny) -> None:
+    encoder = LookupEncoder(tiny("bert"))
+    query = encoder.encode_query(["the dog, the DOG; cats [SEP]", ""])
+    assert query.row(0) == {"the": 1.0, "dog": 1.0, ",": 1.0, "cats": 1.0}
+    assert query.row(1) == {}
+    assert not encoder.has_table
+    documents = SparseEncoder(tiny("bert")).encode_document(TEXTS)
+    np.testing.assert_array_equal(encoder.encode_document(TEXTS).values, documents.values)
+
+
+def test_query_pruning_and_fingerprints(tiny: Tiny, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny("bert"), tmp_path / "model")
+    (folder / "idf.json").write_text(json.dumps({"dog": 2.5, "cat": 1.0, "the": 0.2}))
+    query = LookupEncoder(folder, queries=Pruning(ratio=0.2)).encode_query(["the cat, the dog"])
+    assert query.row(0) == {"dog": 2.5, "cat": 1.0}
+    first = LookupEncoder(folder).fingerprint
+    (folder / "idf.json").write_text(json.dumps({"dog": 2.5, "cat": 1.5, "the": 0.2}))
+    assert LookupEncoder(folder).has_table
+    assert first != LookupEncoder(folder).fingerprint != LookupEncoder(tiny("bert")).fingerprint
+
+
+def test_a_damaged_table_is_named(tiny: Tiny, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny("bert"), tmp_path / "model")
+    for text in ("{", "[1]", '{"dog": "heavy"}'):
+        (folder / "idf.json").write_text(text)
+        with pytest.raises(UnsupportedModel, match=r"idf\.json"):
+            LookupEncoder(folder).encode_query(["dog"])
