@@ -33,11 +33,11 @@ PASSED_OVER = {
 QUESTIONS = (
     "how do I run something later on another thread",
     "remove whitespace around text",
-    "throw dice",
-    "which spelling did the user probably mean",
-    "remember earlier results so that they need not be computed twice",
-    "pack a folder into one compressed file",
-    "is this machine using Windows or a Mac",
+    "words that are nearly alike",
+    "pick a random card from a deck",
+    "hide what is typed for a password",
+    "average of some numbers",
+    "how much free space is left on the disk",
 )
 RETRIEVERS = ("bm25", "sparse", "dense", "hybrid")
 

@@ -41,7 +41,7 @@ def documents(count: int, folder: Path | None) -> list[str]:
     if folder:
         from searchlib.formats import read_documents
 
-        read = (f"{doc.title} {doc.text}".strip() for doc in read_documents(folder))
+        read = (f"{doc.title} {doc.text}".strip() for doc, _ in read_documents(folder))
         return [text for _, text in zip(range(count), read, strict=False)]
     rng = random.Random(0)
     words = [word for doc in docstrings() for word in str(doc["text"]).split()]
@@ -164,7 +164,7 @@ def memory(kind: Kind, texts: list[str], options: argparse.Namespace) -> Iterato
 
 
 def extra_bytes(system: str, kind: Kind, model: str, texts: list[str]) -> int | None:
-    """Peak minus initial resident bytes of encoding in this process; None where it can't be told."""
+    """Peak minus initial resident bytes of encoding in this process; None where unknown."""
     encode = encoder(system, kind, model, "cpu")
     status = Path("/proc/self/status")
     if not status.exists():

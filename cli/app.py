@@ -83,5 +83,5 @@ def _run(arguments: list[str] | None) -> int:
             raise
         return errors.report(error)
     if code == INTERRUPTED:
-        errors.say("interrupted; what was committed stays, run the same command again to go on")
+        errors.say("interrupted")
     return code if isinstance(code, int) else 0

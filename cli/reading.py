@@ -63,14 +63,21 @@ class Reading:
 
     def add_to(self, engine: Engine, format: Format | None) -> None:
         """Adds the documents and prints a report."""
-        with self.progress:
-            report = engine.add(
-                self.documents,
-                skip_bad=self.options.skip_bad,
-                on_bad=self._note,
-                on_progress=self.progress,
-                total=self.total,
-            )
+        from searchlib.errors import Interrupted
+
+        try:
+            with self.progress:
+                report = engine.add(
+                    self.documents,
+                    skip_bad=self.options.skip_bad,
+                    on_bad=self._note,
+                    on_progress=self.progress,
+                    total=self.total,
+                )
+        except KeyboardInterrupt:
+            raise Interrupted(
+                "interrupted; what was committed stays, run the same command again to go on"
+            ) from None
         values = asdict(replace(report, skipped=report.skipped + self.bad))
         if chosen(format) is Format.json:
             print_json(values)

@@ -48,9 +48,9 @@ def gelu(x: Array) -> Array:
 
 
 def _gelu_tanh(x: Array) -> Array:
-    inner = np.float32(math.sqrt(2 / math.pi)) * (x + np.float32(0.044715) * x * x * x)
-    result: Array = np.float32(0.5) * x * (np.float32(1) + np.tanh(inner))
-    return result
+    inner: Array = x + np.float32(0.044715) * x * x * x
+    result: Array = x * (np.float32(1) + np.tanh(np.float32(math.sqrt(2 / math.pi)) * inner))
+    return result * np.float32(0.5)
 
 
 def _relu(x: Array) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import UnsupportedModel
 from .layout import (
@@ -108,12 +108,10 @@ def read_dense(folder: Path) -> DenseLayout:
 def _pooling(path: Path) -> tuple[tuple[Pool, ...], bool]:
     config = read_json(path / "config.json")
     mode = config.get("pooling_mode")
-    names: list[Pool]
+    names: list[Any] = [mode] if isinstance(mode, str) else list(mode or ())
     if mode is None:
         names = [new for old, new in _OLD_POOLS.items() if config.get(old)]
-        names = names or ["mean"]
-    else:
-        names = [mode] if isinstance(mode, str) else list(mode)
+    names = names or ["mean"]
     if unknown := [name for name in names if name not in POOLS]:
         raise UnsupportedModel(f"{path} pools by {unknown[0]!r}; known are {', '.join(POOLS)}")
     return tuple(names), bool(config.get("include_prompt", True))
