@@ -65,7 +65,8 @@ def encoder(system: str, kind: Kind, model: str, device: str | None) -> Encode:
         encode: Encode = made.encode_document
     else:
         encode = peer(kind, model, device)
-    encode(["one two three"] * 600)  # enough for torch to be loaded
+    # subtle: searchlib loads torch only for much text, more than 20,000 tokens with a small model
+    encode(["one two three four five"] * (4000 if system == OURS else 64))
     return encode
 
 

@@ -85,7 +85,7 @@ Filter = Match | Order | Prefix | Exists | Not | All | Any_
 
 
 def parse_filter(text: str) -> Filter:
-    """The tree of a filter expression; raises BadFilter with a caret under the place.
+    """The tree of a filter expression; raises BadFilter, which shows the place.
 
     >>> parse_filter('year >= 2001')
     Order(field=('year',), operator='>=', value=2001)
@@ -141,12 +141,15 @@ class _Parser:
         return left
 
     def error(self, problem: str) -> BadFilter:
-        """BadFilter with the source (or the part around the place) and a caret under it."""
-        first = max(0, self.start - 60)
-        excerpt = self.source[first : self.start + 40]
-        excerpt = "".join(" " if c.isspace() or not c.isprintable() else c for c in excerpt)
-        caret = " " * (self.start - first) + "^"
-        return BadFilter(f"filter, character {self.start + 1}: {problem}\n  {excerpt}\n  {caret}")
+        """BadFilter, one line: the problem, its place, and what stands before and after it."""
+        first = max(0, self.start - 40)
+        parts = self.source[first : self.start], self.source[self.start : self.start + 40]
+        before, after = (
+            "".join(" " if c.isspace() or not c.isprintable() else c for c in part)
+            for part in parts
+        )
+        place = f"character {self.start + 1}: {before}>>>{after}"
+        return BadFilter(f"filter: {problem}, at {place}")
 
     def take(self, token: str) -> bool:
         """Step over `token` if it is next."""

@@ -43,7 +43,10 @@ class AddReport:
 def content_hash(document: Document) -> bytes:
     """16 bytes that differ when anything of the document but its id differs."""
     content = json.dumps(
-        [document.title, document.text, document.metadata], sort_keys=True, ensure_ascii=True
+        [document.title, document.text, document.metadata],
+        sort_keys=True,
+        ensure_ascii=True,
+        allow_nan=False,
     )
     return hashlib.blake2b(content.encode("ascii"), digest_size=16).digest()
 
@@ -198,6 +201,10 @@ def _problem(document: Document, origin: str, seen: SeenIds) -> str | None:
         return f"{origin}: empty document id; every document needs one"
     if any(0xD800 <= ord(c) <= 0xDFFF for c in document.id):
         return f"{origin}: document id {document.id!r} is not valid Unicode"
+    try:
+        content_hash(document)
+    except (ValueError, TypeError, RecursionError):
+        return f"{origin}: the metadata of {document.id!r} is not JSON (no NaN, no endless nesting)"
     first = seen.first_seen(document.id, origin)
     if first is not None:
         return f"{origin}: id {document.id!r} was already given at {first}; ids must be unique"

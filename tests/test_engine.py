@@ -145,7 +145,7 @@ def test_a_document_that_was_not_found_is_explained_too(engine: Engine) -> None:
         (lambda e: e.search("a", 0), BadQuery, "illegal k: 0"),
         (lambda e: e.rank(["a"], -1), BadQuery, "illegal k: -1"),
         (lambda e: e.search("a", retriever="bm52"), BadQuery, "unknown retriever 'bm52'"),
-        (lambda e: e.search("a", where="year >"), BadFilter, "year >"),
+        (lambda e: e.search("a", where="year >"), BadFilter, "at character 7: year >>>>"),
         (lambda e: e.expand(""), BadQuery, "the text is empty"),
         (lambda e: e.expand("a", 0), BadQuery, "illegal k: 0"),
     ],
@@ -155,7 +155,7 @@ def test_careless_calls_get_one_clear_line(
 ) -> None:
     with pytest.raises(error, match=message) as caught:
         call(engine)
-    assert "\n" not in str(caught.value).strip() or error is BadFilter
+    assert "\n" not in str(caught.value)
 
 
 def test_a_query_of_ten_thousand_words_is_answered(engine: Engine) -> None:
@@ -213,6 +213,8 @@ def test_bad_ids_stop_the_run_or_are_counted(tmp_path: Path) -> None:
     with Engine.create(tmp_path / "i", WORDS_ONLY) as engine:
         with pytest.raises(BadInput, match="f:2: id 'a' was already given at f:1"):
             engine.add(sourced)
+        with pytest.raises(BadInput, match="document 1: the metadata of 'n' is not JSON"):
+            engine.add([Document("n", "text", metadata={"x": float("nan")})])
         problems: list[str] = []
         report = engine.add(sourced, skip_bad=True, on_bad=problems.append)
         assert (report.added, report.skipped) == (2, 2)
