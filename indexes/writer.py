@@ -100,12 +100,9 @@ class Writer:
         manifest = Manifest(0, _now(), 1, specs, dict(settings or {}), (), {})
         data = manifest.to_bytes()
         make_folder(directory.root)
+        _must_be_vacant(directory)  # before a lock file is put among somebody's things
         with directory.lock():
-            found = directory.sizes().keys() - {LOCK, MANIFEST + TEMPORARY}
-            if MANIFEST in found:
-                raise IndexExists(f"{directory.root} holds an index already; open it, or remove it")
-            if not all(name.startswith(".") for name in found):
-                raise IndexExists(f"{directory.root} is not empty; name a new folder")
+            _must_be_vacant(directory)
             directory.replace(MANIFEST, data)
         return Writer(directory, memory_budget)
 
@@ -349,6 +346,14 @@ class Writer:
         for name in self._directory.sizes():
             if name not in named and _OURS.fullmatch(name):
                 self._directory.remove(name)
+
+
+def _must_be_vacant(directory: Directory) -> None:
+    found = directory.sizes().keys() - {LOCK, MANIFEST + TEMPORARY}
+    if MANIFEST in found:
+        raise IndexExists(f"{directory.root} holds an index already; open it, or remove it")
+    if not all(name.startswith(".") for name in found):
+        raise IndexExists(f"{directory.root} is not empty; name a new folder")
 
 
 def _directory(path: str | Path | Directory) -> Directory:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -77,7 +78,7 @@ class Engine:
             IndexExists: there is something at `path` already.
             ModelNotFound: a model's files are nowhere to be found.
         """
-        settings = settings or Settings()
+        settings = _with_absolute_folders(settings or Settings())
         fields = tuple(make_fields(settings, make_encoders(settings, device)))
         Writer.create(path, fields, settings.to_json()).close()
         return Engine.open(path, device=device, memory=memory)
@@ -267,6 +268,8 @@ class Engine:
                 "dense": self.settings.dense_weight,
             }
             parts = [part for part in weights if part in self.retriever_names()]
+            if len(parts) == 1:  # nothing to fuse: keep its scores as they are
+                return self.retriever(parts[0])
             return self.fused(parts, weights=[weights[part] for part in parts])
         similarity: Similarity | None = None
         fields: Mapping[Unit, str]
@@ -362,6 +365,18 @@ class Engine:
                 assert not hasattr(vectors, "shape")
                 terms.update(vectors.row(0))
         return terms
+
+
+def _with_absolute_folders(settings: Settings) -> Settings:
+    # an index must find its models from whatever folder it is opened
+    def absolute(model: str | None) -> str | None:
+        return str(Path(model).resolve()) if model is not None and Path(model).is_dir() else model
+
+    return replace(
+        settings,
+        dense_model=absolute(settings.dense_model),
+        sparse_model=absolute(settings.sparse_model),
+    )
 
 
 def _with_origins(

@@ -241,13 +241,27 @@ def test_an_index_without_models_has_words_only(tmp_path: Path, corpus: list[Doc
     with Engine.create(tmp_path / "i", WORDS_ONLY) as engine:
         engine.add(corpus)
         assert engine.retriever_names() == ["bm25", "hybrid"]
-        assert engine.search("blues")[0].id == "blues"
+        hybrid, bm25 = engine.search("blues")[0], engine.search("blues", retriever="bm25")[0]
+        assert hybrid == bm25
+        assert (hybrid.id, hybrid.score > 0) == ("blues", True)
         with pytest.raises(
             BadQuery, match="unknown retriever 'dense'; this index has bm25, hybrid"
         ):
             engine.search("blues", retriever="dense")
         with pytest.raises(BadQuery, match="made without sparse vectors"):
             engine.expand("blues")
+
+
+def test_a_model_folder_may_be_given_relatively(
+    tmp_path: Path, tiny_dense: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_dense.parent)
+    settings = Settings(dense_model=tiny_dense.name, sparse_model=None)
+    with Engine.create(tmp_path / "i", settings) as engine:
+        engine.add([Document("a", "the cat")])
+    monkeypatch.chdir(tmp_path)
+    with Engine.open("i") as engine:
+        assert engine.search("cat", retriever="dense")[0].id == "a"
 
 
 def test_one_passage_a_document_when_asked(

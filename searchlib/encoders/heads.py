@@ -7,6 +7,7 @@ logits stay in a core's second-level cache. Formal et al. 2021 (arXiv:2109.10086
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ class Terms:
 class Head:
     """Max (or sum) over tokens of `logs` times log1p of relu(hidden @ weight.T + bias).
 
-    For torch: `weight` (V, dim), `bias` (V,) on any device; one instance a thread.
+    For torch: `weight` (V, dim), `bias` (V,) on any device. May be used by several threads.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, pooling: str, logs: int) -> None:
@@ -45,7 +46,7 @@ class Head:
         self._sum = pooling == "sum"
         self._logs = logs
         self._cpu = weight.device.type == "cpu"
-        self._buffer: Tensor | None = None
+        self._own = threading.local()  # a thread's buffer of logits
 
     def __call__(
         self, hidden: Tensor, lengths: Sequence[int], positions: bool = False
@@ -102,9 +103,10 @@ class Head:
         if not self._cpu:
             return rows @ weight
         size = len(rows) * (stop - start)
-        if self._buffer is None or self._buffer.numel() < size:
-            self._buffer = torch.empty(size)
-        out = self._buffer[:size].view(len(rows), stop - start)
+        buffer: Tensor | None = getattr(self._own, "buffer", None)
+        if buffer is None or buffer.numel() < size:
+            buffer = self._own.buffer = torch.empty(size)
+        out = buffer[:size].view(len(rows), stop - start)
         return torch.mm(rows, weight, out=out)
 
     def _biased(self, logits: Tensor, start: int, stop: int) -> Tensor:

@@ -180,7 +180,7 @@ class Expander:
     def __init__(self, side: Expansion, max_tokens: int, device: str | None) -> None:
         self._side = side
         self._backbone = Backbone(side.transformer, "masked", max_tokens, device)
-        self._heads: dict[int, Head] = {}  # one a worker: each has its own buffer
+        self._heads: dict[int, Head] = {}  # one a worker, on its device
         self.tokenizer = self._backbone.tokenizer
 
     def terms(self, texts: Sequence[str], prompt: str, positions: bool = False) -> list[Terms]:

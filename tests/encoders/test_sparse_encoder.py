@@ -241,3 +241,15 @@ def test_old_names_of_layer_norm(tiny: Tiny, tmp_path: Path) -> None:
     full = encoder.encode_document(TEXTS * 2).select(0, 2)
     assert "_network" in vars(encoder._document_side._backbone)
     np.testing.assert_allclose(full.values, expected.values, atol=1e-4)
+
+
+def test_several_threads_may_share_an_encoder(tiny: Tiny, only_torch: None) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    encoder = SparseEncoder(tiny("bert"))
+    expected = [encoder.encode_document([text]).row(0) for text in TEXTS]
+    with ThreadPoolExecutor(4) as threads:
+        work = [TEXTS[i:] + TEXTS[:i] for i in range(len(TEXTS))] * 4
+        for texts, found in zip(work, threads.map(encoder.encode_document, work), strict=True):
+            for row, text in enumerate(texts):
+                assert found.row(row) == pytest.approx(expected[TEXTS.index(text)], abs=1e-4)
