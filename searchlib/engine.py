@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from indexes.similarity import Dot, IdfDot, Similarity
 from indexes.snapshot import Snapshot
 from indexes.types import Unit
@@ -23,8 +25,9 @@ from .expansion import Expansion, expand_with
 from .fused import Fused, ReciprocalRank
 from .fusion import Normaliser, z_score
 from .hits import make_hits
-from .indexing import AddReport, Pipeline, no_progress, window_of
+from .indexing import AddReport, Pipeline, no_progress, passages_of, window_of
 from .protocols import Encoder, Progress
+from .provenance import term_sources
 from .representations import make_encoder, make_encoders, make_fields, token_offsets
 from .retrievers import (
     FieldRetriever,
@@ -144,7 +147,7 @@ class Engine:
                 {"bm25": encoders["bm25"]},
                 {"bm25_passage": encoders["bm25"], **passage_encoders},
                 token_offsets(encoders),
-                window_of(self.settings, passage_encoders.values()),
+                self._window(encoders),
                 self.snapshot.hashes,
             )
             report = pipeline.add(
@@ -280,7 +283,9 @@ class Engine:
             similarity = Dot() if self._lookup.has_table else IdfDot()
         else:
             fields = {"document": name, "passage": name}
-        return FieldRetriever(name, self.snapshot, fields, self._query_cache(name), similarity)
+        sources = self._sources if "sparse" in fields.values() else None
+        cache = self._query_cache(name)
+        return FieldRetriever(name, self.snapshot, fields, cache, similarity, sources)
 
     def fused(
         self,
@@ -344,6 +349,22 @@ class Engine:
     def _document_encoders(self) -> dict[str, Encoder]:
         names = [name for name in ("bm25", "sparse", "dense") if name in self.snapshot.fields]
         return {name: self._query_cache(name).encoder for name in names}
+
+    def _sources(self, passage: int) -> dict[str, str]:
+        encoders = self._document_encoders()
+        sparse = encoders["sparse"]
+        assert isinstance(sparse, SparseEncoder)
+        ids = np.array([passage], np.int64)
+        record = self.snapshot.records(self.snapshot.documents_of(ids))[0]
+        document = Document(record.id, record.text, record.title, record.metadata)
+        number = int(self.snapshot.passage_number(ids)[0])
+        passages = passages_of(
+            document, self.settings, token_offsets(encoders), self._window(encoders)
+        )
+        return term_sources(sparse, passages[number].text)
+
+    def _window(self, encoders: Mapping[str, Encoder]) -> int:
+        return window_of(self.settings, [e for name, e in encoders.items() if name != "bm25"])
 
     def _analyzer(self) -> Analyzer:
         encoder = self._query_cache("bm25").encoder

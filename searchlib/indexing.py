@@ -14,9 +14,9 @@ from indexes.writer import Writer
 
 from .config import Settings
 from .errors import BadInput
-from .passages import split
+from .passages import Offsets, split
 from .protocols import Encoder, Progress, Vectors
-from .types import Document
+from .types import Document, Passage
 
 CHUNK_CHARACTERS = 400_000  # of text encoded together: enough to sort by length well
 CHUNK_DOCUMENTS = 256
@@ -84,7 +84,7 @@ class Pipeline:
     settings: Settings
     document_encoders: Mapping[str, Encoder]
     passage_encoders: Mapping[str, Encoder]
-    offsets: Callable[[str], list[tuple[int, int]]]
+    offsets: Offsets
     window: int
     hashes: Callable[[Sequence[str]], Mapping[str, bytes]]
 
@@ -154,16 +154,11 @@ class Pipeline:
         return report
 
     def _split(self, documents: list[Document]) -> tuple[list[Record], list[str]]:
-        records, texts = [], []
+        records: list[Record] = []
+        texts: list[str] = []
         for document in documents:
-            if self.settings.max_passages == 1:
-                spans: list[tuple[int, int]] = [(0, len(document.text))]
-                texts.append(f"{document.title} {document.text}".strip())
-            else:
-                passages = split(document, self.offsets, self.window, self.settings.overlap)
-                passages = passages[: self.settings.max_passages]
-                spans = [(passage.start, passage.end) for passage in passages]
-                texts.extend(passage.text for passage in passages)
+            passages = passages_of(document, self.settings, self.offsets, self.window)
+            texts.extend(passage.text for passage in passages)
             records.append(
                 Record(
                     document.id,
@@ -171,7 +166,7 @@ class Pipeline:
                     document.text,
                     document.metadata,
                     content_hash(document),
-                    tuple(spans),
+                    tuple((passage.start, passage.end) for passage in passages),
                 )
             )
         return records, texts
@@ -225,6 +220,16 @@ def _chunks(documents: Iterator[Document | None]) -> Iterator[tuple[list[Documen
             chunk, characters, skipped = [], 0, 0
     if chunk or skipped:
         yield chunk, skipped
+
+
+def passages_of(
+    document: Document, settings: Settings, offsets: Offsets, window: int
+) -> list[Passage]:
+    """The passages of a document under an index's settings, as they are encoded."""
+    if settings.max_passages == 1:
+        whole = f"{document.title} {document.text}".strip()
+        return [Passage(document.id, 0, 0, len(document.text), whole)]
+    return split(document, offsets, window, settings.overlap)[: settings.max_passages]
 
 
 def window_of(settings: Settings, encoders: Iterable[Encoder]) -> int:

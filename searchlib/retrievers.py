@@ -7,7 +7,7 @@ port that users and evaluation see, speaks of strings; every class here is both.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -163,7 +163,8 @@ class FieldRetriever:
     """One field of an index, searched with one encoder's queries.
 
     `fields` names the field that holds each unit: BM25 keeps whole documents in one and
-    passages in another, the encoders' fields hold passages and serve both units.
+    passages in another, the encoders' fields hold passages and serve both units. `sources`
+    tells of a passage which of its words each of its terms came from, for explanations.
     """
 
     name: str
@@ -171,6 +172,7 @@ class FieldRetriever:
     fields: Mapping[Unit, str]
     queries: QueryCache
     similarity: Similarity | None = None  # None: the field's own
+    sources: Callable[[int], Mapping[str, str]] | None = None
 
     def search(
         self, queries: Sequence[str], k: int, where: str | None = None, unit: Unit = "document"
@@ -257,24 +259,27 @@ class FieldRetriever:
         parts = self.snapshot.explain(field_name, vector, id, similarity=self.similarity)
         own = getattr(self.queries.encoder, "own_terms", None)
         words = own(query) if own is not None else frozenset()
+        sources = self.sources(id) if self.sources is not None and parts else {}
         nodes = tuple(
-            _term_node(part, spec, words) for part in sorted(parts, key=lambda p: -p.contribution)
+            _term_node(part, spec, words, sources.get(part.term, ""))
+            for part in sorted(parts, key=lambda p: -p.contribution)
         )
         total = sum(node.value for node in nodes)
         return Explanation(total, f"{self.name}: terms shared by query and {where}", "sum", nodes)
 
 
-def _term_node(part: TermPart, spec: TermField, words: frozenset[str]) -> Explanation:
+def _term_node(part: TermPart, spec: TermField, words: frozenset[str], source: str) -> Explanation:
     kind = ""
     if words:
         kind = " (query word)" if part.term in words else " (expansion)"
     weight_name = "count" if spec.kind == "count" else "weight"
+    origin = f", from “{source}”" if source and source.lower() != part.term else ""
     leaves = (
         Explanation(part.query_weight, "query weight"),
         Explanation(
             part.impact,
             "impact",
-            note=f"{weight_name} {part.weight:.4g}, in {part.document_frequency} rows of the index",
+            note=f"{weight_name} {part.weight:.4g}{origin}, in {part.document_frequency} rows",
         ),
     )
     return Explanation(part.contribution, f"{part.term}{kind}", "product", leaves)

@@ -172,6 +172,15 @@ def test_expansion_says_what_the_text_has_itself(engine: Engine) -> None:
     assert engine.expand("the cat sleeps", 2) == terms[:2]
 
 
+def test_an_expansion_term_is_traced_to_the_words_it_came_from(engine: Engine) -> None:
+    words = {"the", "cat", "is", "asleep", "on", "roof", ".", "bird", "in", "tree", ""}
+    explanation = engine.explain("the cat and the bird on the roof", "cat", retriever="sparse")
+    notes = [node.parts[1].note for node in explanation.parts]
+    traced = [note.split("“")[1].split("”")[0].lower() for note in notes if "“" in note]
+    assert traced
+    assert set(traced) <= words
+
+
 def test_adding_again_encodes_nothing_and_changes_replace(
     tmp_path: Path, tiny_settings: Settings, corpus: list[Document]
 ) -> None:
