@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from indexes.snapshot import Selection, Snapshot
 from indexes.types import TopK, Unit
 from searchlib import Engine, Explanation
-from searchlib.fused import ReciprocalRank
+from searchlib.fused import Fused, ReciprocalRank
 from searchlib.fusion import Normaliser, min_max, theoretical_min_max, z_score
 from searchlib.retrievers import Floats, Ids, Scorer
 
-SINGLE = ("bm25", "sparse", "lookup", "dense")
+SINGLE = ("bm25", "bm25_passage", "sparse", "lookup", "dense")
 DEFAULT = "hybrid"
-FLOORS = {"bm25": 0.0, "sparse": 0.0, "lookup": 0.0, "dense": -1.0}  # least possible scores
+FLOORS = {"bm25": 0.0, "sparse": 0.0, "dense": -1.0}  # least possible scores
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,9 @@ RECIPES = (
     equal("z", "bm25", "sparse"),
     Recipe("z", {"bm25": 1.0, "sparse": 0.5, "dense": 1.0}),
     Recipe("z", {"bm25": 0.5, "sparse": 0.5, "dense": 1.0}),
+    Recipe("z", {"bm25": 0.5, "sparse": 0.3, "dense": 1.0}),
+    Recipe("z", {"bm25": 0.3, "sparse": 0.3, "dense": 1.0}),
+    Recipe("z", {"bm25_passage": 0.5, "sparse": 0.5, "dense": 1.0}),
     Recipe("z", {"bm25": 0.5, "lookup": 0.5, "dense": 1.0}),
 )
 
@@ -128,19 +131,10 @@ def systems(engine: Engine, depth: int) -> tuple[dict[str, Scorer], list[Remembe
     there = engine.retriever_names()
     parts = {name: Remembered(engine.retriever(name)) for name in SINGLE if name in there}
     found: dict[str, Scorer] = dict(parts)
-    own = engine.settings
-    default = {
-        name: weight
-        for name, weight in (
-            ("bm25", own.bm25_weight),
-            ("sparse", own.sparse_weight),
-            ("dense", own.dense_weight),
-        )
-        if name in parts
-    }
-    if len(default) > 1:
-        found[DEFAULT] = engine.fused(
-            [parts[name] for name in default], weights=list(default.values()), depth=depth
+    default = engine.retriever(DEFAULT)
+    if isinstance(default, Fused):  # the same fusion, of parts that remember
+        found[DEFAULT] = replace(
+            default, parts=tuple(parts[part.name] for part in default.parts), depth=depth
         )
     for recipe in RECIPES:
         if all(part in parts for part in recipe.weights):

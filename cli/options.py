@@ -58,7 +58,8 @@ OutputFormat = Annotated[
                  show_default=False),
 ]  # fmt: skip
 RetrieverName = Annotated[
-    str, typer.Option("--retriever", "-r", help="hybrid, bm25, sparse, dense or lookup.")
+    str,
+    typer.Option("--retriever", "-r", help="hybrid, bm25, bm25_passage, sparse, dense or lookup."),
 ]
 K = Annotated[int, typer.Option("-k", help="How many results.")]
 Where = Annotated[

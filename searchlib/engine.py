@@ -244,7 +244,7 @@ class Engine:
 
     def retriever_names(self) -> list[str]:
         """What `retriever=` accepts here."""
-        names = ["bm25"]
+        names = ["bm25", "bm25_passage"]
         if "sparse" in self.snapshot.fields:
             names += ["sparse", "lookup"]
         if "dense" in self.snapshot.fields:
@@ -254,8 +254,10 @@ class Engine:
     def retriever(self, name: str) -> Scorer:
         """The retriever called `name`.
 
-        "bm25"; "sparse", learned expansion on both sides; "lookup", the same documents with
-        inference-free queries; "dense"; "hybrid", all of them but "lookup" fused.
+        "bm25", over whole documents; "bm25_passage", a document scoring as its best passage, as
+        with the encoders; "sparse", learned expansion on both sides; "lookup", the same documents
+        with inference-free queries; "dense"; "hybrid", which fuses "bm25_passage", "sparse" and
+        "dense" (an index without models has "bm25" for it).
 
         Raises:
             BadQuery: there is none of that name in this index.
@@ -266,25 +268,27 @@ class Engine:
             )
         if name == "hybrid":
             weights = {
-                "bm25": self.settings.bm25_weight,
+                "bm25_passage": self.settings.bm25_weight,
                 "sparse": self.settings.sparse_weight,
                 "dense": self.settings.dense_weight,
             }
             parts = [part for part in weights if part in self.retriever_names()]
             if len(parts) == 1:  # nothing to fuse: keep its scores as they are
-                return self.retriever(parts[0])
+                return self.retriever("bm25")
             return self.fused(parts, weights=[weights[part] for part in parts])
         similarity: Similarity | None = None
         fields: Mapping[Unit, str]
         if name == "bm25":
             fields = {"document": "bm25", "passage": "bm25_passage"}
+        elif name == "bm25_passage":
+            fields = {"document": "bm25_passage", "passage": "bm25_passage"}
         elif name == "lookup":
             fields = {"document": "sparse", "passage": "sparse"}
             similarity = Dot() if self._lookup.has_table else IdfDot()
         else:
             fields = {"document": name, "passage": name}
         sources = self._sources if "sparse" in fields.values() else None
-        cache = self._query_cache(name)
+        cache = self._query_cache("bm25" if name == "bm25_passage" else name)
         return FieldRetriever(name, self.snapshot, fields, cache, similarity, sources)
 
     def fused(

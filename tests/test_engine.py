@@ -16,7 +16,7 @@ from searchlib.errors import BadInput, BadQuery, ModelMismatch, NotFound
 from searchlib.fused import ReciprocalRank
 from searchlib.fusion import min_max, theoretical_min_max
 
-RETRIEVERS = ["bm25", "sparse", "lookup", "dense", "hybrid"]
+RETRIEVERS = ["bm25", "bm25_passage", "sparse", "lookup", "dense", "hybrid"]
 QUERIES = ["the blues song", "bread in the oven", "boat on a river", "cat"]
 WORDS_ONLY = Settings(dense_model=None, sparse_model=None)
 
@@ -62,7 +62,7 @@ def test_k_batches_and_units_agree(engine: Engine, name: str) -> None:
         assert len(set(ranking.ids)) == len(ranking.ids)
 
 
-@pytest.mark.parametrize("name", ["sparse", "lookup", "dense"])
+@pytest.mark.parametrize("name", ["bm25_passage", "sparse", "lookup", "dense"])
 def test_a_document_scores_as_its_best_passage(engine: Engine, name: str) -> None:
     for query in QUERIES:
         documents = engine.rank([query], 100, retriever=name)[0]
@@ -100,7 +100,7 @@ def test_dense_and_sparse_equal_brute_force(engine: Engine) -> None:
 def test_filters_hold_before_the_best_are_taken(engine: Engine, name: str) -> None:
     ranking = engine.rank(["the in"], 2, retriever=name, where="year >= 2005")[0]
     allowed = {"cat", "bread", "x/y \U0001f43f#1", "long"}
-    assert len(ranking) == 2 or name in {"lookup", "bm25"}
+    assert len(ranking) == 2 or name in {"lookup", "bm25", "bm25_passage"}
     assert set(ranking.ids) <= allowed
     hits = engine.search("the", 9, retriever=name, where="year < 1900")
     assert hits == []
@@ -249,12 +249,12 @@ def test_another_model_is_refused(
 def test_an_index_without_models_has_words_only(tmp_path: Path, corpus: list[Document]) -> None:
     with Engine.create(tmp_path / "i", WORDS_ONLY) as engine:
         engine.add(corpus)
-        assert engine.retriever_names() == ["bm25", "hybrid"]
+        assert engine.retriever_names() == ["bm25", "bm25_passage", "hybrid"]
         hybrid, bm25 = engine.search("blues")[0], engine.search("blues", retriever="bm25")[0]
         assert hybrid == bm25
         assert (hybrid.id, hybrid.score > 0) == ("blues", True)
         with pytest.raises(
-            BadQuery, match="unknown retriever 'dense'; this index has bm25, hybrid"
+            BadQuery, match="unknown retriever 'dense'; this index has bm25, bm25_passage, hybrid"
         ):
             engine.search("blues", retriever="dense")
         with pytest.raises(BadQuery, match="made without sparse vectors"):
