@@ -105,10 +105,12 @@ def test_run_writes_a_trec_run(cli: Run, notes: Path, folder: Path) -> None:
 
 def test_eval_judges_every_retriever(cli: Run, notes: Path) -> None:
     lines = cli("eval", notes, "collection", "--measures", "nDCG@10,R@100", "-r", "all").lines
-    assert [list(line) for line in lines] == [["retriever", "measure", "value", "queries"]] * 4
+    assert [list(line) for line in lines] == [["retriever", "measure", "value", "queries"]] * 6
     assert [(x["retriever"], x["measure"]) for x in lines] == [
-        ("bm25", "nDCG@10"), ("bm25", "R@100"), ("hybrid", "nDCG@10"), ("hybrid", "R@100"),
-    ]  # fmt: skip
+        (retriever, measure)
+        for retriever in ("bm25", "bm25_passage", "hybrid")
+        for measure in ("nDCG@10", "R@100")
+    ]
     assert {line["queries"] for line in lines} == {2}
     assert lines[0]["value"] == pytest.approx(1.0)
 
