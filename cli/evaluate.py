@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
 import shutil
 import sys
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .opening import open_index
 from .options import (
     Device,
     Format,
@@ -29,7 +32,7 @@ from .progress import Progress
 
 if TYPE_CHECKING:
     from searchlib import Engine
-    from searchlib.evaluation import Results
+    from searchlib.evaluation import Qrels, Results
 
 commands = typer.Typer()
 
@@ -66,16 +69,20 @@ def run(
     format: Annotated[Format, typer.Option(help="How to print.")] = Format.trec,
 ) -> None:
     """Answers many queries; writes a TREC run."""
-    from searchlib import Engine
     from searchlib.evaluation import write_run
 
+    if output is not None and format is not Format.trec:
+        raise typer.BadParameter("--output writes a TREC run; for others redirect stdout")
+    if output is not None:
+        _must_be_writable(output)  # told now, not when the work is done
     topics = _read_topics(queries)
     unit = Unit.passage if passages else Unit.document
-    with Engine.open(path, device=device) as engine:
+    with open_index(path, device) as engine:
         answers = _rank(engine, topics, k=k, retriever=retriever, where=where, unit=unit)
     if output is not None:
-        with output.open("w", encoding="utf-8") as file:
-            write_run(answers, file, tag or retriever)
+        text = io.StringIO()
+        write_run(answers, text, tag or retriever)
+        _write(output, text.getvalue())
     elif format is Format.trec:
         write_run(answers, sys.stdout, tag or retriever)
     else:
@@ -120,7 +127,7 @@ def evaluate(
     format: OutputFormat = None,
 ) -> None:
     """Measures how good an index's answers are."""
-    from searchlib import Engine
+    from searchlib.errors import BadQuery
     from searchlib.evaluation import Collection, parse_measures, read_qrels
     from searchlib.evaluation import evaluate as judge
 
@@ -133,10 +140,15 @@ def evaluate(
         topics = {id: text for id, text in _read_topics(queries).items() if id in judged}
     else:
         raise typer.BadParameter("give a BEIR folder, or both --queries and --qrels")
-    with Engine.open(path, device=device) as engine:
-        wanted = engine.retriever_names() if retriever == "all" else retriever.split(",")
+    with open_index(path, device) as engine:
+        known = engine.retriever_names()
+        wanted = known if retriever == "all" else [part.strip() for part in retriever.split(",")]
+        for name in wanted:
+            if name not in known:
+                raise BadQuery(f"unknown retriever {name!r}; this index has {', '.join(known)}")
+        _must_hold_some(engine, judged)
         results: dict[str, Results] = {}
-        for name in (part.strip() for part in wanted):
+        for name in wanted:
             answers = _rank(
                 engine, topics, k=_depth(names), retriever=name, where=where, unit=Unit.document
             )
@@ -196,13 +208,52 @@ def compare(
         line = {"measure": measure, **asdict(result), "queries": result.queries}
         lines.append({key: value for key, value in line.items() if key != "weighting"})
     if chosen(format) is Format.table:
-        columns = tuple(lines[0])
+        numbers = ("a", "b", "difference", "low", "high", "p")
         print_table(
-            (columns[0], *(f">{name}" for name in columns[1:])),
-            (tuple(f"{v:.4f}" if isinstance(v, float) else v for v in x.values()) for x in lines),
+            ("measure", ">a", ">b", ">a - b", ">low", ">high", ">p", ">won/lost/tied"),
+            (
+                (
+                    line["measure"],
+                    *(f"{line[name]:.4f}" for name in numbers),
+                    f"{line['wins']}/{line['losses']}/{line['ties']}",
+                )
+                for line in lines
+            ),
         )
     else:
         print_json(*lines)
+
+
+def _must_be_writable(path: Path) -> None:
+    from searchlib.errors import BadInput
+
+    if path.is_dir():
+        raise BadInput(f"cannot write {path}: it is a folder; name a file")
+    if not path.parent.is_dir():
+        raise BadInput(f"cannot write {path}: there is no folder {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise BadInput(f"cannot write {path}: no permission")
+
+
+def _write(path: Path, text: str) -> None:
+    from searchlib.errors import BadInput
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def _must_hold_some(engine: Engine, judged: Qrels) -> None:
+    """Raises BadInput if no judged document is in the index: zeros would look like a result."""
+    from searchlib.errors import BadInput
+
+    ids = list(dict.fromkeys(id for judgements in judged.values() for id in judgements))
+    if ids and not (engine.snapshot.lookup(ids) >= 0).any():
+        raise BadInput(
+            f"none of the {len(ids):,} judged documents (such as {ids[0]!r}) is in {engine.path}; "
+            "is it another collection's index?"
+        )
 
 
 def _print_results(retriever: str, results: Results, per_query: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .opening import open_index
 from .options import DenseKind, Device, Format, IndexPath, OutputFormat, example, size
 from .output import chosen, print_json, print_table
 from .reading import Id, InputFormat, MaxDocument, Metadata, SkipBad, Source, Text, Title, reading
@@ -127,7 +128,6 @@ def add(
     format: OutputFormat = None,
 ) -> None:
     """Adds documents; those whose id is known are replaced."""
-    from searchlib import Engine
 
     documents = reading(
         source=source,
@@ -139,7 +139,7 @@ def add(
         max_document=max_document,
         skip_bad=skip_bad,
     )
-    with Engine.open(path, device=device) as engine:
+    with open_index(path, device) as engine:
         documents.add_to(engine, format)
 
 
@@ -152,27 +152,30 @@ def delete(
     format: OutputFormat = None,
 ) -> None:
     """Deletes documents."""
-    from searchlib import Engine
     from searchlib.errors import NotFound
 
-    wanted = set(_ids(ids))
-    with Engine.open(path) as engine:
-        deleted = engine.delete(sorted(wanted))
+    wanted = list(dict.fromkeys(_ids(ids)))
+    with open_index(path) as engine:
+        missing = [wanted[i] for i in (engine.snapshot.lookup(wanted) < 0).nonzero()[0]]
+        deleted = engine.delete(wanted)
     if chosen(format) is Format.table:
         typer.echo(f"{deleted} deleted")
     else:
         print_json({"deleted": deleted})
-    if deleted < len(wanted):
-        missing = len(wanted) - deleted
-        raise NotFound(f"{missing} of {len(wanted)} ids are not in the index {path}")
+    if missing:
+        some = ", ".join(map(repr, missing[:3])) + ", ..." * (len(missing) > 3)
+        raise NotFound(
+            f"{len(missing)} of {len(wanted)} ids not in {path}: {some}; the others are deleted"
+            if deleted
+            else f"nothing deleted: not in {path}: {some}"
+        )
 
 
 @commands.command(epilog=example("searchlib info notes.index"))
 def info(path: IndexPath, format: OutputFormat = None) -> None:
     """What an index holds and what it was made with."""
-    from searchlib import Engine
 
-    with Engine.open(path) as engine:
+    with open_index(path) as engine:
         values = engine.info()
     if chosen(format) is Format.table:
         print_table(("", ""), _flat(values))
@@ -184,9 +187,8 @@ def info(path: IndexPath, format: OutputFormat = None) -> None:
 def verify(path: IndexPath, format: OutputFormat = None) -> None:
     """Checks every file of an index for damage."""
     from indexes.errors import Damaged
-    from searchlib import Engine
 
-    with Engine.open(path) as engine:
+    with open_index(path) as engine:
         problems = engine.verify()
     if chosen(format) is Format.table:
         typer.echo("\n".join(problems) or "no problems")

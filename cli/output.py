@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from searchlib.types import Explanation, Hit
 
 BAR = 40  # characters of the longest bar
+_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 OWN, EXPANSION = ("█", "cyan"), ("▒", "yellow")
 
 
@@ -36,9 +38,13 @@ def print_json(*values: object) -> None:
 
 
 def print_trec(query: str, ranking: Iterable[tuple[str, float]], tag: str) -> None:
-    """One line a result, as trec_eval reads it: query, Q0, id, rank, score, tag."""
-    for rank, (id, score) in enumerate(ranking, 1):
-        sys.stdout.write(f"{query} Q0 {id} {rank} {score:.6f} {tag}\n")
+    """One line a result, as trec_eval reads it: query, Q0, id, rank, score, tag.
+
+    Raises BadInput for an id with white space in it, which no TREC tool could read back.
+    """
+    from searchlib.evaluation.trec import write_run
+
+    write_run({query: dict(ranking)}, sys.stdout, tag)
 
 
 def console() -> Console:
@@ -55,20 +61,29 @@ def show(*renderables: RenderableType) -> None:
         terminal.print(renderable)
 
 
+def plain(text: str) -> str:
+    """The text on one line, without what a terminal would obey instead of show.
+
+    >>> plain("a\\tb \\x1b[31mred")
+    'a b �[31mred'
+    """
+    return _CONTROLS.sub("\ufffd", " ".join(text.split()))
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table; columns whose names begin with `>` are numbers, aligned right."""
+    """A table; columns whose names begin with `>` are numbers, aligned right and never broken."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for column in columns:
         right = column.startswith(">")
         table.add_column(
             Text(column.lstrip(">")),
             justify="right" if right else "left",
             overflow="fold",
-            no_wrap=column is columns[0],
+            no_wrap=right,
         )
     for row in rows:
         table.add_row(*(_cell(cell) for cell in row))
@@ -79,7 +94,7 @@ def _cell(value: object) -> Any:
     from rich.text import Text
 
     is_renderable = hasattr(value, "__rich__") or hasattr(value, "__rich_console__")
-    return value if is_renderable else Text(str(value))
+    return value if is_renderable else Text(plain(str(value)))
 
 
 def marked(snippet: str) -> Text:
@@ -88,7 +103,7 @@ def marked(snippet: str) -> Text:
 
     text = Text()
     for i, piece in enumerate(snippet.split("**")):
-        text.append(piece, style="bold" if i % 2 else "")
+        text.append(_CONTROLS.sub("\ufffd", piece), style="bold" if i % 2 else "")
     return text
 
 
@@ -136,7 +151,7 @@ def _show_hits(hits: Sequence[Hit]) -> None:
                 hit.rank,
                 f"{hit.score:.4f}",
                 Group(
-                    Text.assemble((hit.title or hit.id, "cyan"), f"  {hit.id}" * bool(hit.title)),
+                    _heading(hit),
                     marked(hit.snippet),
                 ),
             )
@@ -144,6 +159,13 @@ def _show_hits(hits: Sequence[Hit]) -> None:
         ),
     )
     show(*(tree(hit.explanation, hit.id) for hit in hits if hit.explanation is not None))
+
+
+def _heading(hit: Hit) -> Text:
+    from rich.text import Text
+
+    title, id = plain(hit.title), plain(hit.id)
+    return Text.assemble((title or id, "cyan"), f"  {id}" * bool(title))
 
 
 def tree(explanation: Explanation, title: str = "") -> Tree:
@@ -165,10 +187,10 @@ def _line(node: Explanation, title: str = "") -> Text:
 
     how = f"  ({node.how} of)" if node.parts else ""
     return Text.assemble(
-        (f"{title}  " if title else "", "cyan"),
+        (f"{plain(title)}  " if title else "", "cyan"),
         (f"{node.value:.4f}", "bold"),
-        f"  {node.name}{how}",
-        (f"  {node.note}" if node.note else "", "dim"),
+        f"  {plain(node.name)}{how}",
+        (f"  {plain(node.note)}" if node.note else "", "dim"),
     )
 
 

@@ -14,6 +14,7 @@ import typer
 from searchlib.errors import BadQuery
 
 from .errors import reported
+from .opening import open_index
 from .options import (
     Device,
     Format,
@@ -59,16 +60,17 @@ def search(
 
     Without QUERY a prompt opens that keeps the models loaded; Ctrl-D leaves it.
     """
-    from searchlib import Engine
-
     unit: Literal["document", "passage"] = "passage" if passages else "document"
     layout = chosen(format)
-    with Engine.open(path, device=device) as engine:
+    with open_index(path, device) as engine:
 
         def answer(text: str) -> list[Hit]:
-            return engine.search(
+            hits = engine.search(
                 text, k, retriever=retriever, where=where, unit=unit, explain=explain
             )
+            if where is not None and not hits:
+                warn_of_unknown_fields(engine, where)
+            return hits
 
         if query is not None and query != "-":
             print_hits(answer(query), layout, None, retriever)
@@ -97,9 +99,7 @@ def explain(
     format: OutputFormat = None,
 ) -> None:
     """Shows what a document's score is made of."""
-    from searchlib import Engine
-
-    with Engine.open(path, device=device) as engine:
+    with open_index(path, device) as engine:
         explanation = engine.explain(query, id, retriever=retriever)
     if chosen(format) is Format.table:
         show(tree(explanation, id))
@@ -130,7 +130,7 @@ def expand(
     if text == "-":
         text = sys.stdin.read()
     if index is not None:
-        with searchlib.Engine.open(index) as engine:
+        with open_index(index) as engine:
             terms = engine.expand(text)
     else:
         terms = searchlib.expand(text, model=model)

@@ -74,14 +74,7 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         header = json.loads(data[_PREFIX.size : _PREFIX.size + length].decode())
         return {name: _view(data, entry) for name, entry in header.items()}
-    except (
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        ArithmeticError,
-        RecursionError,
-    ) as error:
+    except _GARBLED as error:
         raise Damaged(f"{path}: the file is cut short or its header is garbled") from error
 
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from .builder import PostingsBuilder, merge_postings
 from .manifest import FieldSpec, SegmentEntry, TermField, VectorField
-from .postings import Postings, PostingsBuilder, merge_postings
+from .postings import Postings
 from .segment import STORE, SegmentFiles, write_vectors
 from .store import metadata_json, storable, write_store
 from .types import Record, TermVectors

@@ -1,4 +1,4 @@
-"""Filters over metadata: `year >= 2001 and lang in ("en", "fr")`, parsed to a tree, then to SQL.
+"""Filters over metadata: `year >= 2001 and lang in ("en", "fr")`, parsed to a tree.
 
     filter  := all ("or" all)*            all   := part ("and" part)*
     part    := "not" part | "(" filter ")" | "exists" field | field test
@@ -11,14 +11,14 @@ A field is a path into the document's metadata; `id` and `title` are the documen
 the metadata holds a list, one matching member is enough. Numbers are compared with numbers (and
 with texts that spell one, as CSV files have them), texts with texts by code point; a document
 without the field matches no comparison, so it matches `!=` and `not in`. `= null` means: not
-there, or null. `^= "ab"` and `like "ab*"` ask for a prefix.
+there, or null. `^= "ab"` and `like "ab*"` ask for a prefix. All of this meaning is in
+`filter_sql`; here is the syntax.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from .errors import BadFilter
 
@@ -260,106 +260,3 @@ class _Parser:
         if self.kind == "field":
             raise self.error(f'expected a value; a text stands in quotes: "{self.token}"')
         raise self.error("expected a value: a quoted text, a number, true, false or null")
-
-
-# --- SQL over the table documents(id, title, metadata)
-
-_OWN = {("id",): "documents.id", ("title",): "documents.title"}
-
-# A condition speaks of one value, as :type and :value, and holds, does not, or is NULL.
-_NUMBER = (
-    "CASE WHEN :type IN ('integer', 'real') THEN :value"
-    " WHEN :type = 'text' AND CAST(CAST(:value AS NUMERIC) AS TEXT) = :value"
-    " THEN CAST(:value AS NUMERIC) END"
-)
-
-
-def to_sql(filter: Filter) -> tuple[str, list[Any]]:
-    """The filter as an SQL condition on `documents`, and the values of its ?1, ?2, ...
-
-    Every value is bound; so is a field's name, as a quoted JSON path.
-    """
-    bound: list[Any] = []
-    return _sql(filter, bound), bound
-
-
-def _sql(filter: Filter, bound: list[Any]) -> str:
-    if isinstance(filter, Not):
-        return f"(NOT {_sql(filter.part, bound)})"
-    if isinstance(filter, All):
-        return _joined(" AND ", [_sql(part, bound) for part in filter.parts])
-    if isinstance(filter, Any_):
-        return _joined(" OR ", [_sql(part, bound) for part in filter.parts])
-    if isinstance(filter, Exists):
-        return _exists(filter.field, bound)
-    if isinstance(filter, Match):
-        return _match(filter, bound)
-    value = _bind(filter.text if isinstance(filter, Prefix) else filter.value, bound)
-    if isinstance(filter, Prefix):
-        condition = f":type = 'text' AND substr(:value, 1, length({value})) = {value}"
-    elif isinstance(filter.value, str):
-        condition = f":type = 'text' AND :value {filter.operator} {value}"
-    else:
-        condition = f"{_NUMBER} {filter.operator} {value}"
-    return _some(filter.field, condition, bound)
-
-
-def _bind(value: Any, bound: list[Any]) -> str:
-    bound.append(value)
-    return f"?{len(bound)}"
-
-
-def _joined(word: str, parts: list[str]) -> str:
-    """Parts joined as a balanced tree, because SQLite limits the depth of an expression."""
-    if len(parts) == 1:
-        return parts[0]
-    half = len(parts) // 2
-    return f"({_joined(word, parts[:half])}{word}{_joined(word, parts[half:])})"
-
-
-def _match(filter: Match, bound: list[Any]) -> str:
-    values = filter.values
-    texts = [_bind(v, bound) for v in values if isinstance(v, str)]
-    numbers = [
-        _bind(v, bound) for v in values if isinstance(v, int | float) and not isinstance(v, bool)
-    ]
-    conditions = []
-    if texts:
-        conditions.append(f":type = 'text' AND :value IN ({', '.join(texts)})")
-    if numbers:
-        conditions.append(f"{_NUMBER} IN ({', '.join(numbers)})")
-    if any(value is True for value in values):
-        conditions.append(":type = 'true'")
-    if any(value is False for value in values):
-        conditions.append(":type = 'false'")
-    parts = [_some(filter.field, " OR ".join(conditions), bound)] if conditions else []
-    if None in values:
-        parts.append(f"(NOT {_exists(filter.field, bound)})")
-    return _joined(" OR ", parts)
-
-
-def _exists(field: tuple[str, ...], bound: list[Any]) -> str:
-    if field in _OWN:
-        return f"({_OWN[field]} <> '')"
-    # json_type is NULL where there is nothing, and 'null' where there is null.
-    return f"(coalesce(json_type(documents.metadata, {_path(field, bound)}), 'null') <> 'null')"
-
-
-def _some(field: tuple[str, ...], condition: str, bound: list[Any]) -> str:
-    """The condition holds for the field's value, or for one member of the list that it is."""
-
-    def of(type: str, value: str) -> str:
-        return condition.replace(":type", type).replace(":value", value)
-
-    if field in _OWN:
-        return "(({}) IS TRUE)".format(of("'text'", _OWN[field]))
-    place = f"(documents.metadata, {_path(field, bound)})"
-    return (
-        f"(CASE json_type{place} WHEN 'object' THEN 0 WHEN 'array' THEN EXISTS"
-        f" (SELECT 1 FROM json_each{place} AS member WHERE {of('member.type', 'member.value')})"
-        f" ELSE ({of('json_type' + place, 'json_extract' + place)}) IS TRUE END)"
-    )
-
-
-def _path(field: tuple[str, ...], bound: list[Any]) -> str:
-    return _bind("$" + "".join(f'."{name}"' for name in field), bound)

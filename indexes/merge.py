@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .builder import merge_postings
 from .directory import Directory
 from .manifest import FieldSpec, FileEntry, SegmentEntry, TermField
-from .postings import merge_postings
 from .segment import STORE, Segment, SegmentFiles, write_vectors
 from .store import merge_stores
 

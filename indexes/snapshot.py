@@ -2,15 +2,12 @@
 
 A snapshot never changes and needs no lock: it holds its files open, so a writer may replace and
 unlink them meanwhile. Documents and passages are numbered through all segments, dead documents
-included (they are never returned). Statistics are those of the live rows of all segments, so a
-score depends neither on the segments nor on what was deleted.
+included (they are never returned).
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,38 +17,17 @@ from numpy.typing import NDArray
 
 from .directory import Directory, FileDirectory
 from .errors import Damaged
-from .filters import parse_filter, to_sql
-from .manifest import (
-    FieldSpec,
-    Manifest,
-    TermField,
-    VectorField,
-    check_files,
-    file_checksum,
-    read_manifest,
-)
+from .manifest import FieldSpec, Manifest, check_files, file_checksum, read_manifest
 from .numbering import Ids, Numbering
+from .scoring import Queries, Scoring
 from .segment import Segment
-from .similarity import Dot, Similarity, Statistics
-from .traversal import compact, explain_row, score_rows
-from .traversal import search as search_postings
+from .selection import Selection, Selections
+from .similarity import Similarity
 from .types import Record, TermPart, TermVectors, TopK, Unit
 
+__all__ = ["Selection", "Snapshot"]
+
 ATTEMPTS = 10  # to open a commit while writers replace it
-SELECTIONS = 64  # filters whose documents are remembered
-
-Queries = TermVectors | NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The live documents that a filter lets through: one bool (n_documents,) a segment."""
-
-    documents: tuple[NDArray[np.bool_], ...]
-
-    def __len__(self) -> int:
-        """How many documents are selected."""
-        return sum(int(np.count_nonzero(part)) for part in self.documents)
 
 
 class Snapshot:
@@ -74,8 +50,8 @@ class Snapshot:
             self.close()
             raise
         self._numbers = Numbering([segment.first for segment in self._segments])
-        self._selections: OrderedDict[str, Selection] = OrderedDict()
-        self._totals: dict[str, tuple[int, float]] = {}
+        self._scoring = Scoring(manifest.fields, self._segments, self._numbers)
+        self._selections = Selections(self._segments)
 
     @staticmethod
     def open(path: str | Path | Directory) -> Snapshot:
@@ -187,49 +163,9 @@ class Snapshot:
         passage's. `similarity` (default: the field's) is for term fields, `exact` (no HNSW) for
         vector fields. Raises ValueError for a field, unit, k or dimension that does not fit.
         """
-        spec = self._field(field)
-        if k < 1:
-            raise ValueError(f"illegal k: {k}, must be at least 1")
-        if spec.unit == "document" and unit == "passage":
-            raise ValueError(f"field {field} ranks documents, not passages")
-        if where is not None and [len(part) for part in where.documents] != [
-            segment.n_documents for segment in self._segments
-        ]:
-            raise ValueError("the selection was made by another snapshot")
-        found: list[list[TopK]] = [[] for _ in range(len(queries))]
-        grouped = spec.unit != unit
-        if isinstance(spec, TermField):
-            terms = compact(_term_vectors(spec, queries))
-            similarity = similarity or spec.similarity
-            statistics = self._statistics(spec, similarity, terms.terms)
-        for number, segment in enumerate(self._segments):
-            eligible = self._eligible(number, unit, where)
-            groups = segment.first[:-1] if grouped else None
-            if eligible is not None and not eligible.any():
-                continue
-            if isinstance(spec, TermField):
-                assert similarity is not None
-                results = search_postings(
-                    segment.postings[field],
-                    terms,
-                    k,
-                    similarity,
-                    statistics,
-                    eligible=eligible,
-                    groups=groups,
-                )
-            else:
-                results = segment.vectors[field].search(
-                    _vectors(spec, queries),
-                    k,
-                    eligible=eligible,
-                    groups=groups,
-                    kind="exact" if exact else spec.kind,
-                )
-            base = self._numbers.base(unit, number)
-            for query, result in enumerate(results):
-                found[query].append(TopK(result.ids + base, result.scores))
-        return [_best(parts, k) for parts in found]
+        return self._scoring.search(
+            field, queries, k, unit, where, similarity=similarity, exact=exact
+        )
 
     def scores(
         self,
@@ -244,24 +180,7 @@ class Snapshot:
         `query` is one row of `TermVectors`, or float32 (dim,). Returns scores (m,) and the
         passage that each comes from (m,): -1 in a field of whole documents.
         """
-        spec = self._field(field)
-        ids = np.asarray(ids, np.int64)
-        if spec.unit == unit:
-            best = ids if unit == "passage" else np.full(len(ids), -1, np.int64)
-            return self._row_scores(spec, query, ids, similarity), best
-        if unit == "passage":
-            raise ValueError(f"field {field} ranks documents, not passages")
-        first, counts = self._numbers.passages_of(ids)
-        starts = np.cumsum(counts) - counts
-        owner = np.repeat(np.arange(len(ids)), counts)
-        rows = np.arange(counts.sum()) - np.repeat(starts - first, counts)
-        scores = self._row_scores(spec, query, rows, similarity)
-        if not len(ids):
-            return scores, ids
-        highest = np.maximum.reduceat(scores, starts)
-        places = np.flatnonzero(scores == highest[owner])
-        _, earliest = np.unique(owner[places], return_index=True)
-        return highest, rows[places[earliest]]
+        return self._scoring.scores(field, query, ids, unit, similarity)
 
     def explain(
         self, field: str, query: TermVectors, id: int, similarity: Similarity | None = None
@@ -270,34 +189,14 @@ class Snapshot:
 
         `id` is a document or a passage, whichever the field has rows of.
         """
-        spec = self._field(field)
-        if not isinstance(spec, TermField):
-            raise ValueError(f"field {field} holds vectors; an inner product has no named parts")
-        terms = compact(_term_vectors(spec, query))
-        similarity = similarity or spec.similarity
-        statistics = self._statistics(spec, None, terms.terms)
-        [(number, _, local)] = self._numbers.split(np.array([id], np.int64), spec.unit)
-        postings = self._segments[number].postings[field]
-        return explain_row(postings, terms, similarity, statistics, int(local[0]))
+        return self._scoring.explain(field, query, id, similarity)
 
     def select(self, filter: str) -> Selection:
         """The documents that a filter expression lets through (see `filters`).
 
         Raises BadFilter.
         """
-        selection = self._selections.get(filter)
-        if selection is None:
-            condition, values = to_sql(parse_filter(filter))
-            selection = Selection(
-                tuple(
-                    segment.store.filter(condition, values) & segment.alive
-                    for segment in self._segments
-                )
-            )
-            self._selections[filter] = selection
-            if len(self._selections) > SELECTIONS:
-                self._selections.popitem(last=False)
-        return selection
+        return self._selections.of(filter)
 
     # --- documents and passages
 
@@ -379,87 +278,3 @@ class Snapshot:
             if len(set(ids)) < len(ids):
                 found.append(f"{self._directory.root}: two live documents have one id")
         return found
-
-    # --- inside
-
-    def _field(self, name: str) -> FieldSpec:
-        if name not in self.fields:
-            raise ValueError(f"no field {name!r}, the index has {', '.join(self.fields)}")
-        return self.fields[name]
-
-    def _eligible(
-        self, number: int, unit: Unit, where: Selection | None
-    ) -> NDArray[np.bool_] | None:
-        """Which rows of a segment may be returned; None if all may."""
-        segment = self._segments[number]
-        if where is None:
-            return segment.alive_rows(unit)
-        chosen = where.documents[number]
-        return chosen if unit == "document" else segment.to_passages(chosen)
-
-    def _statistics(
-        self, spec: TermField, similarity: Similarity | None, terms: Sequence[str]
-    ) -> Statistics:
-        """Of the live rows of all segments; Dot needs none, so document frequencies stay 0."""
-        frequency = np.zeros(len(terms), np.int64)
-        if not isinstance(similarity, Dot):
-            for segment in self._segments:
-                postings = segment.postings[spec.name]
-                numbers = postings.term_ids(terms)
-                frequency += postings.document_frequency(numbers, segment.alive_rows(spec.unit))
-        return Statistics(frequency, *self._total(spec))
-
-    def _total(self, spec: TermField) -> tuple[int, float]:
-        """How many live rows the field has, and their average length."""
-        if spec.name not in self._totals:
-            count, total = 0, 0.0
-            for segment in self._segments:
-                lengths = segment.postings[spec.name].lengths
-                alive = segment.alive_rows(spec.unit)
-                kept = lengths if alive is None else lengths[alive]
-                count += len(kept)
-                total += float(kept.sum(dtype=np.float64))
-            self._totals[spec.name] = count, total / count if count else 0.0
-        return self._totals[spec.name]
-
-    def _row_scores(
-        self, spec: FieldSpec, query: Queries, rows: Ids, similarity: Similarity | None
-    ) -> NDArray[np.float32]:
-        scores = np.zeros(len(rows), np.float32)
-        if isinstance(spec, TermField):
-            terms = compact(_term_vectors(spec, query))
-            similarity = similarity or spec.similarity
-            statistics = self._statistics(spec, similarity, terms.terms)
-        else:
-            vector = _vectors(spec, np.reshape(query, (1, -1)))[0]  # type: ignore[arg-type]
-        for number, places, local in self._numbers.split(rows, spec.unit):
-            segment = self._segments[number]
-            if isinstance(spec, TermField):
-                assert similarity is not None
-                postings = segment.postings[spec.name]
-                scores[places] = score_rows(postings, terms, similarity, statistics, local)
-            else:
-                scores[places] = segment.vectors[spec.name].scores(vector, local)
-        return scores
-
-
-def _term_vectors(spec: TermField, queries: Queries) -> TermVectors:
-    if not isinstance(queries, TermVectors):
-        raise ValueError(f"field {spec.name} takes TermVectors, not {type(queries).__name__}")
-    return queries
-
-
-def _vectors(spec: VectorField, queries: Queries) -> NDArray[np.float32]:
-    if not isinstance(queries, np.ndarray) or queries.shape[1:] != (spec.dim,):
-        raise ValueError(f"field {spec.name} takes vectors of shape (n, {spec.dim})")
-    return np.ascontiguousarray(queries, np.float32)
-
-
-def _best(parts: Sequence[TopK], k: int) -> TopK:
-    """The k best of all segments: highest scores first, ties by ascending number."""
-    if len(parts) == 1:
-        return parts[0]
-    ids = np.concatenate([np.empty(0, np.int64), *(part.ids for part in parts)])
-    scores = np.concatenate([np.empty(0, np.float32), *(part.scores for part in parts)])
-    order = np.lexsort((ids, -scores))[:k]
-    return TopK(ids[order], scores[order])

@@ -131,7 +131,7 @@ def merge_stores(path: Path, parts: Sequence[tuple[Path, NDArray[np.bool_]]]) ->
             moved = connection.execute(
                 "INSERT INTO passages"
                 ' SELECT ? - 1 + row_number() OVER (ORDER BY p.ordinal), new, start, "end"'
-                " FROM source.passages AS p JOIN kept ON p.document = old ORDER BY p.ordinal",
+                " FROM source.passages AS p JOIN kept ON p.document = old",
                 (passages,),
             )
             passages += moved.rowcount

@@ -50,6 +50,17 @@ class TermVectors:
             self.values[low:high],
         )
 
+    def take(self, rows: NDArray[np.int64]) -> TermVectors:
+        """The rows named, in that order and as often as named, sharing the column names.
+
+        >>> TermVectors.of([{"a": 1.0}, {"b": 2.0}]).take(np.array([1, 1])).row(1)
+        {'b': 2.0}
+        """
+        lengths = np.diff(self.indptr)[rows]
+        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        places = np.arange(indptr[-1]) + np.repeat(self.indptr[rows] - indptr[:-1], lengths)
+        return TermVectors(self.terms, indptr, self.indices[places], self.values[places])
+
     @staticmethod
     def of(rows: Sequence[dict[str, float]]) -> TermVectors:
         """Term vectors from one {term: weight} a row; columns in order of first appearance."""

@@ -11,46 +11,22 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from .buffer import Buffer, Rows, check_records, check_rows
 from .directory import LOCK, TEMPORARY, Directory, FileDirectory, make_folder
+from .draft import Draft, now
 from .errors import IndexesError, IndexExists, StorageFailed
-from .manifest import (
-    MANIFEST,
-    FieldSpec,
-    FileEntry,
-    Manifest,
-    SegmentEntry,
-    check_files,
-    read_manifest,
-)
-from .merge import Size, all_merges, choose_merges, merge_segments
-from .segment import DEAD, STORE, Segment, SegmentFiles, dead_bits
+from .manifest import MANIFEST, FieldSpec, Manifest, read_manifest
+from .merge import all_merges, choose_merges
+from .segment import SegmentFiles
 from .types import Record
 
 MEMORY_BUDGET = 256 * 2**20  # bytes
 _OURS = re.compile(r"s\d{6,}\..+|" + re.escape(MANIFEST + TEMPORARY))
-
-
-@dataclass
-class _Part:
-    """A segment of the commit to come: its dead documents as they will be."""
-
-    segment: Segment
-    dead: NDArray[np.bool_]
-
-    @property
-    def changed(self) -> bool:
-        return int(np.count_nonzero(self.dead)) != self.segment.entry.n_dead
 
 
 class Writer:
@@ -73,10 +49,8 @@ class Writer:
         self._open.enter_context(directory.lock())
         try:
             directory.sync()  # should the last rename not be on the disk yet, now it is
-            self._parts: list[_Part] = []
-            self._usable = False
-            self._load()
-            self._serial = self._manifest.next_segment
+            self._draft = Draft(directory, read_manifest(directory))
+            self._buffer = Buffer(self.fields)
             self._remove_leftovers()
         except BaseException:
             self._open.close()
@@ -97,7 +71,7 @@ class Writer:
         specs = {spec.name: spec for spec in fields}
         if len(specs) < len(fields):
             raise ValueError(f"two fields have one name: {[spec.name for spec in fields]}")
-        manifest = Manifest(0, _now(), 1, specs, dict(settings or {}), (), {})
+        manifest = Manifest(0, now(), 1, specs, dict(settings or {}), (), {})
         data = manifest.to_bytes()
         make_folder(directory.root)
         _must_be_vacant(directory)  # before a lock file is put among somebody's things
@@ -127,7 +101,7 @@ class Writer:
     def close(self) -> None:
         """Roll back what is not committed and let go of the lock. No error the second time."""
         with self._open:
-            if self._parts or len(self._buffer):
+            if self._draft.is_open:
                 self._forget()
                 with contextlib.suppress(IndexesError, OSError):
                     self._remove_leftovers()
@@ -135,17 +109,17 @@ class Writer:
     @property
     def fields(self) -> Mapping[str, FieldSpec]:
         """The fields, by name; fixed when the index is created."""
-        return self._manifest.fields
+        return self._draft.manifest.fields
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """What the last commit kept for the layer above."""
-        return self._manifest.settings
+        return self._draft.manifest.settings
 
     @property
     def generation(self) -> int:
         """The number of the last commit."""
-        return self._manifest.generation
+        return self._draft.manifest.generation
 
     @property
     def nbytes(self) -> int:
@@ -172,7 +146,7 @@ class Writer:
         wanted = list(dict.fromkeys(ids))
         with self._all_or_nothing():
             buffered = {id for id in wanted if self._buffer.delete(id)}
-            return len(buffered | self._bury(wanted))
+            return len(buffered | self._draft.bury(wanted))
 
     def commit(self, settings: Mapping[str, Any] | None = None) -> int:
         """Make all changes visible and durable, merge what the policy says; the generation.
@@ -182,15 +156,15 @@ class Writer:
         """
         with self._all_or_nothing():
             self._flush()
-            self._merge(choose_merges)
-            return self._commit(settings)
+            self._draft.merge(choose_merges, self._budget)
+            return self._publish(settings)
 
     def merge(self) -> int:
         """Commit, with as few segments as the memory budget allows and no deleted documents."""
         with self._all_or_nothing():
             self._flush()
-            self._merge(all_merges)
-            return self._commit(None)
+            self._draft.merge(all_merges, self._budget)
+            return self._publish(None)
 
     def rollback(self) -> None:
         """Forget everything since the last commit."""
@@ -199,131 +173,34 @@ class Writer:
 
     # --- the steps
 
-    def _load(self) -> None:
-        """Start from the manifest on the disk."""
-        self._manifest = read_manifest(self._directory)
-        check_files(self._directory, self._manifest)
-        self._files = dict(self._manifest.files)
-        self._buffer = Buffer(self._manifest.fields)
-        for entry in self._manifest.segments:
-            segment = Segment(self._directory, entry, self._manifest.fields)
-            self._parts.append(_Part(segment, ~segment.alive))
-        self._usable = True
-
-    def _forget(self) -> None:
-        self._usable = False
-        for part in self._parts:
-            part.segment.close()
-        self._parts = []
-        self._buffer = Buffer(self._manifest.fields)
-
-    def _name(self) -> str:
-        """A segment name that was never used, not even by something rolled back."""
-        name = f"s{self._serial:06d}"
-        self._serial += 1
-        return name
-
-    def _adopt(self, entry: SegmentEntry, files: Mapping[str, FileEntry]) -> _Part:
-        self._files.update(files)
-        segment = Segment(self._directory, entry, self.fields)
-        return _Part(segment, np.zeros(entry.n_documents, np.bool_))
-
     def _flush(self) -> None:
         """Write the buffer as a segment."""
-        buffer = self._buffer
-        ids = buffer.ids()
+        ids = self._buffer.ids()
         if ids:
-            self._bury(ids)
-            files = SegmentFiles(self._directory, self._name())
-            self._parts.append(self._adopt(buffer.write(files), files.files))
+            self._draft.bury(ids)
+            files = SegmentFiles(self._directory, self._draft.name())
+            self._draft.adopt(self._buffer.write(files), files.files)
         self._buffer = Buffer(self.fields)
 
-    def _bury(self, ids: Sequence[str]) -> set[str]:
-        """Mark the live documents of these ids dead in all segments; returns their ids."""
-        buried: set[str] = set()
-        for part in self._parts:
-            found = part.segment.store.find(ids).items()
-            live = {id: ordinal for id, (ordinal, _) in found if not part.dead[ordinal]}
-            part.dead[list(live.values())] = True
-            buried |= live.keys()
-        return buried
+    def _publish(self, settings: Mapping[str, Any] | None) -> int:
+        if self._draft.publish(settings):
+            # the commit stands; should this fail, the next writer tries again
+            with contextlib.suppress(IndexesError):
+                self._remove_leftovers()
+        return self.generation
 
-    def _merge(self, policy: Callable[[Sequence[Size], int], list[list[int]]]) -> None:
-        """Merge until the policy is content."""
-        for part in [part for part in self._parts if part.dead.all()]:
-            self._drop([part])
-        while groups := policy([self._size(part) for part in self._parts], self._budget):
-            chosen = [[self._parts[i] for i in group] for group in groups]
-            for group in chosen:
-                entry, files = merge_segments(
-                    self._directory,
-                    self._name(),
-                    self.fields,
-                    [(part.segment, ~part.dead) for part in group],
-                )
-                place = self._parts.index(group[0])
-                self._parts.insert(place, self._adopt(entry, files))
-                self._drop(group)
-
-    def _drop(self, parts: Sequence[_Part]) -> None:
-        for part in parts:
-            self._parts.remove(part)
-            part.segment.close()
-
-    def _size(self, part: _Part) -> Size:
-        entry = part.segment.entry
-        dead = int(np.count_nonzero(part.dead))
-        largest = max(
-            (self._files[file].bytes for name, file in entry.parts.items() if name != STORE),
-            default=0,
-        )
-        return Size(entry.n_documents - dead, dead, largest)
-
-    def _commit(self, settings: Mapping[str, Any] | None) -> int:
-        entries = [self._entry(part) for part in self._parts]
-        new_settings = self.settings if settings is None else dict(settings)
-        if tuple(entries) == self._manifest.segments and new_settings == self.settings:
-            return self.generation
-        named = {file for entry in entries for file in entry.parts.values()}
-        manifest = replace(
-            self._manifest,
-            generation=self.generation + 1,
-            created=_now(),
-            next_segment=self._serial,
-            settings=new_settings,
-            segments=tuple(entries),
-            files={name: self._files[name] for name in sorted(named)},
-        )
-        data = manifest.to_bytes()
-        self._directory.sync()
-        self._directory.replace(MANIFEST, data)
-        self._manifest, self._files = manifest, dict(manifest.files)
-        for part, entry in zip(self._parts, entries, strict=True):
-            part.segment.entry = entry
-        with contextlib.suppress(IndexesError):  # the commit stands; the next writer tries again
-            self._remove_leftovers()
-        return manifest.generation
-
-    def _entry(self, part: _Part) -> SegmentEntry:
-        """The segment's entry in the commit to come; writes its dead documents if they changed."""
-        entry = part.segment.entry
-        if not part.changed:
-            return entry
-        files = SegmentFiles(self._directory, f"{entry.name}.{self._serial}")
-        self._serial += 1
-        files.arrays(DEAD, dead_bits(part.dead))
-        self._files.update(files.files)
-        parts = {**entry.parts, **files.parts}
-        return replace(entry, n_dead=int(np.count_nonzero(part.dead)), parts=parts)
+    def _forget(self) -> None:
+        self._draft.close()
+        self._buffer = Buffer(self.fields)
 
     def _restore(self) -> None:
         self._forget()
-        self._load()
+        self._draft = Draft(self._directory, read_manifest(self._directory), self._draft.serial)
         self._remove_leftovers()
 
     def _check_usable(self) -> None:
         # subtle: without its segments loaded, a writer would commit an index without them
-        if not self._usable:
+        if not self._draft.is_open:
             raise StorageFailed(
                 f"the writer of {self._directory.root} is closed, or could not go back to the"
                 " last commit after a failure; open a new one"
@@ -358,7 +235,3 @@ def _must_be_vacant(directory: Directory) -> None:
 
 def _directory(path: str | Path | Directory) -> Directory:
     return FileDirectory(path) if isinstance(path, str | Path) else path
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

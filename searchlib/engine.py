@@ -39,7 +39,8 @@ from .retrievers import (
 )
 from .types import Document, Explanation, Hit, Ranking
 
-MEMORY = 256 << 20  # bytes that an indexing run buffers before it writes a segment
+MEMORY = 256 << 20  # bytes that indexing may hold, beside the models
+FLUSH = 3  # writing a buffer out takes about twice its size besides
 
 
 class Engine:
@@ -75,7 +76,7 @@ class Engine:
         """A new, empty index in folder `path`.
 
         `device`: "cpu", "cuda", "cuda:1", "mps" or None for the best there is. `memory`: bytes
-        that indexing buffers before it writes them out.
+        that indexing may hold, about, beside the models.
 
         Raises:
             IndexExists: there is something at `path` already.
@@ -140,12 +141,12 @@ class Engine:
         """
         encoders = self._document_encoders()
         passage_encoders = {name: e for name, e in encoders.items() if name in ("sparse", "dense")}
-        with Writer.open(self.path, memory_budget=self._memory) as writer:
+        with Writer.open(self.path, memory_budget=self._memory // FLUSH) as writer:
             self.refresh()  # nobody else can write from here on
             pipeline = Pipeline(
                 self.settings,
-                {"bm25": encoders["bm25"]},
-                {"bm25_passage": encoders["bm25"], **passage_encoders},
+                encoders["bm25"],
+                passage_encoders,
                 token_offsets(encoders),
                 self._window(encoders),
                 self.snapshot.hashes,
@@ -163,7 +164,7 @@ class Engine:
 
     def delete(self, ids: Iterable[str]) -> int:
         """Remove documents by id; how many there were."""
-        with Writer.open(self.path, memory_budget=self._memory) as writer:
+        with Writer.open(self.path, memory_budget=self._memory // FLUSH) as writer:
             deleted = writer.delete(list(ids))
             writer.commit()
         self.refresh()

@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from indexes.types import Record
+import numpy as np
+
+from indexes.types import Record, TermVectors
 from indexes.writer import Writer
 
 from .config import Settings
@@ -21,6 +23,8 @@ from .types import Document, Passage
 CHUNK_CHARACTERS = 400_000  # of text encoded together: enough to sort by length well
 CHUNK_DOCUMENTS = 256
 COMMIT_SECONDS = 30.0  # at most this much work is lost when the plug is pulled
+
+_Hashed = tuple[Document, bytes]  # a document and its content's hash
 
 
 @dataclass(frozen=True)
@@ -76,13 +80,14 @@ class SeenIds:
 class Pipeline:
     """Turns documents into a writer's records and rows.
 
-    `document_encoders` and `passage_encoders` name a field each; `offsets` gives the character
-    spans of a text's tokens, `window` how many of them a passage holds; `hashes` tells the
-    content hashes of the documents that the index holds already, by id.
+    `words` is BM25's encoder, for whole documents and passages; `passage_encoders` name a field
+    each. `offsets` gives the character spans of a text's tokens, `window` how many of them a
+    passage holds; `hashes` tells the content hashes of the documents that the index holds
+    already, by id.
     """
 
     settings: Settings
-    document_encoders: Mapping[str, Encoder]
+    words: Encoder
     passage_encoders: Mapping[str, Encoder]
     offsets: Offsets
     window: int
@@ -119,29 +124,32 @@ class Pipeline:
     def _add_chunk(
         self,
         writer: Writer,
-        chunk: list[Document],
+        chunk: list[_Hashed],
         report: AddReport,
         on_progress: Progress,
         total: int | None,
     ) -> AddReport:
-        known = self.hashes([document.id for document in chunk])
-        fresh = [document for document in chunk if known.get(document.id) != content_hash(document)]
+        known = self.hashes([document.id for document, _ in chunk])
+        changed = [(document, hash) for document, hash in chunk if known.get(document.id) != hash]
+        fresh = [document for document, _ in changed]
         unchanged = len(chunk) - len(fresh)
         updated = sum(1 for document in fresh if document.id in known)
         report = replace(report, unchanged=report.unchanged + unchanged)
         passages = 0
         if fresh:
-            records, texts = self._split(fresh)
-            whole = [f"{d.title} {d.text}".strip() for d in fresh]
+            records, texts = self._split(changed)
+            whole = [passage_text(d.title, d.text) for d in fresh]
+            counts = encode_distinct(self.words, whole + texts)
+            assert isinstance(counts, TermVectors)
             rows: dict[str, Vectors] = {
-                name: encoder.encode_document(whole)
-                for name, encoder in self.document_encoders.items()
+                "bm25": counts.select(0, len(whole)),
+                "bm25_passage": counts.select(len(whole), len(counts)),
             }
             done = report.documents
             for number, (name, encoder) in enumerate(self.passage_encoders.items()):
                 share = int(len(fresh) * number / len(self.passage_encoders))
                 on_progress(done + share, total, name)
-                rows[name] = encoder.encode_document(texts)
+                rows[name] = encode_distinct(encoder, texts)
             writer.add(records, rows)
             passages = len(texts)
         report = replace(
@@ -153,10 +161,10 @@ class Pipeline:
         on_progress(report.documents, total)
         return report
 
-    def _split(self, documents: list[Document]) -> tuple[list[Record], list[str]]:
+    def _split(self, documents: list[_Hashed]) -> tuple[list[Record], list[str]]:
         records: list[Record] = []
         texts: list[str] = []
-        for document in documents:
+        for document, hash in documents:
             passages = passages_of(document, self.settings, self.offsets, self.window)
             texts.extend(passage.text for passage in passages)
             records.append(
@@ -165,7 +173,7 @@ class Pipeline:
                     document.title,
                     document.text,
                     document.metadata,
-                    content_hash(document),
+                    hash,
                     tuple((passage.start, passage.end) for passage in passages),
                 )
             )
@@ -174,47 +182,51 @@ class Pipeline:
 
 def _checked(
     documents: Iterable[tuple[Document, str]], skip_bad: bool, on_bad: Callable[[str], None]
-) -> Iterator[Document | None]:
+) -> Iterator[_Hashed | None]:
     # None stands for a skipped document, so that the chunks can count it
     seen = SeenIds()
     try:
         for document, origin in documents:
-            problem = _problem(document, origin, seen)
-            if problem is None:
-                yield document
-            elif skip_bad:
-                on_bad(problem)
+            try:
+                yield document, _accept(document, origin, seen)
+            except BadInput as problem:
+                if not skip_bad:
+                    raise
+                on_bad(str(problem))
                 yield None
-            else:
-                raise BadInput(problem)
     finally:
         seen.close()
 
 
-def _problem(document: Document, origin: str, seen: SeenIds) -> str | None:
+def _accept(document: Document, origin: str, seen: SeenIds) -> bytes:
+    """The hash of a document that can be indexed; BadInput for one that cannot."""
     if not document.id:
-        return f"{origin}: empty document id; every document needs one"
+        raise BadInput(f"{origin}: empty document id; every document needs one")
     if any(0xD800 <= ord(c) <= 0xDFFF for c in document.id):
-        return f"{origin}: document id {document.id!r} is not valid Unicode"
+        raise BadInput(f"{origin}: document id {document.id!r} is not valid Unicode")
     try:
-        content_hash(document)
+        hash = content_hash(document)
     except (ValueError, TypeError, RecursionError):
-        return f"{origin}: the metadata of {document.id!r} is not JSON (no NaN, no endless nesting)"
+        raise BadInput(
+            f"{origin}: the metadata of {document.id!r} is not JSON (no NaN, no endless nesting)"
+        ) from None
     first = seen.first_seen(document.id, origin)
     if first is not None:
-        return f"{origin}: id {document.id!r} was already given at {first}; ids must be unique"
-    return None
+        raise BadInput(
+            f"{origin}: id {document.id!r} was already given at {first}; ids must be unique"
+        )
+    return hash
 
 
-def _chunks(documents: Iterator[Document | None]) -> Iterator[tuple[list[Document], int]]:
-    chunk: list[Document] = []
+def _chunks(documents: Iterator[_Hashed | None]) -> Iterator[tuple[list[_Hashed], int]]:
+    chunk: list[_Hashed] = []
     characters = skipped = 0
-    for document in documents:
-        if document is None:
+    for item in documents:
+        if item is None:
             skipped += 1
             continue
-        chunk.append(document)
-        characters += len(document.text)
+        chunk.append(item)
+        characters += len(item[0].text)
         if characters >= CHUNK_CHARACTERS or len(chunk) >= CHUNK_DOCUMENTS:
             yield chunk, skipped
             chunk, characters, skipped = [], 0, 0
@@ -222,12 +234,27 @@ def _chunks(documents: Iterator[Document | None]) -> Iterator[tuple[list[Documen
         yield chunk, skipped
 
 
+def encode_distinct(encoder: Encoder, texts: Sequence[str]) -> Vectors:
+    """One row a text; equal texts are encoded once, so that they score exactly the same."""
+    places: dict[str, int] = {}
+    rows = np.array([places.setdefault(text, len(places)) for text in texts], np.int64)
+    vectors = encoder.encode_document(list(places))
+    if len(places) == len(texts):
+        return vectors
+    return vectors[rows] if isinstance(vectors, np.ndarray) else vectors.take(rows)
+
+
+def passage_text(title: str, text: str) -> str:
+    """What is encoded of a text under its title."""
+    return f"{title} {text}" if title else text
+
+
 def passages_of(
     document: Document, settings: Settings, offsets: Offsets, window: int
 ) -> list[Passage]:
     """The passages of a document under an index's settings, as they are encoded."""
     if settings.max_passages == 1:
-        whole = f"{document.title} {document.text}".strip()
+        whole = passage_text(document.title, document.text)
         return [Passage(document.id, 0, 0, len(document.text), whole)]
     return split(document, offsets, window, settings.overlap)[: settings.max_passages]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -71,6 +72,13 @@ def token_offsets(encoders: Mapping[str, Encoder]) -> Callable[[str], list[tuple
         encoder = encoders.get(name)
         if isinstance(encoder, (DenseEncoder, SparseEncoder)):
             return encoder.offsets
-    analyzer = encoders["bm25"]
-    assert isinstance(analyzer, Analyzer)
-    return lambda text: [(start, end) for start, end, _ in analyzer.tokens(text)]
+    return word_offsets
+
+
+def word_offsets(text: str) -> list[tuple[int, int]]:
+    """Character spans of a text's words.
+
+    >>> word_offsets("Salt water")
+    [(0, 4), (5, 10)]
+    """
+    return [match.span() for match in re.finditer(r"\w+", text)]

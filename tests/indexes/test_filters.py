@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from indexes import filters
 from indexes.errors import BadFilter
+from indexes.filter_sql import to_sql
 from indexes.filters import (
     All,
     Any_,
@@ -23,7 +24,6 @@ from indexes.filters import (
     Order,
     Prefix,
     parse_filter,
-    to_sql,
 )
 
 

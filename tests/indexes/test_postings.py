@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from indexes.arrays import map_arrays, write_arrays
+from indexes.builder import PostingsBuilder, merge_postings
 from indexes.errors import Damaged
 from indexes.inversion import Kind, decode, encode
-from indexes.postings import Postings, PostingsBuilder, merge_postings
+from indexes.postings import Postings
 from indexes.types import TermVectors
 
 Row = dict[str, float]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,6 +104,36 @@ def test_merging_is_writing_what_was_kept(
     ]
     assert everything(folder / "merged", len(kept), bounds(kept)) == expected
     assert Store(folder / "merged", len(kept)).problems() == []
+
+
+def test_no_order_is_left_to_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite told to reverse whatever order a statement leaves open must write and read the same.
+
+    The same bytes: rows go in by ascending ordinal, so pages are filled and lie in order.
+    """
+    more = [record("d", "x", "y"), record("e", "z"), record("f", "tall", "small")]
+    for name, records in (("s1", RECORDS), ("s2", more)):
+        write_store(tmp_path / name, records)
+    sources = [
+        (tmp_path / "s1", np.array([True, False, True])),
+        (tmp_path / "s2", np.array([True, True, True])),
+    ]
+    kept = [RECORDS[0], RECORDS[2], *more]
+    merge_stores(tmp_path / "usual", sources)
+    connect = sqlite3.connect
+
+    def contrary(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection = connect(*arguments, **options)
+        connection.execute("PRAGMA reverse_unordered_selects = ON")
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", contrary)
+    merge_stores(tmp_path / "contrary", sources)
+    store = Store(tmp_path / "contrary", len(kept))
+    assert store.records(np.arange(len(kept)), bounds(kept)) == kept
+    assert store.all_ids() == [r.id for r in kept]
+    assert store.bounds() == [(0, 0, 2), (1, 2, 3), (2, 5, 2), (3, 7, 1), (4, 8, 2)]
+    assert (tmp_path / "contrary").read_bytes() == (tmp_path / "usual").read_bytes()
 
 
 def test_a_store_of_nothing(tmp_path: Path) -> None:

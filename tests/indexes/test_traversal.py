@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from indexes import traversal
 from indexes.arrays import write_arrays
+from indexes.builder import PostingsBuilder
 from indexes.errors import Damaged
 from indexes.inversion import Kind, decode, encode
-from indexes.postings import Postings, PostingsBuilder
+from indexes.postings import Postings
 from indexes.similarity import BM25, Dot, IdfDot, Similarity, Statistics
 from indexes.traversal import compact, explain_row, score_all, score_rows, search, top_k
 from indexes.types import TermVectors

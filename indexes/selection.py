@@ -1,0 +1,51 @@
+"""Which documents a filter lets through, remembered for the filters asked for last."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .filter_sql import to_sql
+from .filters import parse_filter
+from .segment import Segment
+
+REMEMBERED = 64  # filters
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The live documents that a filter lets through: one bool (n_documents,) a segment."""
+
+    documents: tuple[NDArray[np.bool_], ...]
+
+    def __len__(self) -> int:
+        """How many documents are selected."""
+        return sum(int(np.count_nonzero(part)) for part in self.documents)
+
+
+class Selections:
+    """The selections of one snapshot, whose segments never change."""
+
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        self._segments = segments
+        self._known: OrderedDict[str, Selection] = OrderedDict()
+
+    def of(self, filter: str) -> Selection:
+        """The documents that a filter expression lets through. Raises BadFilter."""
+        selection = self._known.get(filter)
+        if selection is None:
+            condition, values = to_sql(parse_filter(filter))
+            selection = Selection(
+                tuple(
+                    segment.store.filter(condition, values) & segment.alive
+                    for segment in self._segments
+                )
+            )
+            self._known[filter] = selection
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        return selection
