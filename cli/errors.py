@@ -19,10 +19,14 @@ def say(line: str) -> None:
 
 def report(error: Exception) -> int:
     """Says in one line what went wrong; the exit code."""
-    from indexes.errors import IndexesError
-    from searchlib.errors import Interrupted, SearchlibError
+    from indexes.errors import Damaged, IndexesError
+    from searchlib.errors import BadDocument, Interrupted, SearchlibError
 
-    if isinstance(error, SearchlibError | IndexesError):
+    if isinstance(error, BadDocument):
+        say(f"{str(error).strip()} (--skip-bad passes over such)")
+    elif isinstance(error, Damaged):
+        say(f"{str(error).strip()}; restore a copy, or index again into a new folder")
+    elif isinstance(error, SearchlibError | IndexesError):
         say(str(error).strip())
     elif isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""

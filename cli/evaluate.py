@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import shutil
 import sys
@@ -27,7 +26,7 @@ from .options import (
     Where,
     example,
 )
-from .output import chosen, print_json, print_table
+from .output import chosen, must_be_writable, print_json, print_table, write_file
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def run(
     if output is not None and format is not Format.trec:
         raise typer.BadParameter("--output writes a TREC run; for others redirect stdout")
     if output is not None:
-        _must_be_writable(output)  # told now, not when the work is done
+        must_be_writable(output)  # told now, not when the work is done
     topics = _read_topics(queries)
     unit = Unit.passage if passages else Unit.document
     with open_index(path, device) as engine:
@@ -82,7 +81,7 @@ def run(
     if output is not None:
         text = io.StringIO()
         write_run(answers, text, tag or retriever)
-        _write(output, text.getvalue())
+        write_file(output, text.getvalue())
     elif format is Format.trec:
         write_run(answers, sys.stdout, tag or retriever)
     else:
@@ -222,26 +221,6 @@ def compare(
         )
     else:
         print_json(*lines)
-
-
-def _must_be_writable(path: Path) -> None:
-    from searchlib.errors import BadInput
-
-    if path.is_dir():
-        raise BadInput(f"cannot write {path}: it is a folder; name a file")
-    if not path.parent.is_dir():
-        raise BadInput(f"cannot write {path}: there is no folder {path.parent}")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise BadInput(f"cannot write {path}: no permission")
-
-
-def _write(path: Path, text: str) -> None:
-    from searchlib.errors import BadInput
-
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def _must_hold_some(engine: Engine, judged: Qrels) -> None:

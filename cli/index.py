@@ -12,7 +12,18 @@ import typer
 from .opening import open_index
 from .options import DenseKind, Device, Format, IndexPath, OutputFormat, example, size
 from .output import chosen, print_json, print_table
-from .reading import Id, InputFormat, MaxDocument, Metadata, SkipBad, Source, Text, Title, reading
+from .reading import (
+    Encoding,
+    Id,
+    InputFormat,
+    MaxDocument,
+    Metadata,
+    SkipBad,
+    Source,
+    Text,
+    Title,
+    reading,
+)
 
 if TYPE_CHECKING:
     from searchlib import Engine
@@ -45,6 +56,7 @@ def index(
     text: Text = None,
     metadata: Metadata = None,
     input_format: InputFormat = None,
+    encoding: Encoding = "utf-8",
     max_document: MaxDocument = "64MB",
     skip_bad: SkipBad = False,
     dense_model: Annotated[
@@ -105,6 +117,7 @@ def index(
         text=text,
         metadata=metadata,
         input_format=input_format,
+        encoding=encoding,
         max_document=max_document,
         skip_bad=skip_bad,
     )
@@ -122,6 +135,7 @@ def add(
     text: Text = None,
     metadata: Metadata = None,
     input_format: InputFormat = None,
+    encoding: Encoding = "utf-8",
     max_document: MaxDocument = "64MB",
     skip_bad: SkipBad = False,
     device: Device = None,
@@ -136,6 +150,7 @@ def add(
         text=text,
         metadata=metadata,
         input_format=input_format,
+        encoding=encoding,
         max_document=max_document,
         skip_bad=skip_bad,
     )
@@ -195,7 +210,7 @@ def verify(path: IndexPath, format: OutputFormat = None) -> None:
     else:
         print_json(*({"problem": problem} for problem in problems))
     if problems:
-        raise Damaged(f"{path}: {len(problems)} problems; restore a copy or index again")
+        raise Damaged(f"{path}: {len(problems)} problems")
 
 
 def _create_or_open(

@@ -29,7 +29,7 @@ def _way_out(path: Path) -> str:
         names = [entry.parent.name for entry in path.parent.glob("*/manifest.json")]
     except OSError:
         names = []
-    close = get_close_matches(path.name, names, 1)
+    close = get_close_matches(path.name, names, 1, cutoff=0.8)
     if close:
         return f"did you mean {path.parent / close[0]}?"
     return f"`searchlib index {path} SOURCE` makes one" if not path.exists() else "name another"

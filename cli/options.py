@@ -65,7 +65,8 @@ K = Annotated[int, typer.Option("-k", help="How many results.")]
 Where = Annotated[
     str | None,
     typer.Option(
-        help='Only documents whose metadata match: year >= 2001 and lang in ("en", "fr").'
+        help='Only documents whose metadata match: year >= 2001 and lang in ("en", "fr"); '
+        "a name with spaces stands in `back quotes`."
     ),
 ]
 Device = Annotated[

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .options import Format
@@ -47,6 +49,28 @@ def print_trec(query: str, ranking: Iterable[tuple[str, float]], tag: str) -> No
     write_run({query: dict(ranking)}, sys.stdout, tag)
 
 
+def must_be_writable(path: Path) -> None:
+    """Raises BadInput if no file can be written there."""
+    from searchlib.errors import BadInput
+
+    if path.is_dir():
+        raise BadInput(f"cannot write {path}: it is a folder; name a file")
+    if not path.parent.is_dir():
+        raise BadInput(f"cannot write {path}: there is no folder {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise BadInput(f"cannot write {path}: no permission")
+
+
+def write_file(path: Path, text: str) -> None:
+    """Writes the file; BadInput names it if that fails."""
+    from searchlib.errors import BadInput
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"cannot write {path}: {error.strerror or error}") from None
+
+
 def console() -> Console:
     """The terminal; nothing that is printed is taken for markup."""
     from rich.console import Console
@@ -76,18 +100,21 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for column in columns:
+    terminal, cells = console(), [[_cell(cell) for cell in row] for row in rows]
+    name = max((len(row[0]) for row in cells if isinstance(row[0], Text)), default=0)
+    close = len(columns) > 6  # else it would not fit 80 characters
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=close)
+    for number, column in enumerate(columns):
         right = column.startswith(">")
         table.add_column(
             Text(column.lstrip(">")),
             justify="right" if right else "left",
             overflow="fold",
-            no_wrap=right,
+            no_wrap=right or (number == 0 and name <= terminal.width // 2),
         )
-    for row in rows:
-        table.add_row(*(_cell(cell) for cell in row))
-    show(table)
+    for row in cells:
+        table.add_row(*row)
+    terminal.print(table)
 
 
 def _cell(value: object) -> Any:

@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 SECONDS_BETWEEN_LINES = 10.0
+UNCHANGED = "unchanged"  # searchlib.indexing's word
 
 
 class Progress:
     """A context manager to be called with (done, total, note); shows rate and time left.
+
+    What is noted as UNCHANGED took no work: rate and time left count from there on.
 
     >>> with Progress("documents") as progress:
     ...     progress(100, 5000)
@@ -24,6 +27,7 @@ class Progress:
     def __init__(self, unit: str) -> None:
         self.unit = unit
         self._start = self._last = time.monotonic()
+        self._before = 0  # done without work
         self._bar: Bar | None = None
         self._task: TaskID | None = None
 
@@ -40,6 +44,8 @@ class Progress:
             self._bar.stop()
 
     def __call__(self, done: int, total: int | None, note: str = "") -> None:
+        if note == UNCHANGED:
+            self._start, self._before = time.monotonic(), done
         if sys.stderr.isatty():
             self._draw(done, total, note)
         elif time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
@@ -56,9 +62,10 @@ class Progress:
 
     def _line(self, done: int, total: int | None, note: str) -> str:
         seconds = max(time.monotonic() - self._start, 1e-9)
-        rate = done / seconds
+        rate = (done - self._before) / seconds
         parts = [f"{done:,}" + (f" of {total:,}" if total else "") + f" {self.unit}"]
-        parts.append(f"{rate:,.1f}/s")
+        if rate:
+            parts.append(f"{rate:,.1f}/s")
         if total and rate:
             parts.append(f"{duration((total - done) / rate)} left")
         return ", ".join(parts + [note] * bool(note))

@@ -36,6 +36,7 @@ InputFormat = Annotated[
     str | None,
     typer.Option(help="What SOURCE is, if its name does not say: jsonl, csv, tsv, trec, ..."),
 ]
+Encoding = Annotated[str, typer.Option(help="Of text that is not UTF-8: latin-1, cp1252, ...")]
 MaxDocument = Annotated[
     str, typer.Option(help="A longer line, or file that is one document, is taken for a mistake.")
 ]
@@ -58,8 +59,10 @@ class Reading:
         self.bad = 0
         self.options = replace(options, on_bad=self._bad_line, on_skip=self._note)
         documents = read_documents(source, self.options)
-        self.documents = itertools.chain([next(documents)], documents)
+        self.first = next(documents)
+        self.documents = itertools.chain([self.first], documents)
         self.total = count_hint(source, self.options)
+        self._ask_about_fields()
 
     def add_to(self, engine: Engine, format: Format | None) -> None:
         """Adds the documents and prints a report."""
@@ -75,8 +78,11 @@ class Reading:
                     total=self.total,
                 )
         except KeyboardInterrupt:
+            engine.refresh()
+            count = engine.snapshot.n_documents
             raise Interrupted(
-                "interrupted; what was committed stays, run the same command again to go on"
+                f"interrupted; what was committed stays ({count:,} documents), "
+                "run the same command again to go on"
             ) from None
         values = asdict(replace(report, skipped=report.skipped + self.bad))
         if chosen(format) is Format.json:
@@ -85,6 +91,16 @@ class Reading:
             seconds = duration(values.pop("seconds"))
             counts = ", ".join(f"{value} {name}" for name, value in values.items())
             typer.echo(f"{engine.path}: {counts} in {seconds}")
+
+    def _ask_about_fields(self) -> None:
+        # a record may lack a field that others have: no error, but perhaps a slip
+        first, origin = self.first
+        asked = [(name, name in first.metadata) for name in self.options.metadata or ()]
+        if self.options.title is not None:
+            asked.append((self.options.title, bool(first.title)))
+        for name, there in asked:
+            if not there and name != "metadata":
+                self.progress.say(f"{origin} has nothing in field {name!r}; is it spelled right?")
 
     def _bad_line(self, problem: object) -> None:
         self.bad += 1
@@ -102,6 +118,7 @@ def reading(
     text: str | None,
     metadata: str | None,
     input_format: str | None,
+    encoding: str,
     max_document: str,
     skip_bad: bool,
 ) -> Reading:
@@ -119,6 +136,7 @@ def reading(
         text=names(text),
         metadata=names(metadata),
         format=input_format,
+        encoding=encoding,
         skip_bad=skip_bad,
         max_document_bytes=size(max_document),
     )

@@ -14,6 +14,7 @@ import typer
 from searchlib.errors import BadQuery
 
 from .errors import reported
+from .filtering import warn_of_unknown_fields
 from .opening import open_index
 from .options import (
     Device,

@@ -148,7 +148,7 @@ class _Parser:
             "".join(" " if c.isspace() or not c.isprintable() else c for c in part)
             for part in parts
         )
-        place = f"character {self.start + 1}: {before}>>>{after}"
+        place = f"character {self.start + 1}: {before}⟨here⟩{after}"
         return BadFilter(f"filter: {problem}, at {place}")
 
     def take(self, token: str) -> bool:

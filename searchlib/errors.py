@@ -11,6 +11,10 @@ class BadInput(SearchlibError):
     """A document, file or line that cannot be read as what it should be."""
 
 
+class BadDocument(BadInput):
+    """One line, file or document that cannot be used, while the others may be; skippable."""
+
+
 class BadQuery(SearchlibError):
     """A query, k, filter, measure or retriever name that makes no sense."""
 

@@ -15,13 +15,14 @@ from indexes.types import Record, TermVectors
 from indexes.writer import Writer
 
 from .config import Settings
-from .errors import BadInput
+from .errors import BadDocument
 from .passages import Offsets, split
 from .protocols import Encoder, Progress, Vectors
 from .types import Document, Passage
 
 CHUNK_CHARACTERS = 400_000  # of text encoded together: enough to sort by length well
 CHUNK_DOCUMENTS = 256
+UNCHANGED = "unchanged"  # a progress note: these were in the index already
 COMMIT_SECONDS = 30.0  # at most this much work is lost when the plug is pulled
 
 _Hashed = tuple[Document, bytes]  # a document and its content's hash
@@ -105,19 +106,25 @@ class Pipeline:
     ) -> AddReport:
         """Encode and write (document, origin) pairs, committing now and then and at the end.
 
+        Ctrl-C commits what is encoded before it goes on its way.
+
         Raises:
-            BadInput: an id that stands twice, or is not usable, unless `skip_bad`.
+            BadDocument: an id that stands twice, or is not usable, unless `skip_bad`.
         """
         started = time.monotonic()
         report = AddReport()
         last_commit = started
-        for chunk, skipped in _chunks(_checked(documents, skip_bad, on_bad)):
-            report = replace(report, skipped=report.skipped + skipped)
-            on_progress(report.documents, total)
-            report = self._add_chunk(writer, chunk, report, on_progress, total)
-            if time.monotonic() - last_commit > COMMIT_SECONDS:
-                writer.commit()
-                last_commit = time.monotonic()
+        try:
+            for chunk, skipped in _chunks(_checked(documents, skip_bad, on_bad)):
+                report = replace(report, skipped=report.skipped + skipped)
+                on_progress(report.documents, total)
+                report = self._add_chunk(writer, chunk, report, on_progress, total)
+                if time.monotonic() - last_commit > COMMIT_SECONDS:
+                    writer.commit()
+                    last_commit = time.monotonic()
+        except KeyboardInterrupt:
+            writer.commit()  # subtle: safe anywhere, an interrupted add or commit is undone whole
+            raise
         writer.commit()
         return replace(report, seconds=time.monotonic() - started)
 
@@ -158,7 +165,7 @@ class Pipeline:
             updated=report.updated + updated,
             passages=report.passages + passages,
         )
-        on_progress(report.documents, total)
+        on_progress(report.documents, total, "" if fresh else UNCHANGED)
         return report
 
     def _split(self, documents: list[_Hashed]) -> tuple[list[Record], list[str]]:
@@ -189,7 +196,7 @@ def _checked(
         for document, origin in documents:
             try:
                 yield document, _accept(document, origin, seen)
-            except BadInput as problem:
+            except BadDocument as problem:
                 if not skip_bad:
                     raise
                 on_bad(str(problem))
@@ -199,20 +206,20 @@ def _checked(
 
 
 def _accept(document: Document, origin: str, seen: SeenIds) -> bytes:
-    """The hash of a document that can be indexed; BadInput for one that cannot."""
+    """The hash of a document that can be indexed; BadDocument for one that cannot."""
     if not document.id:
-        raise BadInput(f"{origin}: empty document id; every document needs one")
+        raise BadDocument(f"{origin}: empty document id; every document needs one")
     if any(0xD800 <= ord(c) <= 0xDFFF for c in document.id):
-        raise BadInput(f"{origin}: document id {document.id!r} is not valid Unicode")
+        raise BadDocument(f"{origin}: document id {document.id!r} is not valid Unicode")
     try:
         hash = content_hash(document)
     except (ValueError, TypeError, RecursionError):
-        raise BadInput(
+        raise BadDocument(
             f"{origin}: the metadata of {document.id!r} is not JSON (no NaN, no endless nesting)"
         ) from None
     first = seen.first_seen(document.id, origin)
     if first is not None:
-        raise BadInput(
+        raise BadDocument(
             f"{origin}: id {document.id!r} was already given at {first}; ids must be unique"
         )
     return hash

@@ -145,7 +145,7 @@ def test_a_document_that_was_not_found_is_explained_too(engine: Engine) -> None:
         (lambda e: e.search("a", 0), BadQuery, "illegal k: 0"),
         (lambda e: e.rank(["a"], -1), BadQuery, "illegal k: -1"),
         (lambda e: e.search("a", retriever="bm52"), BadQuery, "unknown retriever 'bm52'"),
-        (lambda e: e.search("a", where="year >"), BadFilter, "at character 7: year >>>>"),
+        (lambda e: e.search("a", where="year >"), BadFilter, "at character 7: year >⟨here⟩"),
         (lambda e: e.expand(""), BadQuery, "the text is empty"),
         (lambda e: e.expand("a", 0), BadQuery, "illegal k: 0"),
     ],

@@ -60,7 +60,11 @@ def _parse(text: str) -> Any:
         value = json.loads(text, parse_constant=_no_constant)
         return clean(value) if "\\u" in text else value
     except json.JSONDecodeError as error:
-        raise BadRecord(f"not JSON: {error.msg}, at character {error.pos + 1}") from None
+        other = (
+            "" if text.lstrip()[:1] in ("{", "[") else "; if it is CSV, text, ... say the format"
+        )
+        reason = f"not JSON: {error.msg}, at character {error.pos + 1}{other}"
+        raise BadRecord(reason) from None
     except RecursionError:
         raise BadRecord("not read: nested too deeply") from None
     except ValueError as error:  # NaN, or a number of thousands of digits

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import cast
 
-from ..errors import BadInput
+from ..errors import BadDocument, BadInput
 from ..types import Document
 from .files import read_html, read_markdown, read_pdf, read_text
 from .jsonl import read_json, read_jsonl
@@ -55,8 +55,8 @@ def read_documents(
     from the source on ("songs/blues.txt"); a record without an id has its file's name and line
     ("notes.jsonl:7").
 
-    Raises BadInput, as one line: nothing there, nothing in it, not readable; the first document
-    that cannot be read, unless `options.skip_bad`.
+    Raises BadInput, as one line: nothing there, nothing in it, not readable; BadDocument for the
+    first document that cannot be read, unless `options.skip_bad`.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "songs.csv")
@@ -74,7 +74,7 @@ def read_documents(
             continue
         bad += 1
         if not options.skip_bad:
-            raise BadInput(str(item))
+            raise BadDocument(str(item))
         if options.on_bad is not None:
             options.on_bad(item)
     if not good:
@@ -107,6 +107,8 @@ def count_hint(source: str | Path, options: ReadOptions = _DEFAULTS) -> int | No
 
 def _items(source: str | Path, options: ReadOptions) -> Iterator[Item]:
     path = Path(source)
+    if not str(source).strip():
+        raise BadInput("the source has no name; give a file, a folder, or - for stdin")
     if str(source) == "-":
         yield from _read_file(None, "stdin", options)
     elif path.is_dir():
@@ -150,10 +152,20 @@ def _files(folder: Path) -> Iterator[Path]:
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        if entry.is_dir() and not entry.is_symlink():  # a link could lead round in a circle
-            yield from _files(entry)
+        if entry.is_dir():
+            if not entry.is_symlink() and not _is_index(entry):  # a link could lead in a circle
+                yield from _files(entry)
         elif entry.is_file():
             yield entry
+
+
+def _is_index(folder: Path) -> bool:
+    """Whether it is one of our own indexes: `searchlib index here.index .` must not eat itself."""
+    try:
+        with (folder / "manifest.json").open("rb") as file:
+            return b'"searchlib index"' in file.read(200)
+    except OSError:
+        return False
 
 
 def _beir(folder: Path) -> Path | None:

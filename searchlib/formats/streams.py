@@ -102,7 +102,8 @@ def whole_bytes(source: Source, options: ReadOptions) -> bytes | BadLine:
 
 def _not_text(error: UnicodeDecodeError) -> str:
     byte = error.object[error.start]
-    return f"not {error.encoding.upper()}: byte 0x{byte:02x} at byte {error.start + 1}"
+    where = f"byte 0x{byte:02x} at byte {error.start + 1}"
+    return f"not {error.encoding.upper()}: {where}; convert it, or name its encoding"
 
 
 def _decompressed(file: BinaryIO, name: str) -> BinaryIO:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -183,7 +184,7 @@ def test_k_beyond_the_index(cli: Run, notes: Path) -> None:
 
 
 def test_an_unknown_retriever(cli: Run, notes: Path) -> None:
-    refused(cli("search", notes, "moon", "-r", "bm26"), "bm26", "bm25, hybrid")
+    refused(cli("search", notes, "moon", "-r", "bm26"), "bm26", "bm25, bm25_passage, hybrid")
     refused(cli("search", notes, "moon", "-r", "dense"), "dense")
     refused(cli("eval", notes, "collection", "-r", "nonsense"), "nonsense")
 
@@ -323,6 +324,95 @@ def test_files_that_may_not_grow(cli: Run, notes: Path) -> None:
     still_whole(cli, notes)
 
 
+# -- names that are nearly right, and answers that would mislead
+
+
+def test_a_misspelt_index_is_answered_with_the_right_one(cli: Run, notes: Path) -> None:
+    refused(cli("search", "notes.idx", "x"), "did you mean notes.index?")
+    refused(cli("add", "fresh.index", "notes.jsonl"), "`searchlib index fresh.index SOURCE`")
+
+
+def test_a_misspelt_field_in_a_filter(cli: Run, notes: Path) -> None:
+    result = cli("search", notes, "water", "--where", "not exists title or yeer >= 2001")
+    assert (result.code, result.out) == (0, "")
+    assert "no document has the field 'yeer'; did you mean 'year'?" in result.error
+    fine = cli("search", notes, "water", "--where", "year > 2500")
+    assert (fine.code, fine.out, fine.err) == (0, "", "")
+
+
+def test_a_field_name_that_no_record_has_is_pointed_out(cli: Run, folder: Path) -> None:
+    asked = ("--title", "titel", "--metadata", "year,lnag")
+    result = cli("index", "n.index", "notes.jsonl", *asked, *WORDS_ONLY)
+    assert result.lines[0]["added"] == len(NOTES)
+    assert "notes.jsonl:1 has nothing in field 'titel'; is it spelled right?" in result.err
+    assert "'lnag'" in result.err
+    assert "'year'" not in result.err
+
+
+def test_an_empty_name_is_not_the_current_folder(cli: Run, notes: Path) -> None:
+    refused(cli("add", notes, ""), "no name")
+    still_whole(cli, notes)
+
+
+def test_deleting_names_the_unknown_ids(cli: Run, notes: Path) -> None:
+    result = cli("delete", notes, "note-1", "nope")
+    assert (result.code, result.lines) == (1, [{"deleted": 1}])
+    assert "1 of 2 ids" in result.error
+    assert "'nope'" in result.error
+    assert "nothing deleted" in cli("delete", notes, "nope").error
+
+
+def test_a_bad_line_says_how_to_pass_over_it_and_a_wrong_path_does_not(
+    cli: Run, folder: Path
+) -> None:
+    Path("csv.jsonl").write_text("id,text\n1,hello\n")
+    refused(cli("index", "n.index", "csv.jsonl", *WORDS_ONLY), "--skip-bad", "CSV")
+    assert "--skip-bad" not in refused(cli("index", "n.index", "absent", *WORDS_ONLY))
+
+
+def test_another_encoding_can_be_named(cli: Run, folder: Path) -> None:
+    Path("old.txt").write_bytes("Äpfel und Öl".encode("latin-1"))
+    refused(cli("index", "n.index", "old.txt", *WORDS_ONLY), "not UTF-8", "encoding")
+    done = cli("index", "n.index", "old.txt", "--encoding", "latin-1", *WORDS_ONLY)
+    assert done.code == 0, done.err
+    assert cli("search", "n.index", "öl").lines[0]["id"] == "old.txt"
+
+
+def test_damage_says_what_to_do(cli: Run, notes: Path) -> None:
+    next(notes.glob("*.store")).unlink()
+    refused(cli("search", notes, "moon"), "missing", "restore a copy, or index again")
+
+
+# -- measuring
+
+
+def test_eval_names_a_wrong_retriever_before_it_works(cli: Run, notes: Path) -> None:
+    refused(cli("eval", notes, "collection", "-r", "bm25,bm52"), "'bm52'")
+
+
+def test_eval_against_another_collections_index(cli: Run, notes: Path) -> None:
+    write_jsonl(Path("other.jsonl"), {"id": "x", "text": "sand"})
+    assert cli("index", "other.index", "other.jsonl", *WORDS_ONLY).code == 0
+    refused(cli("eval", "other.index", "collection"), "none of the 3 judged", "another collection")
+
+
+@pytest.mark.parametrize("id", ["white space", "line\nbreak", "tab\there"])
+def test_an_id_that_trec_cannot_carry_leaves_no_half_a_run(cli: Run, notes: Path, id: str) -> None:
+    write_jsonl(Path("odd.jsonl"), {"id": id, "title": "", "text": "bread bread bread"})
+    assert cli("add", notes, "odd.jsonl").code == 0
+    Path("old.run").write_text("kept")
+    refused(cli("run", notes, "collection/queries.jsonl", "-r", "bm25", "-o", "old.run"), "TREC")
+    assert Path("old.run").read_text() == "kept"
+    assert "TREC" in cli("search", notes, "bread", "-k", "1", "--format", "trec").error
+
+
+@pytest.mark.parametrize("output", ["collection", "absent/a.run"])
+def test_a_run_that_cannot_be_written_is_told_first(cli: Run, notes: Path, output: str) -> None:
+    refused(cli("run", notes, "no-such-queries", "-o", output), f"cannot write {output}")
+    unsuited = cli("run", notes, "collection/queries.jsonl", "-o", "a.run", "--format", "json")
+    assert (unsuited.code, Path("a.run").exists()) == (2, False)
+
+
 # -- interruptions
 
 
@@ -347,6 +437,37 @@ def test_ctrl_c_keeps_what_was_committed(cli: Run, notes: Path) -> None:
     assert out == b""
     still_whole(cli, notes)
     assert cli("add", notes, "more.jsonl").code == 0  # no lock is left behind
+
+
+def test_ctrl_c_commits_what_is_encoded(cli: Run, notes: Path) -> None:
+    from searchlib import Document, Engine
+    from searchlib.indexing import CHUNK_DOCUMENTS
+
+    def documents() -> Iterator[Document]:
+        for number in range(CHUNK_DOCUMENTS + 9):
+            yield Document(f"d{number}", "sand")
+        raise KeyboardInterrupt
+
+    with Engine.open(notes) as engine, pytest.raises(KeyboardInterrupt):
+        engine.add(documents())
+    still_whole(cli, notes, documents=len(NOTES) + CHUNK_DOCUMENTS)
+
+
+def test_what_was_there_already_is_noted_as_such(notes: Path) -> None:
+    from searchlib import Document, Engine
+    from searchlib.indexing import UNCHANGED
+
+    said: list[tuple[int, str]] = []
+    with Engine.open(notes) as engine:
+        for _ in range(2):
+            said.append((0, "next run"))
+            engine.add(
+                [Document("d", "sand")],
+                on_progress=lambda done, total, note="": said.append((done, note)),
+            )
+    first, second = said[: said.index((0, "next run"), 1)], said[said.index((0, "next run"), 1) :]
+    assert UNCHANGED not in {note for _, note in first}
+    assert (1, UNCHANGED) in second
 
 
 def _owner(index: Path) -> str:

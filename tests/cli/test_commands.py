@@ -132,6 +132,16 @@ def test_compare(cli: Run, folder: Path) -> None:
     assert line["low"] <= 0.5 <= line["high"]
 
 
+def test_compare_fits_a_terminal(cli: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    Path("a.run").write_text("q1 Q0 note-1 1 2 a\nq2 Q0 note-2 1 2 a\n")
+    Path("b.run").write_text("q1 Q0 note-1 1 2 b\nq2 Q0 note-3 1 2 b\n")
+    judgements = ("--qrels", "collection/qrels/test.tsv", "--measures", "nDCG@10")
+    table = cli("compare", "a.run", "b.run", *judgements, "--format", "table").out
+    (row,) = (line.split() for line in table.splitlines() if "nDCG@10" in line)
+    assert (len(row), row[-1]) == (8, "1/0/1")
+
+
 def test_info_and_verify(cli: Run, notes: Path) -> None:
     (info,) = cli("info", notes).lines
     assert (info["documents"], info["retrievers"]) == (4, ["bm25", "bm25_passage", "hybrid"])

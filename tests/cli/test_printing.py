@@ -14,7 +14,8 @@ assert commandline.ROOT  # makes `cli` importable under plain `pytest`
 
 from cli import progress  # noqa: E402
 from cli.options import size  # noqa: E402
-from cli.output import marked, tree  # noqa: E402
+from cli.output import marked, plain, print_table, tree  # noqa: E402
+from searchlib import indexing  # noqa: E402
 from searchlib.types import Explanation  # noqa: E402
 
 
@@ -57,6 +58,17 @@ def test_progress_away_from_a_terminal_is_a_line_now_and_then(
     ]
 
 
+def test_the_rate_counts_work_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with progress.Progress("documents") as show:
+        show(1000, 1300, indexing.UNCHANGED)
+        now += 10.0
+        show(1100, 1300, "dense")
+    assert sys.stderr.getvalue() == "1,100 of 1,300 documents, 10.0/s, 20 s left, dense\n"
+
+
 def test_progress_on_a_terminal_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
@@ -78,6 +90,24 @@ def test_marked_words_stand_out() -> None:
         "moon",
         "sea",
     ]
+
+
+def test_nothing_that_is_printed_is_obeyed_by_the_terminal() -> None:
+    evil = "a\x1b[31m\u202eb\x9b2J"
+    assert plain(f" {evil}\n\tc") == "a\ufffd[31m\ufffdb\ufffd2J c"
+    assert marked(f"**{evil}**").plain == "a\ufffd[31m\ufffdb\ufffd2J"
+
+
+def test_numbers_are_never_broken_and_nothing_is_cut(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table(("", *(f">n{i}" for i in range(7))), [("x" * 90, *("-0.1234" for _ in range(7)))])
+    out = capsys.readouterr().out
+    assert out.count("-0.1234") == 7
+    assert out.count("x") == 90
+    print_table(("", ""), [("settings.of.a.long.name.that.goes.on", "v" * 90)])
+    assert "settings.of.a.long.name.that.goes.on" in capsys.readouterr().out
 
 
 def test_an_explanation_is_drawn_as_a_tree(capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,10 @@ def test_text(tmp_path):
 
 def test_text_that_is_none(tmp_path):
     for name in ("a.txt", "a.md"):
-        with pytest.raises(BadInput, match=r"a\.(txt|md): not UTF-8: byte 0xff at byte 1$"):
+        with pytest.raises(
+            BadInput,
+            match=r"a\.(txt|md): not UTF-8: byte 0xff at byte 1; convert it, or name its encoding$",
+        ):
             read(tmp_path / name, b"\xff\x00")
     with pytest.raises(BadInput, match="longer than 10 bytes"):
         read(tmp_path / "a.txt", "x" * 11, max_document_bytes=10)

@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from searchlib.errors import BadInput
+from searchlib.errors import BadDocument, BadInput
 from searchlib.formats import BadLine, ReadOptions, count_hint, read_documents
 from searchlib.types import Document
 
 LINES = b'{"_id": "a", "title": "Eel", "text": "A long fish."}\n{"_id": "b", "text": "A crab."}\n'
+MEND = "; convert it, or name its encoding"
+NOT_JSON = "not JSON: Expecting value, at character 1; if it is CSV, text, ... say the format"
 DOCUMENTS = [Document("a", "A long fish.", "Eel"), Document("b", "A crab.")]
 
 
@@ -99,7 +101,7 @@ def test_stdin(monkeypatch):
     feed(b'{"text": "eel"}\n')
     assert read("-") == [Document("stdin:1", "eel")]
     feed(b"oops\n")
-    assert refused("-") == "stdin:1: not JSON: Expecting value, at character 1"
+    assert refused("-") == f"stdin:1: {NOT_JSON}"
     feed(b"")
     assert refused("-") == "stdin holds no documents"
 
@@ -216,7 +218,7 @@ def test_no_permission(write, monkeypatch):
 
 
 BAD = [
-    (b"oops", "not JSON: Expecting value, at character 1"),
+    (b"oops", NOT_JSON),
     (b'{"_id": "a", "text": "cut', "not JSON: Unterminated string starting at, at character 22"),
     (b"[1]", "not a JSON object: '[1]'"),
     (b'{"_id": "a"}', "no text among the fields: '_id'; say which is"),
@@ -225,7 +227,10 @@ BAD = [
     (b'{"_id": true, "text": ""}', "the id is true or false, must be a string or a number"),
     (b'{"_id": "a", "text": {}}', "'text' is an object, must be a string"),
     (b'{"_id": "a", "text": "x", "y": NaN}', "not JSON: NaN is no number in JSON"),
-    (b'{"_id": "a", "text": "caf\xe9"}', "not UTF-8: byte 0xe9 at byte 26"),
+    (
+        b'{"_id": "a", "text": "caf\xe9"}',
+        "not UTF-8: byte 0xe9 at byte 26; convert it, or name its encoding",
+    ),
     (b"[" * 100_000, "not read: nested too deeply"),
     (b'{"_id": "a", "text": "x", "y": ' + b"9" * 5000 + b"}", "not JSON: Exceeds the limit"),
 ]
@@ -362,3 +367,28 @@ def test_reading_holds_little_of_the_file(write):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8 << 20
+
+
+def test_an_index_within_the_folder_is_not_read(write, tmp_path):
+    write("notes.txt", b"hello")
+    folder = tmp_path / "notes.index"
+    folder.mkdir()
+    (folder / "manifest.json").write_text('{\n "format": "searchlib index"}')
+    other = tmp_path / "site"
+    other.mkdir()
+    (other / "manifest.json").write_text('{"id": "m", "text": "a page"}')
+    assert [document.id for document, _ in read_documents(tmp_path)] == ["notes.txt", "m"]
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_a_source_without_a_name(name):
+    with pytest.raises(BadInput, match="no name"):
+        next(read_documents(name))
+
+
+def test_csv_called_json_is_pointed_out(write):
+    with pytest.raises(BadDocument, match="if it is CSV"):
+        next(read_documents(write("a.jsonl", b"id,text\n")))
+    with pytest.raises(BadDocument) as error:
+        next(read_documents(write("b.jsonl", b"{nonsense\n")))
+    assert "CSV" not in str(error.value)

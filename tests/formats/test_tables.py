@@ -80,7 +80,7 @@ def test_csv_of_one_column_is_text(table):
     [
         (b"b,crab,extra", "3: 3 fields, the first line has 2"),
         (b"b", "3: 1 fields, the first line has 2"),
-        (b"b,caf\xe9", "3: not UTF-8: byte 0xe9 at byte 6"),
+        (b"b,caf\xe9", "3: not UTF-8: byte 0xe9 at byte 6; convert it, or name its encoding"),
         (b"b," + b"x" * 300, "3: longer than 200 bytes"),
         (b'b,"cr"ab', "3: not CSV: ',' expected after '\"'"),
     ],

@@ -54,7 +54,11 @@ def test_a_folder_of_files_without_endings(tmp_path):
     [
         (b"<DOC>\n<TEXT>x</TEXT>\n</DOC>\n", 1, "<DOC> without <DOCNO>"),
         (b"\n<DOC>\n<DOCNO>a</DOCNO>\nx\n", 2, "<DOC> without </DOC>"),
-        (b"<DOC>\n<DOCNO>a</DOCNO>\ncaf\xe9\n</DOC>\n", 3, "not UTF-8: byte 0xe9 at byte 4"),
+        (
+            b"<DOC>\n<DOCNO>a</DOCNO>\ncaf\xe9\n</DOC>\n",
+            3,
+            "not UTF-8: byte 0xe9 at byte 4; convert it, or name its encoding",
+        ),
         (b"<DOC>\n<DOCNO>a</DOCNO>\n" + b"x y\n" * 99 + b"</DOC>\n", 1, "longer than 300 bytes"),
     ],
 )

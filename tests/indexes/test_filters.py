@@ -114,7 +114,7 @@ def test_errors_point_at_the_place(text: str, place: int, problem: str) -> None:
     said, _, shown = message.partition(f", at character {place}: ")
     assert said.startswith("filter: ")
     assert problem in said
-    before, _, after = shown.rpartition(">>>")
+    before, _, after = shown.rpartition("⟨here⟩")
     assert text[: place - 1].endswith(before)
     assert after[:1] == text[place - 1 : place]
 

@@ -1,0 +1,47 @@
+"""When a filter lets nothing through: is there such a field at all?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from .errors import say
+
+if TYPE_CHECKING:
+    from indexes.filters import Filter
+    from searchlib import Engine
+
+SAMPLE = 20  # documents whose fields are proposed instead
+
+
+def warn_of_unknown_fields(engine: Engine, where: str) -> None:
+    """Says on stderr which fields of the filter no document has, and what there is."""
+    from indexes.filters import parse_filter
+
+    for field in dict.fromkeys(_fields(parse_filter(where))):
+        path = ".".join(f"`{name}`" for name in field)
+        if not any(part.any() for part in engine.snapshot.select(f"exists {path}").documents):
+            say(f"no document has the field {'.'.join(field)!r}{_there_is(engine, field[0])}")
+
+
+def _fields(filter: Filter) -> Iterator[tuple[str, ...]]:
+    from indexes.filters import All, Any_, Not
+
+    if isinstance(filter, All | Any_):
+        for part in filter.parts:
+            yield from _fields(part)
+    elif isinstance(filter, Not):
+        yield from _fields(filter.part)
+    else:
+        yield filter.field
+
+
+def _there_is(engine: Engine, wanted: str) -> str:
+    import itertools
+
+    ids = list(itertools.islice(engine.snapshot.all_ids(), SAMPLE))
+    records = engine.snapshot.records(engine.snapshot.lookup(ids))
+    names = sorted({name for record in records for name in record.metadata} | {"id", "title"})
+    close = get_close_matches(wanted, names, 1)
+    return f"; did you mean {close[0]!r}?" if close else f"; there is: {', '.join(names[:20])}"
