@@ -26,7 +26,7 @@ from .reading import (
 )
 
 if TYPE_CHECKING:
-    from searchlib import Engine
+    from searchlib import Engine, Pruning
 
 commands = typer.Typer()
 
@@ -39,6 +39,12 @@ def _setting(help: str, default: object) -> Any:
     # The default is the library's and stands here for show only (a test compares): None stands
     # for "not given", so that going on with an index need not repeat its settings.
     return typer.Option(help=f"{help} [default: {default}].", show_default=False)
+
+
+def _pruning(ratio: float) -> Pruning:
+    from searchlib import Pruning
+
+    return Pruning(ratio=ratio)
 
 
 @commands.command(
@@ -76,6 +82,14 @@ def index(
     overlap: Annotated[
         int | None, _setting("Word-pieces that neighbouring passages share", 32)
     ] = None,
+    max_passages: Annotated[
+        int | None, _setting("Most passages of a document; 1 cuts it at the window", "no limit")
+    ] = None,
+    prune_documents: Annotated[
+        float | None,
+        _setting("Drop sparse weights below this share of a passage's largest (0 to 1)", 0.0),
+    ] = None,
+    prune_queries: Annotated[float | None, _setting("The same for queries", 0.0)] = None,
     language: Annotated[
         str | None, _setting("BM25: language of the stemmer and stop words", "english")
     ] = None,
@@ -102,12 +116,15 @@ def index(
         "sparse_model": sparse_model,
         "passage_tokens": passage_tokens,
         "overlap": overlap,
+        "max_passages": max_passages,
         "language": language,
         "k1": k1,
         "b": b,
         "dense_kind": dense_kind.value if dense_kind else None,
     }
     given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
+    for side, ratio in (("sparse_documents", prune_documents), ("sparse_queries", prune_queries)):
+        given |= {} if ratio is None else {side: _pruning(ratio)}
     given |= {"dense_model": None} if no_dense else {}
     given |= {"sparse_model": None} if no_sparse else {}
     documents = reading(
@@ -225,8 +242,9 @@ def _create_or_open(
         engine = Engine.open(path, device=device, **budget)
     except NoIndex:
         return Engine.create(path, Settings(**given), device=device, **budget)
-    for name, value in given.items():
-        if (now := getattr(engine.settings, name)) != value:
+    asked = Settings(**given).resolved()
+    for name in given:
+        if (now := getattr(engine.settings, name)) != (value := getattr(asked, name)):
             engine.close()
             raise ModelMismatch(
                 f"{path} was made with {name} {now!r}, not {value!r}; leave that option out, "

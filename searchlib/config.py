@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Literal
 
 from .encoders.pruning import Pruning
@@ -67,6 +68,19 @@ class Settings:
         weights = (self.bm25_weight, self.sparse_weight, self.dense_weight)
         if any(not weight >= 0 for weight in weights):
             raise BadQuery(f"illegal fusion weights: {weights}, must be 0 or more")
+
+    def resolved(self) -> Settings:
+        """The same with model folders as absolute paths: an index is opened from anywhere."""
+
+        def absolute(model: str | None) -> str | None:
+            folder = model is not None and Path(model).is_dir()
+            return str(Path(str(model)).resolve()) if folder else model
+
+        return replace(
+            self,
+            dense_model=absolute(self.dense_model),
+            sparse_model=absolute(self.sparse_model),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """JSON values from which `from_json` makes equal settings."""

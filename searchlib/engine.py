@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -82,7 +81,7 @@ class Engine:
             IndexExists: there is something at `path` already.
             ModelNotFound: a model's files are nowhere to be found.
         """
-        settings = _with_absolute_folders(settings or Settings())
+        settings = (settings or Settings()).resolved()
         fields = tuple(make_fields(settings, make_encoders(settings, device)))
         Writer.create(path, fields, settings.to_json()).close()
         return Engine.open(path, device=device, memory=memory)
@@ -391,18 +390,6 @@ class Engine:
                 assert not hasattr(vectors, "shape")
                 terms.update(vectors.row(0))
         return terms
-
-
-def _with_absolute_folders(settings: Settings) -> Settings:
-    # an index must find its models from whatever folder it is opened
-    def absolute(model: str | None) -> str | None:
-        return str(Path(model).resolve()) if model is not None and Path(model).is_dir() else model
-
-    return replace(
-        settings,
-        dense_model=absolute(settings.dense_model),
-        sparse_model=absolute(settings.sparse_model),
-    )
 
 
 def _with_origins(

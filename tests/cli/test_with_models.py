@@ -133,3 +133,26 @@ def test_a_damaged_model(
         result = cli("index", "m.index", "notes.jsonl", option, copy, other)
         assert (result.code, result.out) == (1, "")
         assert copy.name in result.error
+
+
+def test_pruning_passages_and_relative_folders_stay_as_they_were_made(
+    cli: Run, folder: Path, index: Path
+) -> None:
+    options = (
+        "--sparse-model", "sparse", "--no-dense", "--max-passages", "1",
+        "--prune-documents", "0.9", "--prune-queries", "0.5",
+    )  # fmt: skip
+    assert cli("index", "pruned.index", "collection", *options).lines[0]["added"] == 4
+    again = cli("index", "pruned.index", "collection", *options)
+    assert (again.code, again.lines[0]["unchanged"]) == (0, 4)
+    settings = cli("info", "pruned.index").lines[0]["settings"]
+    assert (settings["max_passages"], settings["sparse_documents"]["ratio"]) == (1, 0.9)
+    assert settings["sparse_queries"]["ratio"] == 0.5
+    few = cli("search", "pruned.index", "water", "-r", "sparse", "--explain").lines
+    many = cli("search", index, "water", "-r", "sparse", "--explain").lines
+    parts = [sum(len(hit["explanation"].get("parts", ())) for hit in hits) for hits in (few, many)]
+    assert parts[0] < parts[1]
+    refused = cli("index", "pruned.index", "collection", "--prune-documents", "0.1")
+    assert refused.code == 1
+    assert "sparse_documents" in refused.err
+    assert cli("index", "x.index", "collection", "--prune-queries", "7").code == 1
