@@ -416,12 +416,17 @@ def test_a_run_that_cannot_be_written_is_told_first(cli: Run, notes: Path, outpu
 # -- interruptions
 
 
+def _heed_ctrl_c() -> None:
+    # subtle: what a shell starts in the background, CI for one, ignores SIGINT, and so do its heirs
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_keeps_what_was_committed(cli: Run, notes: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "cli", "add", str(notes), "-", "--input-format", "jsonl"]
     child = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=environment, cwd=notes.parent,
+        env=environment, cwd=notes.parent, preexec_fn=_heed_ctrl_c,  # noqa: PLW1509
     )  # fmt: skip
     assert child.stdin is not None
     child.stdin.write(b'{"id": "x", "text": "unfinished"}\n')
