@@ -13,7 +13,7 @@ from indexes.types import TopK, Unit
 
 from .errors import BadQuery
 from .fusion import Affine, Normaliser, ranks_of, reciprocal_rank
-from .retrievers import Floats, Ids, Scorer, explained, ranked_ids
+from .retrievers import Floats, Ids, Scorer, best_passages_by, explained, ranked_ids
 from .types import Explanation, Ranking
 
 
@@ -93,8 +93,10 @@ class Fused:
         return fused.astype(np.float32)
 
     def best_passages(self, query: str, documents: Ids) -> Ids:
-        """Each document's best passage by the weightiest part."""
-        return self.parts[int(np.argmax(self.weights))].best_passages(query, documents)
+        """Each document's best passage by fused scores of passages."""
+        return best_passages_by(
+            self.snapshot, documents, lambda ids: self.scores(query, ids, None, "passage")
+        )
 
     def explain_id(self, query: str, id: int, where: Selection | None, unit: Unit) -> Explanation:
         """The sum of the parts' weighted, normalised scores, each with its own tree."""

@@ -158,6 +158,19 @@ def _stack(rows: list[TermVectors | Floats]) -> TermVectors | Floats:
     return TermVectors.of([row.row(0) for row in sparse])
 
 
+def best_passages_by(snapshot: Snapshot, documents: Ids, score: Callable[[Ids], Floats]) -> Ids:
+    """Each document's passage with the highest score (the first of equals), (m,)."""
+    places = [snapshot.passages_of(int(document)) for document in documents]
+    if all(count == 1 for _, count in places):
+        return np.array([first for first, _ in places], np.int64)
+    scores = score(np.concatenate([np.arange(first, first + count) for first, count in places]))
+    best, at = np.empty(len(places), np.int64), 0
+    for i, (first, count) in enumerate(places):
+        best[i] = first + int(np.argmax(scores[at : at + count]))
+        at += count
+    return best
+
+
 @dataclass(frozen=True)
 class FieldRetriever:
     """One field of an index, searched with one encoder's queries.
@@ -201,16 +214,9 @@ class FieldRetriever:
         """Each document's best passage by this retriever."""
         if self.fields["document"] == self.fields["passage"]:
             return self._scores(self.fields["document"], query, documents, "document")[1]
-        places = [self.snapshot.passages_of(int(document)) for document in documents]
-        passages = np.concatenate(
-            [np.arange(first, first + count) for first, count in places] or [np.empty(0, np.int64)]
+        return best_passages_by(
+            self.snapshot, documents, lambda ids: self.scores(query, ids, None, "passage")
         )
-        scores = self.scores(query, passages, None, "passage")
-        best, at = np.empty(len(places), np.int64), 0
-        for i, (first, count) in enumerate(places):
-            best[i] = first + int(np.argmax(scores[at : at + count]))
-            at += count
-        return best
 
     def _scores(self, field_name: str, query: str, ids: Ids, unit: Unit) -> tuple[Floats, Ids]:
         vector = self.queries.encode([query])

@@ -122,6 +122,15 @@ def test_hits_tell_where_and_why(engine: Engine) -> None:
     assert (passage.start, passage.end) == (hit.start, hit.end)
 
 
+@pytest.mark.parametrize("name", RETRIEVERS)
+def test_the_passage_shown_is_the_best_of_the_document(engine: Engine, name: str) -> None:
+    for query in QUERIES:
+        passages = engine.rank([query], 100, retriever=name, unit="passage")[0]
+        for hit in engine.search(query, 20, retriever=name):
+            own = [id for id, _ in passages if id.rpartition("#")[0] == hit.id]
+            assert own[:1] in ([f"{hit.id}#{hit.passage}"], [])
+
+
 def test_odd_ids_are_found_and_explained(engine: Engine) -> None:
     odd = "x/y \U0001f43f#1"
     assert engine.search("doctor", 1, retriever="bm25")[0].id == odd
