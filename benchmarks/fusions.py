@@ -116,9 +116,6 @@ class Remembered:
             self._scores[query, unit] = known, scores
         return scores[np.searchsorted(known, ids)]
 
-    def best_passages(self, query: str, documents: Ids) -> Ids:
-        return self.part.best_passages(query, documents)
-
     def explain_id(self, query: str, id: int, where: Selection | None, unit: Unit) -> Explanation:
         return self.part.explain_id(query, id, where, unit)
 

@@ -159,7 +159,6 @@ def add(
     format: OutputFormat = None,
 ) -> None:
     """Adds documents; those whose id is known are replaced."""
-
     documents = reading(
         source=source,
         id=id,
@@ -206,7 +205,6 @@ def delete(
 @commands.command(epilog=example("searchlib info notes.index"))
 def info(path: IndexPath, format: OutputFormat = None) -> None:
     """What an index holds and what it was made with."""
-
     with open_index(path) as engine:
         values = engine.info()
     if chosen(format) is Format.table:

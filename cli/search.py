@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from searchlib.errors import BadQuery
+from searchlib.errors import check_k
 
 from .errors import reported
 from .filtering import warn_of_unknown_fields
@@ -128,6 +128,8 @@ def expand(
 
     if index is not None and model is not None:
         raise typer.BadParameter("give --model or --index, not both")
+    if k is not None:
+        check_k(k)
     if text == "-":
         text = sys.stdin.read()
     if index is not None:
@@ -135,8 +137,6 @@ def expand(
             terms = engine.expand(text)
     else:
         terms = searchlib.expand(text, model=model)
-    if k is not None and k < 1:
-        raise BadQuery(f"illegal k: {k}, must be 1 or more")
     if chosen(format) is Format.table:
         show_expansion(terms, k or TERMS_ON_A_TERMINAL)
     else:

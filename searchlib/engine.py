@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,15 +19,15 @@ from .config import Settings
 from .encoders.analyzer import Analyzer
 from .encoders.lookup import LookupEncoder
 from .encoders.sparse import SparseEncoder
-from .errors import BadQuery
+from .errors import BadQuery, check_k
 from .expansion import Expansion, expand_with
 from .fused import Fused, ReciprocalRank
 from .fusion import Normaliser, z_score
 from .hits import make_hits
-from .indexing import AddReport, Pipeline, no_progress, passages_of, window_of
+from .indexing import AddReport, Pipeline, no_progress, with_origins
 from .protocols import Encoder, Progress
 from .provenance import term_sources
-from .representations import make_encoder, make_encoders, make_fields, token_offsets
+from .representations import make_encoder, make_encoders, make_fields, make_splitter
 from .retrievers import (
     FieldRetriever,
     QueryCache,
@@ -143,16 +143,14 @@ class Engine:
         with Writer.open(self.path, memory_budget=self._memory // FLUSH) as writer:
             self.refresh()  # nobody else can write from here on
             pipeline = Pipeline(
-                self.settings,
                 encoders["bm25"],
                 passage_encoders,
-                token_offsets(encoders),
-                self._window(encoders),
+                make_splitter(self.settings, encoders),
                 self.snapshot.hashes,
             )
             report = pipeline.add(
                 writer,
-                _with_origins(documents),
+                with_origins(documents),
                 skip_bad=skip_bad,
                 on_bad=on_bad,
                 on_progress=on_progress,
@@ -192,8 +190,7 @@ class Engine:
         """
         if not query.strip():
             raise BadQuery("the query is empty; give at least one word")
-        if k < 1:
-            raise BadQuery(f"illegal k: {k}, must be 1 or more")
+        check_k(k)
         scorer = self._scorer(retriever)
         selection = self.snapshot.select(where) if where else None
         top = scorer.top([query], k, selection, unit)[0]
@@ -203,7 +200,6 @@ class Engine:
             top,
             unit,
             analyzer=self._analyzer(),
-            expansions=self._expansions(query, scorer),
             explain=(lambda id: scorer.explain_id(query, id, selection, unit)) if explain else None,
         )
 
@@ -362,13 +358,8 @@ class Engine:
         record = self.snapshot.records(self.snapshot.documents_of(ids))[0]
         document = Document(record.id, record.text, record.title, record.metadata)
         number = int(self.snapshot.passage_number(ids)[0])
-        passages = passages_of(
-            document, self.settings, token_offsets(encoders), self._window(encoders)
-        )
+        passages = make_splitter(self.settings, encoders)(document)
         return term_sources(sparse, passages[number].text)
-
-    def _window(self, encoders: Mapping[str, Encoder]) -> int:
-        return window_of(self.settings, [e for name, e in encoders.items() if name != "bm25"])
 
     def _analyzer(self) -> Analyzer:
         encoder = self._query_cache("bm25").encoder
@@ -379,27 +370,6 @@ class Engine:
     def _lookup(self) -> LookupEncoder:
         assert self.settings.sparse_model is not None
         return LookupEncoder(self.settings.sparse_model)
-
-    def _expansions(self, query: str, scorer: Scorer) -> dict[str, float]:
-        # what the sparse parts of a retriever look for, for the snippets to mark
-        parts: Iterable[Scorer] = scorer.parts if isinstance(scorer, Fused) else (scorer,)
-        terms: dict[str, float] = {}
-        for part in parts:
-            if isinstance(part, FieldRetriever) and part.name in ("sparse", "lookup"):
-                vectors = part.queries.encode([query])
-                assert not hasattr(vectors, "shape")
-                terms.update(vectors.row(0))
-        return terms
-
-
-def _with_origins(
-    documents: Iterable[Document | tuple[Document, str]],
-) -> Iterator[tuple[Document, str]]:
-    for number, item in enumerate(documents, 1):
-        if isinstance(item, Document):
-            yield item, f"document {number}"
-        else:
-            yield item
 
 
 def expand(text: str, k: int | None = None, *, model: str | None = None) -> list[Expansion]:

@@ -19,6 +19,12 @@ class BadQuery(SearchlibError):
     """A query, k, filter, measure or retriever name that makes no sense."""
 
 
+def check_k(k: int) -> None:
+    """Refuse a number of results that is none. Raises BadQuery."""
+    if k < 1:
+        raise BadQuery(f"illegal k: {k}, must be 1 or more")
+
+
 class ModelNotFound(SearchlibError):
     """No place that was tried has the model's files."""
 

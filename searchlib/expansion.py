@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .encoders.sparse import SparseEncoder
-from .errors import BadQuery
+from .errors import BadQuery, check_k
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ def expand_with(encoder: SparseEncoder, text: str, k: int | None = None) -> list
     """
     if not text.strip():
         raise BadQuery("the text is empty; give at least one word")
-    if k is not None and k < 1:
-        raise BadQuery(f"illegal k: {k}, must be 1 or more")
+    if k is not None:
+        check_k(k)
     own = encoder.own_terms(text)
     weights = encoder.encode_document([text]).row(0)
     terms = sorted(weights.items(), key=lambda item: (-item[1], item[0]))[:k]

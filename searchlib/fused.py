@@ -13,7 +13,7 @@ from indexes.types import TopK, Unit
 
 from .errors import BadQuery
 from .fusion import Affine, Normaliser, ranks_of, reciprocal_rank
-from .retrievers import Floats, Ids, Scorer, best_passages_by, explained, ranked_ids
+from .retrievers import Floats, Ids, Scorer, explained, ranked_ids
 from .types import Explanation, Ranking
 
 
@@ -92,12 +92,6 @@ class Fused:
         fused = self._merge(self._complete(query, ids, where, unit), self._pool(query, where, unit))
         return fused.astype(np.float32)
 
-    def best_passages(self, query: str, documents: Ids) -> Ids:
-        """Each document's best passage by fused scores of passages."""
-        return best_passages_by(
-            self.snapshot, documents, lambda ids: self.scores(query, ids, None, "passage")
-        )
-
     def explain_id(self, query: str, id: int, where: Selection | None, unit: Unit) -> Explanation:
         """The sum of the parts' weighted, normalised scores, each with its own tree."""
         pool = self._pool(query, where, unit)
@@ -106,9 +100,7 @@ class Fused:
             tree = part.explain_id(query, id, where, unit)
             weight = Explanation(self.weights[i], "weight")
             if isinstance(self.method, ReciprocalRank):
-                score = np.array(
-                    [float(part.scores(query, np.array([id], np.int64), where, unit)[0])]
-                )
+                score = part.scores(query, np.array([id], np.int64), where, unit)
                 rank = int(ranks_of(score, pool[i])[0])
                 value = float(reciprocal_rank(np.array([rank]), self.method.constant)[0])
                 note = (

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from indexes.types import TopK, Unit
+from indexes.types import TermVectors, TopK, Unit
 
 from .encoders.analyzer import Analyzer
-from .retrievers import Scorer
+from .fused import Fused
+from .retrievers import FieldRetriever, Scorer, best_passages
 from .snippets import snippet
 from .types import Explanation, Hit
 
@@ -21,24 +22,22 @@ def make_hits(
     unit: Unit,
     *,
     analyzer: Analyzer,
-    expansions: Mapping[str, float],
     explain: Callable[[int], Explanation] | None,
 ) -> list[Hit]:
     """Hits for a ranking, in its order.
 
-    `expansions`: terms and weights of the query's sparse expansion, marked in snippets beside
-    the query's own words. `explain`: gives each hit's explanation, or None for none.
+    `explain`: gives each hit's explanation, or None for none.
     """
     if not len(top.ids):
         return []
     snapshot = scorer.snapshot
     if unit == "document":
-        documents, passages = top.ids, scorer.best_passages(query, top.ids)
+        documents, passages = top.ids, best_passages(scorer, query, top.ids)
     else:
         documents, passages = snapshot.documents_of(top.ids), top.ids
     numbers = snapshot.passage_number(passages)
     records = snapshot.records(documents)
-    words = wanted_words(query, analyzer, expansions)
+    words = wanted_words(query, analyzer, expansions_of(scorer, query))
     hits = []
     for i, record in enumerate(records):
         number = int(numbers[i])
@@ -59,6 +58,17 @@ def make_hits(
             )
         )
     return hits
+
+
+def expansions_of(scorer: Scorer, query: str) -> dict[str, float]:
+    """Terms and weights that a retriever's sparse parts look for."""
+    terms: dict[str, float] = {}
+    for part in scorer.parts if isinstance(scorer, Fused) else (scorer,):
+        if isinstance(part, FieldRetriever) and part.name in ("sparse", "lookup"):
+            vectors = part.queries.encode([query])
+            assert isinstance(vectors, TermVectors)
+            terms.update(vectors.row(0))
+    return terms
 
 
 def wanted_words(

@@ -14,11 +14,10 @@ import numpy as np
 from indexes.types import Record, TermVectors
 from indexes.writer import Writer
 
-from .config import Settings
 from .errors import BadDocument
-from .passages import Offsets, split
-from .protocols import Encoder, Progress, Vectors
-from .types import Document, Passage
+from .passages import passage_text
+from .protocols import Encoder, Progress, Splitter, Vectors
+from .types import Document
 
 CHUNK_CHARACTERS = 400_000  # of text encoded together: enough to sort by length well
 CHUNK_DOCUMENTS = 256
@@ -82,16 +81,13 @@ class Pipeline:
     """Turns documents into a writer's records and rows.
 
     `words` is BM25's encoder, for whole documents and passages; `passage_encoders` name a field
-    each. `offsets` gives the character spans of a text's tokens, `window` how many of them a
-    passage holds; `hashes` tells the content hashes of the documents that the index holds
-    already, by id.
+    each. `splitter` cuts a document into passages; `hashes` tells the content hashes of the
+    documents that the index holds already, by id.
     """
 
-    settings: Settings
     words: Encoder
     passage_encoders: Mapping[str, Encoder]
-    offsets: Offsets
-    window: int
+    splitter: Splitter
     hashes: Callable[[Sequence[str]], Mapping[str, bytes]]
 
     def add(
@@ -172,7 +168,7 @@ class Pipeline:
         records: list[Record] = []
         texts: list[str] = []
         for document, hash in documents:
-            passages = passages_of(document, self.settings, self.offsets, self.window)
+            passages = self.splitter(document)
             texts.extend(passage.text for passage in passages)
             records.append(
                 Record(
@@ -185,6 +181,17 @@ class Pipeline:
                 )
             )
         return records, texts
+
+
+def with_origins(
+    documents: Iterable[Document | tuple[Document, str]],
+) -> Iterator[tuple[Document, str]]:
+    """(document, origin) pairs; a bare document's origin is its number."""
+    for number, item in enumerate(documents, 1):
+        if isinstance(item, Document):
+            yield item, f"document {number}"
+        else:
+            yield item
 
 
 def _checked(
@@ -249,30 +256,6 @@ def encode_distinct(encoder: Encoder, texts: Sequence[str]) -> Vectors:
     if len(places) == len(texts):
         return vectors
     return vectors[rows] if isinstance(vectors, np.ndarray) else vectors.take(rows)
-
-
-def passage_text(title: str, text: str) -> str:
-    """What is encoded of a text under its title."""
-    return f"{title} {text}" if title else text
-
-
-def passages_of(
-    document: Document, settings: Settings, offsets: Offsets, window: int
-) -> list[Passage]:
-    """The passages of a document under an index's settings, as they are encoded."""
-    if settings.max_passages == 1:
-        whole = passage_text(document.title, document.text)
-        return [Passage(document.id, 0, 0, len(document.text), whole)]
-    return split(document, offsets, window, settings.overlap)[: settings.max_passages]
-
-
-def window_of(settings: Settings, encoders: Iterable[Encoder]) -> int:
-    """Word-pieces a passage may hold, title included: the settings' or the smallest model's.
-
-    Two are kept free for the models' special tokens.
-    """
-    windows: list[int] = [getattr(e, "max_tokens", settings.passage_tokens) for e in encoders]
-    return min([settings.passage_tokens, *windows]) - 2
 
 
 def no_progress(done: int, total: int | None, note: str = "") -> None:

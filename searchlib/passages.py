@@ -58,11 +58,15 @@ def split(document: Document, offsets: Offsets, size: int, overlap: int) -> list
         title = title[: kept[-1][1]] if kept else ""
         window = size - len(kept)
         spans = _spans(text, pieces, window, min(overlap, window // 2))
-    lead = f"{title} " if title else ""
     return [
-        Passage(document.id, number, start, end, lead + text[start:end])
+        Passage(document.id, number, start, end, passage_text(title, text[start:end]))
         for number, (start, end) in enumerate(spans)
     ]
+
+
+def passage_text(title: str, text: str) -> str:
+    """What is encoded of a piece of text under its title."""
+    return f"{title} {text}" if title else text
 
 
 class _Pieces(NamedTuple):

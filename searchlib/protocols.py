@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .types import Explanation, Ranking, TermVectors, Unit
+from .types import Document, Explanation, Passage, Ranking, TermVectors, Unit
 
 Vectors = TermVectors | NDArray[np.float32]
 """What an encoder returns for n texts: `TermVectors` of n rows, or float32 (n, dim)."""
@@ -39,6 +39,12 @@ class Retriever(Protocol):
     def explain(self, query: str, id: str, where: str | None = None) -> Explanation:
         """Why document (or passage "id#n") `id` has the score it has for `query`."""
         ...
+
+
+class Splitter(Protocol):
+    """Cuts a document into the passages that are encoded; at least one."""
+
+    def __call__(self, document: Document) -> list[Passage]: ...
 
 
 class Progress(Protocol):

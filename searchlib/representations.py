@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from indexes.manifest import FieldSpec, TermField, VectorField
@@ -13,7 +13,9 @@ from .config import Settings
 from .encoders.analyzer import Analyzer
 from .encoders.dense import DenseEncoder
 from .encoders.sparse import SparseEncoder
-from .protocols import Encoder
+from .passages import Offsets, passage_text, split
+from .protocols import Encoder, Splitter
+from .types import Document, Passage
 
 
 def make_encoder(name: str, settings: Settings, device: str | None) -> Encoder:
@@ -66,7 +68,26 @@ def make_fields(settings: Settings, encoders: Mapping[str, Encoder]) -> Iterator
         yield VectorField("dense", dense.dimension, "passage", settings.dense_kind, made_by)
 
 
-def token_offsets(encoders: Mapping[str, Encoder]) -> Callable[[str], list[tuple[int, int]]]:
+def make_splitter(settings: Settings, encoders: Mapping[str, Encoder]) -> Splitter:
+    """How an index cuts documents into passages that all its models read whole."""
+    offsets, size = token_offsets(encoders), _window(settings, encoders)
+
+    def splitter(document: Document) -> list[Passage]:
+        if settings.max_passages == 1:
+            whole = passage_text(document.title, document.text)
+            return [Passage(document.id, 0, 0, len(document.text), whole)]
+        return split(document, offsets, size, settings.overlap)[: settings.max_passages]
+
+    return splitter
+
+
+def _window(settings: Settings, encoders: Mapping[str, Encoder]) -> int:
+    # the settings' window or the smallest model's, less two for the special tokens
+    models = (e for e in encoders.values() if isinstance(e, (DenseEncoder, SparseEncoder)))
+    return min([settings.passage_tokens, *(model.max_tokens for model in models)]) - 2
+
+
+def token_offsets(encoders: Mapping[str, Encoder]) -> Offsets:
     """What measures passages: a model's word-pieces, or words where there is no model."""
     for name in ("dense", "sparse"):
         encoder = encoders.get(name)

@@ -19,7 +19,7 @@ from indexes.similarity import Similarity
 from indexes.snapshot import Selection, Snapshot
 from indexes.types import TermPart, TermVectors, TopK, Unit
 
-from .errors import BadQuery, ModelMismatch, NotFound
+from .errors import ModelMismatch, NotFound, check_k
 from .protocols import Encoder
 from .types import Explanation, Ranking
 
@@ -47,10 +47,6 @@ class Scorer(Protocol):
         """The true scores of `ids`, (m,) float32."""
         ...
 
-    def best_passages(self, query: str, documents: Ids) -> Ids:
-        """For each document the passage that answers best, (m,)."""
-        ...
-
     def explain_id(self, query: str, id: int, where: Selection | None, unit: Unit) -> Explanation:
         """Why `id` has its score."""
         ...
@@ -65,8 +61,7 @@ def ranked_ids(
         BadQuery: k is less than 1.
         BadFilter: `where` cannot be parsed.
     """
-    if k < 1:
-        raise BadQuery(f"illegal k: {k}, must be 1 or more")
+    check_k(k)
     snapshot = scorer.snapshot
     selection = snapshot.select(where) if where else None
     rankings = []
@@ -158,12 +153,13 @@ def _stack(rows: list[TermVectors | Floats]) -> TermVectors | Floats:
     return TermVectors.of([row.row(0) for row in sparse])
 
 
-def best_passages_by(snapshot: Snapshot, documents: Ids, score: Callable[[Ids], Floats]) -> Ids:
-    """Each document's passage with the highest score (the first of equals), (m,)."""
-    places = [snapshot.passages_of(int(document)) for document in documents]
+def best_passages(scorer: Scorer, query: str, documents: Ids) -> Ids:
+    """The passage of each document that the scorer ranks first (of equals the earlier), (m,)."""
+    places = [scorer.snapshot.passages_of(int(document)) for document in documents]
     if all(count == 1 for _, count in places):
         return np.array([first for first, _ in places], np.int64)
-    scores = score(np.concatenate([np.arange(first, first + count) for first, count in places]))
+    passages = np.concatenate([np.arange(first, first + count) for first, count in places])
+    scores = scorer.scores(query, passages, None, "passage")
     best, at = np.empty(len(places), np.int64), 0
     for i, (first, count) in enumerate(places):
         best[i] = first + int(np.argmax(scores[at : at + count]))
@@ -208,21 +204,11 @@ class FieldRetriever:
 
     def scores(self, query: str, ids: Ids, where: Selection | None, unit: Unit) -> Floats:
         """True scores of `ids`, read from the forward rows; `where` changes nothing here."""
-        return self._scores(self.fields[unit], query, ids, unit)[0]
-
-    def best_passages(self, query: str, documents: Ids) -> Ids:
-        """Each document's best passage by this retriever."""
-        if self.fields["document"] == self.fields["passage"]:
-            return self._scores(self.fields["document"], query, documents, "document")[1]
-        return best_passages_by(
-            self.snapshot, documents, lambda ids: self.scores(query, ids, None, "passage")
-        )
-
-    def _scores(self, field_name: str, query: str, ids: Ids, unit: Unit) -> tuple[Floats, Ids]:
         vector = self.queries.encode([query])
         if isinstance(vector, np.ndarray):
             vector = vector[0]
-        return self.snapshot.scores(field_name, vector, ids, unit, similarity=self.similarity)
+        similarity = self.similarity
+        return self.snapshot.scores(self.fields[unit], vector, ids, unit, similarity=similarity)[0]
 
     def explain_id(self, query: str, id: int, where: Selection | None, unit: Unit) -> Explanation:
         """The score's parts; a document in a passage field is explained by its best passage."""
@@ -248,7 +234,7 @@ class FieldRetriever:
     def _explain_row(self, query: str, id: int, unit: Unit) -> Explanation:
         field_name = self.fields[unit]
         spec = self.snapshot.fields[field_name]
-        where = (
+        row = (
             f"passage #{self.snapshot.passage_number(np.array([id]))[0]}"
             if unit == "passage"
             else "document"
@@ -257,7 +243,7 @@ class FieldRetriever:
             score = self.scores(query, np.array([id], np.int64), None, unit)
             return Explanation(
                 float(score[0]),
-                f"{self.name}: similarity of query and {where}",
+                f"{self.name}: similarity of query and {row}",
                 note=f"dot product of two vectors of {spec.dim} dimensions",
             )
         vector = self.queries.encode([query])
@@ -271,7 +257,7 @@ class FieldRetriever:
             for part in sorted(parts, key=lambda p: -p.contribution)
         )
         total = sum(node.value for node in nodes)
-        return Explanation(total, f"{self.name}: terms shared by query and {where}", "sum", nodes)
+        return Explanation(total, f"{self.name}: terms shared by query and {row}", "sum", nodes)
 
 
 def _term_node(part: TermPart, spec: TermField, words: frozenset[str], source: str) -> Explanation:

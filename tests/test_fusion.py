@@ -83,9 +83,6 @@ class Known:
         self.asked.append(ids.tolist())
         return np.array(self.table, np.float32)[ids]
 
-    def best_passages(self, query: str, documents: Any) -> Any:
-        return documents
-
     def explain_id(self, query: str, id: int, where: Any, unit: Any) -> Explanation:
         return Explanation(self.table[id], self.name)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from ..errors import BadQuery
+from ..errors import check_k
 from ..types import Ranking
 
 
@@ -41,7 +41,6 @@ def run_queries(
 
     See `run_of` for `drop_self`. Raises BadQuery if k is below 1.
     """
-    if k < 1:
-        raise BadQuery(f"illegal k: {k}, must be at least 1")
+    check_k(k)
     rankings = retriever.search(list(topics.values()), k + 1 if drop_self else k)
     return run_of(list(topics), rankings, k=k, drop_self=drop_self)
