@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_models import make_bert
+from tiny_models import WORDS, make_bert
 
 from indexes.errors import BadFilter, IndexExists, NoIndex
 from searchlib import Document, Engine, Settings
 from searchlib.errors import BadInput, BadQuery, ModelMismatch, NotFound
 from searchlib.fused import ReciprocalRank
 from searchlib.fusion import min_max, theoretical_min_max
+from searchlib.provenance import term_sources
 
 RETRIEVERS = ["bm25", "bm25_passage", "sparse", "lookup", "dense", "hybrid"]
 QUERIES = ["the blues song", "bread in the oven", "boat on a river", "cat"]
@@ -190,6 +191,23 @@ def test_an_expansion_term_is_traced_to_the_words_it_came_from(engine: Engine) -
     assert set(traced) <= words
 
 
+def test_sources_are_the_tokens_of_the_largest_logits(engine: Engine, tiny_sparse: Path) -> None:
+    import torch
+    from tokenizers import Tokenizer
+    from transformers import BertForMaskedLM
+
+    text = "The cat is asleep on the roof. A bird sings."
+    tokens = Tokenizer.from_file(str(tiny_sparse / "tokenizer.json")).encode(text)
+    model = BertForMaskedLM.from_pretrained(tiny_sparse).eval()
+    with torch.no_grad():
+        winners = model(input_ids=torch.tensor([tokens.ids])).logits[0].argmax(0).tolist()
+    encoder = engine.retriever("sparse").queries.encoder  # type: ignore[attr-defined]
+    sources = term_sources(encoder, text)
+    assert len(set(sources.values())) > 3
+    for term, source in sources.items():
+        assert source == text[slice(*tokens.offsets[winners[WORDS.index(term)]])], term
+
+
 def test_adding_again_encodes_nothing_and_changes_replace(
     tmp_path: Path, tiny_settings: Settings, corpus: list[Document]
 ) -> None:
@@ -289,6 +307,10 @@ def test_one_passage_a_document_when_asked(
     with Engine.create(tmp_path / "i", settings) as engine:
         engine.add(corpus)
         assert engine.info()["passages"] == engine.info()["documents"] == 7
+    with Engine.create(tmp_path / "two", replace(tiny_settings, max_passages=2)) as engine:
+        engine.add(corpus)
+        ids = engine.rank(["book"], 99, retriever="dense", unit="passage")[0].ids
+        assert sorted(id for id in ids if id.startswith("long#")) == ["long#0", "long#1"]
 
 
 def test_folders_that_hold_no_index(tmp_path: Path) -> None:
