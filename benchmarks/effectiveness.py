@@ -47,7 +47,7 @@ def arguments() -> argparse.Namespace:
         help="one: a document is one passage, cut at the model's window",
     )  # fmt: skip
     made.add_argument("--passage-tokens", type=int, help="a passage's length in word-pieces")
-    made.add_argument("--dense-kind", choices=("auto", "exact", "hnsw"), default="auto")
+    made.add_argument("--dense-kind", choices=("auto", "exact", "pq"), default="auto")
     made.add_argument("--dense-model", help="a folder or a name")
     made.add_argument("--sparse-model", help="a folder or a name")
     made.add_argument("--systems", nargs="*", help="only these (default: all)")

@@ -1,10 +1,11 @@
-"""How fast are texts encoded, against sentence-transformers, and with how much memory?
+"""How fast are texts encoded, against sentence-transformers and OpenVINO, with how much memory?
 
-Both encode the same documents in one process, turn by turn, so that a busy machine is busy for
-both; reported is the median of the rounds, and the median of the rounds' ratios. The same cut of
-texts, each with its own defaults (sentence-transformers: batches of 32). Peak memory is measured
-in processes of their own, over what the loaded model holds. Documents by default: docstrings of
-this Python, joined to 64-256 word-pieces.
+All encode the same documents in one process, turn by turn, so that a busy machine is busy for
+all; reported are medians of the rounds, and medians of the rounds' ratios. Whose vectors differ
+from ours is not timed. The same cut of texts and the same number of threads for each, else each
+at its best (see encode_peers.py). Peak memory is measured in processes of their own, over what
+the loaded model holds. Documents by default: docstrings of this Python, joined to 64-256
+word-pieces.
 """
 
 from __future__ import annotations
@@ -12,28 +13,42 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from demo import docstrings
-from numpy.typing import NDArray
-from report import Result, one_line_errors, parser, print_results, provenance, say
+from encode_peers import (
+    OPENVINO,
+    OURS,
+    SENTENCE_TRANSFORMERS,
+    Kind,
+    System,
+    openvino,
+    searchlib,
+    sentence_transformers,
+)
+from report import Result, judged, one_line_errors, parser, print_results, provenance, say
 
+from searchlib.encoders.batching import cores
 from searchlib.encoders.dense import DenseEncoder
 from searchlib.encoders.models import DENSE_DEFAULT, SPARSE_DEFAULT
 from searchlib.encoders.sparse import SparseEncoder
 
-Kind = Literal["sparse", "dense"]
-Encode = Callable[[list[str]], Any]
-OURS, PEER = "searchlib", "sentence-transformers"
-TOKENS = 256  # texts are cut there
-WARM_UP = {"sparse": 3000, "dense": 1300}  # short texts
+EQUAL = 1e-4
+"""Weights that differ by more are not the same encoding."""
+TARGETS = {
+    ("sparse", SENTENCE_TRANSFORMERS): ">= 4",
+    ("sparse", OPENVINO): ">= 1.1",
+    ("dense", SENTENCE_TRANSFORMERS): ">= 1.35",
+}
 QUERY = "how do I run something later on another thread"
 
 
@@ -55,107 +70,114 @@ def documents(count: int, folder: Path | None) -> list[str]:
     return texts
 
 
-def encoder(system: str, kind: Kind, model: str, device: str | None) -> Encode:
-    """A function from texts to vectors, with the model loaded and torch warm."""
-    if system == OURS:
-        made = (
-            SparseEncoder(model, device, TOKENS)
-            if kind == "sparse"
-            else DenseEncoder(model, device, TOKENS)
-        )
-        encode: Encode = made.encode_document
-    else:
-        encode = peer(kind, model, device)
-    # subtle: searchlib loads torch only where there is much to encode; so much is enough
-    encode(["one two three four five"] * (WARM_UP[kind] if system == OURS else 64))
-    return encode
+def systems(
+    kind: Kind, sample: list[str], threads: int, options: argparse.Namespace
+) -> dict[str, System]:
+    """Who encodes, by name: those installed whose vectors for `sample` equal ours."""
+    model = options.sparse_model if kind == "sparse" else options.dense_model
+    found = {OURS: searchlib(kind, model, options.device)}
+    if options.alone:
+        return found
+    peers = {SENTENCE_TRANSFORMERS: sentence_transformers(kind, model, options.device)}
+    if options.device in (None, "cpu") and not torch_has_gpu():
+        peers[OPENVINO] = openvino(kind, model, threads, sample)
+    expected = found[OURS].matrix(found[OURS].encode(sample))
+    for name, peer in peers.items():
+        if peer is None:
+            continue
+        apart = float(np.abs(peer.matrix(peer.encode(sample)) - expected).max())
+        if apart > EQUAL:
+            say(f"{kind}: {name} is left out, since its vectors differ from ours by {apart:.2g}")
+        else:
+            found[name] = peer
+    return found
 
 
-def peer(kind: Kind, model: str, device: str | None) -> Encode:
-    """sentence-transformers' encode, cutting texts at TOKENS."""
-    import sentence_transformers
-    from transformers.utils import logging
+def torch_has_gpu() -> bool:
+    """Whether searchlib would choose another device than the CPU."""
+    from searchlib.encoders.network import pick_devices
 
-    from searchlib.encoders.models import resolve
-
-    logging.disable_progress_bar()
-    path = str(resolve(model).path)
-    made = (
-        sentence_transformers.SparseEncoder(path, device=device)
-        if kind == "sparse"
-        else sentence_transformers.SentenceTransformer(path, device=device)
-    )
-    made.max_seq_length = TOKENS
-    return lambda texts: made.encode(texts, batch_size=32, show_progress_bar=False)
+    return bool(pick_devices(None)[0].type != "cpu")
 
 
 def speed(
-    kind: Kind, texts: list[str], rounds: int, options: argparse.Namespace
+    kind: Kind, texts: list[str], rounds: int, threads: int, options: argparse.Namespace
 ) -> Iterator[Result]:
-    """Documents a second of both, their ratio, and how far their vectors lie apart."""
-    model = options.sparse_model if kind == "sparse" else options.dense_model
-    systems = (OURS,) if options.alone else (OURS, PEER)
-    encoders = {system: encoder(system, kind, model, options.device) for system in systems}
-    wall: dict[str, list[float]] = {system: [] for system in systems}
-    cpu: dict[str, list[float]] = {system: [] for system in systems}
-    results: dict[str, Any] = {}
-    for number in range(rounds):
-        say(f"{kind}: round {number + 1} of {rounds}")
-        for system in systems if number % 2 else reversed(systems):
-            started, used = time.perf_counter(), time.process_time()
-            results[system] = encoders[system](texts)
-            wall[system].append(time.perf_counter() - started)
-            cpu[system].append(time.process_time() - used)
-    task, size = f"{kind} documents", len(texts)
-    for system in systems:
-        yield Result(system, task, size, "documents/s", size / median(wall[system]))
-        yield Result(system, task, size, "documents/CPU s", size / median(cpu[system]))
-    if options.alone:
-        return
-    pairs = zip(wall[PEER], wall[OURS], strict=True)
-    yield Result(OURS, task, size, "times as fast", median(b / a for b, a in pairs))
-    pairs = zip(cpu[PEER], cpu[OURS], strict=True)
-    yield Result(OURS, task, size, "times less CPU", median(b / a for b, a in pairs))
-    apart = difference(kind, results[OURS], results[PEER], model)
-    yield Result(OURS, task, size, "largest difference", apart)
+    """Documents a second of each, how many times as fast we are, and how far vectors lie apart."""
+    task, size = f"{kind} documents, {threads} thread{'s' * (threads > 1)}", len(texts)
+    with on_threads(threads):
+        found = systems(kind, texts[:8], threads, options)
+        wall: dict[str, list[float]] = {name: [] for name in found}
+        cpu: dict[str, list[float]] = {name: [] for name in found}
+        vectors: dict[str, Any] = {}
+        names = list(found)
+        for number in range(rounds):
+            say(f"{task}: round {number + 1} of {rounds}")
+            for name in names:
+                started, used = time.perf_counter(), time.process_time()
+                vectors[name] = found[name].encode(texts)
+                wall[name].append(time.perf_counter() - started)
+                cpu[name].append(time.process_time() - used)
+            names = [*names[1:], names[0]]
+    for name in found:
+        yield Result(name, task, size, "docs/s", size / median(wall[name]))
+        yield Result(name, task, size, "docs/s/core", size / median(cpu[name]))
+    ours = found[OURS].matrix(vectors[OURS])
+    for name in found:
+        if name == OURS:
+            continue
+        for label, times in (("x", wall), ("CPU x", cpu)):
+            value = median(b / a for a, b in zip(times[OURS], times[name], strict=True))
+            made = Result(OURS, task, size, f"{label} {name}", value)
+            wanted = TARGETS.get((kind, name)) if label == "x" else None
+            yield judged(made, wanted) if wanted else made
+        apart = float(np.abs(found[name].matrix(vectors[name]) - ours).max())
+        yield Result(name, task, size, "largest difference", apart)
+    if threads == 1:
+        yield from queries(kind, found, options)
 
 
-def difference(kind: Kind, ours: Any, theirs: Any, model: str) -> float:
-    """The largest difference between two systems' weights."""
-    if kind == "dense":
-        return float(np.abs(ours - theirs).max())
-    tokenizer = SparseEncoder(model).tokenizer
-    ids = [tokenizer.id(term) for term in ours.terms]
-    largest = 0.0
-    for row in range(len(ours)):
-        expected: NDArray[np.float32] = theirs[row].to_dense().cpu().numpy().copy()
-        part = slice(int(ours.indptr[row]), int(ours.indptr[row + 1]))
-        columns = [ids[column] for column in ours.indices[part].tolist()]
-        expected[columns] -= ours.values[part]
-        largest = max(largest, float(np.abs(expected).max()))
-    return largest
+@contextmanager
+def on_threads(threads: int) -> Iterator[None]:
+    """searchlib and torch on so many threads; torch encoders made meanwhile keep to them."""
+    import torch
+
+    before, variable = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
+    torch.set_num_threads(threads)
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        del os.environ["OMP_NUM_THREADS"]
+        if variable is not None:
+            os.environ["OMP_NUM_THREADS"] = variable
 
 
-def queries(kind: Kind, options: argparse.Namespace) -> Iterator[Result]:
-    """Milliseconds of one query, when the encoder has answered one before."""
-    made = (
+def queries(kind: Kind, found: dict[str, System], options: argparse.Namespace) -> Iterator[Result]:
+    """Milliseconds of one query, when the encoder has answered one before, on one thread."""
+    fresh = (
         SparseEncoder(options.sparse_model, "cpu")
         if kind == "sparse"
         else DenseEncoder(options.dense_model, "cpu")
     )
-    made.encode_query([QUERY])
-    times = []
-    for _ in range(50):
-        started = time.perf_counter()
-        made.encode_query([QUERY])
-        times.append(1000 * (time.perf_counter() - started))
-    yield Result(OURS, f"{kind} query", 1, "ms (median)", median(times))
+    asks = {name: system.query for name, system in found.items()}
+    asks[OURS] = lambda text: fresh.encode_query([text])
+    times: dict[str, list[float]] = {name: [] for name in asks}
+    with on_threads(1):
+        for _ in range(31):
+            for name, ask in asks.items():
+                started = time.perf_counter()
+                ask(QUERY)
+                times[name].append(1000 * (time.perf_counter() - started))
+    for name, some in times.items():
+        yield Result(name, f"{kind} query, warm", 1, "p50_ms", median(some[1:]))
 
 
 def memory(kind: Kind, texts: list[str], options: argparse.Namespace) -> Iterator[Result]:
     """Peak resident memory over what the process with the loaded model held before."""
     model = options.sparse_model if kind == "sparse" else options.dense_model
-    for system in (OURS,) if options.alone else (OURS, PEER):
+    for system in (OURS,) if options.alone else (OURS, SENTENCE_TRANSFORMERS):
         say(f"{kind}: memory of {system}")
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=spawn) as process:
@@ -167,7 +189,11 @@ def memory(kind: Kind, texts: list[str], options: argparse.Namespace) -> Iterato
 
 def extra_bytes(system: str, kind: Kind, model: str, texts: list[str]) -> int | None:
     """Peak minus initial resident bytes of encoding in this process; None where unknown."""
-    encode = encoder(system, kind, model, "cpu")
+    made = (searchlib if system == OURS else sentence_transformers)(kind, model, "cpu")
+    if made is None:
+        return None
+    if system != OURS:
+        made.encode(["one two three four five"] * 64)
     status = Path("/proc/self/status")
     if not status.exists():
         return None
@@ -176,7 +202,7 @@ def extra_bytes(system: str, kind: Kind, model: str, texts: list[str]) -> int | 
     except OSError:
         return None
     before = _kilobytes(status, "VmRSS")
-    encode(texts)
+    made.encode(texts)
     return (_kilobytes(status, "VmHWM") - before) * 1024
 
 
@@ -187,18 +213,25 @@ def _kilobytes(status: Path, name: str) -> int:
 
 def measure(options: argparse.Namespace) -> Iterator[Result]:
     """Every figure, for the chosen kinds of encoders."""
-    count = options.documents or (24 if options.quick else 192)
+    count = options.documents or (12 if options.quick else 192)
     rounds = options.rounds or (2 if options.quick else 7)
     texts = documents(count, options.beir)
     kinds: list[Kind] = [options.kind] if options.kind else ["sparse", "dense"]
+    threads = [1] if options.quick else sorted({1, cores()})
     for kind in kinds:
-        yield from speed(kind, texts, rounds, options)
-        yield from queries(kind, options)
+        for some in threads:
+            yield from speed(kind, texts, rounds, some, options)
         if not options.quick:
             yield from memory(kind, texts, options)
 
 
-def main() -> None:
+def encoding_rows(quick: bool) -> list[Result]:
+    """The figures of this benchmark with its defaults, for a report of several benchmarks."""
+    return list(measure(arguments().parse_args(["--quick"] if quick else [])))
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
     made = parser(__doc__ or "", "python benchmarks/encode.py --kind sparse --rounds 5")
     made.add_argument("--kind", choices=("sparse", "dense"), help="only this (default: both)")
     made.add_argument("--documents", type=int, help="how many (default: 192)")
@@ -207,8 +240,12 @@ def main() -> None:
     made.add_argument("--sparse-model", default=SPARSE_DEFAULT, help="name or folder")
     made.add_argument("--dense-model", default=DENSE_DEFAULT, help="name or folder")
     made.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: the best there is)")
-    made.add_argument("--alone", action="store_true", help="without sentence-transformers")
-    options = made.parse_args()
+    made.add_argument("--alone", action="store_true", help="without peers")
+    return made
+
+
+def main() -> None:
+    options = arguments().parse_args()
     with one_line_errors():
         say(json.dumps(provenance()))
         print_results(measure(options), "encoding")

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -32,6 +32,14 @@ PACKAGES = (
     "ir-measures",
     "sentence-transformers",
     "bm25s",
+    "numba",
+    "tantivy",
+    "bmp",
+    "pyseismic-lsr",
+    "splade_index",
+    "hnswlib",
+    "usearch",
+    "txtai",
 )
 
 
@@ -44,20 +52,37 @@ class Result:
     size: int | None  # how much of it: documents, queries; None where that means nothing
     metric: str  # with its unit: "nDCG@10", "documents/s", "peak MB"
     value: float
+    target: str | None = None  # what it ought to be: ">= 2"
+    met: bool | None = None  # whether it is
+
+    def to_json(self) -> dict[str, object]:
+        """The fields that have a value, and the size."""
+        return {k: v for k, v in asdict(self).items() if v is not None or k == "size"}
+
+
+def judged(result: Result, target: str) -> Result:
+    """The result with its target, ">= 2" or "<= 4", and whether it is met.
+
+    >>> judged(Result("searchlib", "growth", 1_000_000, "times", 3.5), "<= 4").met
+    True
+    """
+    sign, bound = target.split()
+    met = result.value >= float(bound) if sign == ">=" else result.value <= float(bound)
+    return replace(result, target=target, met=met)
 
 
 def print_results(results: Iterable[Result], title: str = "") -> list[Result]:
     """Prints the results and returns them.
 
-    Piped: each at once, as a line {"system", "task", "size", "metric", "value"}. On a terminal:
-    one table at the end, a column a metric.
+    Piped: each at once, as a line {"system", "task", "size", "metric", "value"}, and "target"
+    and "met" where there is a target. On a terminal: one table at the end, a column a metric.
     """
     kept: list[Result] = []
     piped = not sys.stdout.isatty()
     for result in results:
         kept.append(result)
         if piped:
-            print(json.dumps(asdict(result), ensure_ascii=False), flush=True)
+            print(json.dumps(result.to_json(), ensure_ascii=False), flush=True)
     if not piped:
         _print_table(kept, title)
     return kept
@@ -73,14 +98,20 @@ def _print_table(results: list[Result], title: str) -> None:
         table.add_column(name, justify="right" if name == "size" else "left")
     for metric in metrics:
         table.add_column(metric, justify="right")
-    rows: dict[tuple[str, str, int | None], dict[str, float]] = {}
+    rows: dict[tuple[str, str, int | None], dict[str, str]] = {}
     for result in results:
         key = (result.system, result.task, result.size)
-        rows.setdefault(key, {})[result.metric] = result.value
+        rows.setdefault(key, {})[result.metric] = _cell(result)
     for (system, task, size), values in rows.items():
-        cells = [number(values[metric]) if metric in values else "" for metric in metrics]
+        cells = [values.get(metric, "") for metric in metrics]
         table.add_row(system, task, "" if size is None else f"{size:,}", *cells)
     Console(highlight=False, markup=False, emoji=False).print(table)
+
+
+def _cell(result: Result) -> str:
+    if result.target is None:
+        return number(result.value)
+    return f"{number(result.value)} ({result.target}: {'met' if result.met else 'MISSED'})"
 
 
 def number(value: float) -> str:

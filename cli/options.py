@@ -35,7 +35,7 @@ class DenseKind(StrEnum):
 
     auto = "auto"
     exact = "exact"
-    hnsw = "hnsw"
+    pq = "pq"
 
 
 def size(text: str) -> int:

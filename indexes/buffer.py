@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +15,10 @@ from .builder import PostingsBuilder, merge_postings
 from .manifest import FieldSpec, SegmentEntry, TermField, VectorField
 from .postings import Postings
 from .segment import STORE, SegmentFiles, write_vectors
-from .store import metadata_json, storable, write_store
+from .store import metadata_json, storable, write_columns
 from .types import Record, TermVectors
 
-RECORD_BYTES = 600  # a record's Python objects, besides its strings
+RECORD_BYTES = 300  # a document's Python objects, besides its strings
 PASSAGE_BYTES = 120
 
 Rows = TermVectors | NDArray[np.float32]
@@ -26,13 +29,21 @@ class Buffer:
 
     def __init__(self, fields: Mapping[str, FieldSpec]) -> None:
         self._fields = fields
-        self._records: list[Record] = []
-        self._place: dict[str, int] = {}  # id -> the place of its latest record
-        self._terms = {
-            name: PostingsBuilder(spec.kind)
-            for name, spec in fields.items()
-            if isinstance(spec, TermField)
-        }
+        # subtle: plain strings and tuples, as Python's garbage collector, which passes over them,
+        # would walk through a million records again and again
+        self._documents: list[tuple[str, str, str, bytes]] = []  # id, title, metadata, hash
+        self._texts: list[str] = []
+        self._passages: list[tuple[tuple[int, int], ...]] = []
+        self._place: dict[str, int] = {}  # id -> the place of its latest document
+        self._terms: dict[str, PostingsBuilder] = {}
+        self._twins: dict[str, str] = {}  # field -> the one whose rows have always been its own
+        for name, spec in fields.items():
+            if isinstance(spec, TermField):
+                twin = next((n for n in self._terms if _kind(fields[n]) == spec.kind), None)
+                if twin is None:
+                    self._terms[name] = PostingsBuilder(spec.kind)
+                else:
+                    self._twins[name] = twin
         self._vectors: dict[str, list[NDArray[np.float32]]] = {
             name: [] for name, spec in fields.items() if isinstance(spec, VectorField)
         }
@@ -41,7 +52,7 @@ class Buffer:
         self._calls = self._next_count = 0
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._documents)
 
     @property
     def nbytes(self) -> int:
@@ -57,7 +68,11 @@ class Buffer:
         return list(self._place)
 
     def add(self, records: Sequence[Record], rows: Mapping[str, Rows]) -> None:
-        """Take in what was checked."""
+        """Take in what was checked; one object as the rows of two fields is taken in once."""
+        for name, twin in list(self._twins.items()):
+            if rows[name] is not rows[twin]:
+                self._terms[name] = copy.deepcopy(self._terms[twin])
+                del self._twins[name]
         for name, builder in self._terms.items():
             part = rows[name]
             assert isinstance(part, TermVectors)
@@ -67,10 +82,16 @@ class Buffer:
             assert isinstance(part, np.ndarray)
             vectors.append(np.array(part, np.float32))  # a copy: the caller may reuse its array
             self._bytes += part.size * 4
-        for record in records:
-            self._place[record.id] = len(self._records)
-            self._records.append(record)
-            self._bytes += _record_bytes(record)
+        documents = [(r.id, storable(r.title), metadata_json(r.metadata), r.hash) for r in records]
+        texts = [storable(record.text) for record in records]
+        passages = [record.passages for record in records]
+        first = len(self._documents)
+        self._place.update((r.id, place) for place, r in enumerate(records, first))
+        self._documents += documents
+        self._texts += texts
+        self._passages += passages
+        self._bytes += RECORD_BYTES * len(records) + PASSAGE_BYTES * sum(map(len, passages))
+        self._bytes += sum(map(sys.getsizeof, chain(texts, *documents)))
         self._calls += 1
 
     def delete(self, id: str) -> bool:
@@ -80,17 +101,17 @@ class Buffer:
     def write(self, files: SegmentFiles) -> SegmentEntry:
         """Write the segment, letting go of what is written. The buffer is of no use afterwards."""
         kept = sorted(self._place.values())
-        records = [self._records[place] for place in kept]
-        counts = np.array([len(record.passages) for record in self._records], np.int64)
-        documents = np.zeros(len(self._records), np.bool_)
+        counts = np.array([len(passages) for passages in self._passages], np.int64)
+        documents = np.zeros(len(self._documents), np.bool_)
         documents[kept] = True
         passages = np.repeat(documents, counts)
-        self._records = []
-        files.built(STORE, lambda path: write_store(path, records))
-        records.clear()
+        files.built(STORE, lambda path: self._write_store(path, kept))
+        self._documents, self._texts, self._passages = [], [], []
         for name, spec in self._fields.items():
             keep = documents if spec.unit == "document" else passages
-            if isinstance(spec, TermField):
+            if name in self._twins:  # subtle: each document has one passage then
+                files.parts[name] = files.parts[self._twins[name]]
+            elif isinstance(spec, TermField):
                 arrays = self._terms.pop(name).build()
                 if not keep.all():
                     arrays = merge_postings([Postings(arrays)], [keep])
@@ -100,11 +121,21 @@ class Buffer:
                 write_vectors(files, spec, vectors if keep.all() else vectors[keep])
         return files.passages(counts[kept])
 
+    def _write_store(self, path: Path, kept: Sequence[int]) -> None:
+        write_columns(
+            path,
+            (self._documents[place] for place in kept),
+            (self._texts[place] for place in kept),
+            (
+                (document, start, end)
+                for document, place in enumerate(kept)
+                for start, end in self._passages[place]
+            ),
+        )
 
-def _record_bytes(record: Record) -> int:
-    strings = sys.getsizeof(record.text) + sys.getsizeof(record.title) + sys.getsizeof(record.id)
-    metadata = 4 * len(str(record.metadata))
-    return RECORD_BYTES + PASSAGE_BYTES * len(record.passages) + strings + metadata
+
+def _kind(spec: FieldSpec) -> str | None:
+    return spec.kind if isinstance(spec, TermField) else None
 
 
 def check_records(records: Sequence[Record]) -> None:

@@ -22,10 +22,10 @@ from .types import Unit
 
 MANIFEST = "manifest.json"
 MAGIC = "searchlib index"
-VERSION = 1
+VERSION = 2
 
 Weights = Literal["count", "impact"]
-Structure = Literal["exact", "hnsw", "auto"]
+Structure = Literal["exact", "pq", "auto"]
 
 RESERVED = frozenset(["store", "passages", "dead"])  # components that are no fields
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
@@ -56,8 +56,8 @@ class TermField:
 class VectorField:
     """A representation of documents or passages as float32 vectors of `dim` numbers.
 
-    `kind`: "exact" (every vector is compared), "hnsw" (a graph, approximate), or "auto" (the
-    graph from the size at which it pays).
+    `kind`: "exact" (every vector is compared), "pq" (4-bit codes choose candidates, which are
+    compared exactly), or "auto" (codes from the size at which they pay).
     """
 
     name: str
@@ -70,7 +70,7 @@ class VectorField:
         _check_field(self.name, self.unit)
         if self.kind not in get_args(Structure):
             raise ValueError(
-                f"field {self.name}: illegal kind {self.kind!r}, use exact, hnsw or auto"
+                f"field {self.name}: illegal kind {self.kind!r}, use exact, pq or auto"
             )
         if self.dim < 1:
             raise ValueError(f"field {self.name}: illegal dim {self.dim}, must be at least 1")
@@ -98,7 +98,7 @@ class FileEntry:
 class SegmentEntry:
     """A segment: `parts` maps each component to the file that holds it.
 
-    Components: "store", "passages", each field's name, "<field>.hnsw" where there is a graph,
+    Components: "store", "passages", each field's name, "<field>.codes" where there are codes,
     and "dead" once a document of it was deleted. Two fields with equal arrays share one file.
     """
 

@@ -1,214 +1,286 @@
-"""An inverted file with forward rows: the one structure behind BM25 and learned-sparse fields.
+"""An inverted file, opened: the one structure behind BM25 and learned-sparse fields.
 
-Every weight is stored twice, by term (posting lists) and by row (forward rows), as the same
-number: a count (uint16, saturating) or an impact (float16). Terms are sorted by their UTF-8
-bytes, so a term's number ascends with its string in every segment alike: whoever adds up a
-score in ascending term number adds in the same order, however rows fell into segments.
+A weight is stored once, in its term's posting list: a count, or an impact (float16). Lists hold
+places, which are rows in the order of storage. Terms are sorted by their UTF-8 bytes, so a
+term's number ascends with its string in every segment alike: whoever adds up a score in
+ascending term number adds in the same order, however rows fell into segments.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import pairwise
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .dictionary import Dictionary
 from .errors import Damaged
-from .inversion import Kind, decode
+from .inversion import BLOCKS, KIND_NUMBERS, PART, WINDOW, Kind, decode
+from .kernels import native
+from .marks import Marks
+from .offsets import SIZES, Offsets
+from .soundness import check_postings
 
 _DTYPES = {
+    "rows": ("<i8",),
     "terms": ("|u1",),
-    "term_offsets": ("<i8",),
-    "indptr": ("<i8",),
-    "docids": ("<u2", "<u4"),
-    "weights": ("<u2", "<f2"),
-    "lengths": ("<f4",),
-    "fwd_indptr": ("<i8",),
-    "fwd_terms": ("<u2", "<u4"),
-    "fwd_weights": ("<u2", "<f2"),
+    "term_sizes": SIZES,
+    "term_starts": ("<u4",),
+    "list_sizes": SIZES,
+    "list_starts": ("<u4",),
+    "dense": ("<u4",),
+    "windows": ("<u4",),
+    "near": ("|u1",),
+    "far": ("<u2",),
+    "weights": ("<f2", "|u1", "<u2"),
+    "bounds": ("|u1",),
+}
+_OPTIONAL = {
+    "list_parts": SIZES,
+    "part_starts": ("<u4",),
+    "part_numbers": ("<u2",),
+    "part_sizes": ("<u2",),
+    "tops": ("<f2",),
+    "order": ("<u4",),
+    "lengths": ("|u1", "<u2", "<f4"),
 }
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Forward rows as CSR: row i holds terms[indptr[i]:indptr[i+1]], ascending, with weights."""
-
-    indptr: NDArray[np.int64]  # (n + 1,)
-    terms: NDArray[Any]  # (nnz,) uint16 or uint32 term numbers
-    weights: NDArray[np.float32]  # (nnz,)
+_PARTS = ("list_parts", "part_starts", "part_numbers", "part_sizes")  # above 65,536 rows
+_LISTS = ("list_sizes", "list_starts", "dense", "windows", "near", "far", "weights")
+_HANDED_OVER = (*_LISTS, *_PARTS, "bounds", "tops", "order")  # to the C extension
 
 
 class Postings:
-    """The arrays of one segment's term field, opened (see `builder.PostingsBuilder.build`).
+    """The arrays of one segment's term field, opened (see `inversion.assemble`).
 
     `name` is what errors call it. Raises Damaged where arrays are missing or disagree; their
-    insides are checked by `check`, which reads everything.
+    insides are checked by `check`, which reads everything, and wherever they are followed.
     """
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]], name: str = "postings") -> None:
-        for key, dtypes in _DTYPES.items():
-            if key not in arrays or arrays[key].dtype.str not in dtypes or arrays[key].ndim != 1:
+        for key, dtypes in {**_DTYPES, **_OPTIONAL}.items():
+            array = arrays.get(key)
+            if (array is None and key in _DTYPES) or (
+                array is not None and (array.dtype.str not in dtypes or array.ndim == 0)
+            ):
                 raise Damaged(f"{name}: array {key!r} is missing or of the wrong type")
         self.name = name
-        self.lengths: NDArray[np.float32] = arrays["lengths"]
-        self.n_rows = len(self.lengths)
-        self.n_terms = len(arrays["indptr"]) - 1
-        self.kind: Kind = "count" if arrays["weights"].dtype.kind == "u" else "impact"
-        self._arrays = dict(arrays)
-        self._indptr, self._docids = arrays["indptr"], arrays["docids"]
-        self._weights = arrays["weights"]
-        self._fwd_indptr, self._fwd_terms = arrays["fwd_indptr"], arrays["fwd_terms"]
-        self._fwd_weights = arrays["fwd_weights"]
-        self._offsets = arrays["term_offsets"]
-        nnz = len(self._docids)
-        if not (
-            self.n_terms >= 0
-            and len(self._offsets) == self.n_terms + 1
-            and len(self._fwd_indptr) == self.n_rows + 1
-            and len(self._weights) == len(self._fwd_terms) == len(self._fwd_weights) == nnz
-            and self._weights.dtype == self._fwd_weights.dtype
-            and (self._indptr[0], self._indptr[-1]) == (0, nnz)
-            and (self._fwd_indptr[0], self._fwd_indptr[-1]) == (0, nnz)
-            and (self._offsets[0], self._offsets[-1]) == (0, len(arrays["terms"]))
-        ):
+        self.arrays = dict(arrays)
+        self.n_rows = int(arrays["rows"][0]) if arrays["rows"].shape == (1,) else -1
+        self.n_terms = len(arrays["list_sizes"])
+        self.nnz = len(arrays["weights"])  # how many postings there are
+        self.kind: Kind = "impact" if arrays["weights"].dtype.kind == "f" else "count"
+        self.n_windows = -(-self.n_rows // WINDOW)
+        self.n_parts = -(-self.n_rows // PART)
+        if not self._agree():
             raise Damaged(f"{name}: the lengths of its arrays disagree")
-        self._known: dict[str, int] = {}
-        # memoryviews index several times faster than arrays, element by element
-        self._blob = np.ascontiguousarray(arrays["terms"]).data
-        self._starts = np.ascontiguousarray(self._offsets).data
-
-    @property
-    def nnz(self) -> int:
-        """How many postings there are."""
-        return len(self._docids)
+        with damage_named(name):
+            words = Offsets(arrays["term_sizes"], arrays["term_starts"], len(arrays["terms"]))
+            self.dictionary = Dictionary(arrays["terms"], words)
+            self.lists_at = Offsets(arrays["list_sizes"], arrays["list_starts"], len(arrays["far"]))
+            self.parts_at = (
+                None
+                if self.n_parts <= 1
+                else Offsets(
+                    arrays["list_parts"], arrays["part_starts"], len(arrays["part_numbers"])
+                )
+            )
+        self.marks = Marks(self.order)
+        self.norms: object = None  # see norms.py
 
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        return sum(array.nbytes for array in self._arrays.values())
+        return sum(array.nbytes for array in self.arrays.values())
 
-    def term(self, number: int) -> str:
-        """The string of term `number`."""
-        start, stop = self._starts[number], self._starts[number + 1]
+    @property
+    def order(self) -> NDArray[np.uint32] | None:
+        """The row at each place, (n_rows,); None where rows are stored in their own order."""
+        return self.arrays.get("order")
+
+    @cached_property
+    def places(self) -> NDArray[np.int64] | None:
+        """The place of each row, (n_rows,); None where it is the row's own number. Or Damaged."""
+        if self.order is None:
+            return None
+        places = np.full(self.n_rows, -1, np.int64)
         with damage_named(self.name):
-            return bytes(self._blob[start:stop]).decode("utf-8", "surrogatepass")
+            places[self.order] = np.arange(self.n_rows)
+        if (places < 0).any():
+            raise Damaged(f"{self.name}: the order of its rows is garbled")
+        return places
+
+    @property
+    def lengths(self) -> NDArray[Any]:
+        """The sum of each row's counts, (n_rows,): of a field of counts only."""
+        return self.arrays["lengths"]
+
+    @cached_property
+    def lists(self) -> Any | None:
+        """The same lists, open for the C extension; None where there is none."""
+        kernels = native()
+        if kernels is None:
+            return None
+        kind = self.arrays["weights"].dtype
+        held = [self.arrays.get(name) for name in _HANDED_OVER]
+        number = KIND_NUMBERS[kind.kind if kind.kind == "f" else f"u{kind.itemsize}"]
+        with damage_named(self.name):
+            return kernels.Lists(
+                self.n_rows,
+                self.n_terms,
+                number,
+                *(None if array is None else _bytes(array) for array in held),
+            )
+
+    # --- terms
 
     def terms(self) -> list[str]:
         """All terms in ascending order of their UTF-8 bytes."""
-        blob, bounds = bytes(self._blob), self._offsets.tolist()
-        parts = (blob[start:stop] for start, stop in pairwise(bounds))
         with damage_named(self.name):
-            return [part.decode("utf-8", "surrogatepass") for part in parts]
+            return self.dictionary.terms()
 
-    def term_id(self, term: str) -> int:
-        """The number of `term`, or -1 where no row holds it."""
-        number = self._known.get(term)
-        if number is None:
-            number = self._known[term] = self._find(term.encode("utf-8", "surrogatepass"))
-        return number
+    def term_ids(self, terms: Sequence[str]) -> NDArray[np.int32]:
+        """The number of each term, int32 (m,); -1 where no row holds it."""
+        with damage_named(self.name):
+            return self.dictionary.numbers(terms)
 
-    def term_ids(self, terms: Sequence[str]) -> NDArray[np.int64]:
-        """The number of each term, int64 (m,); -1 where no row holds it."""
-        if len(self._known) > 200_000:
-            self._known.clear()
-        return np.fromiter(map(self.term_id, terms), np.int64, len(terms))
-
-    def postings(self, number: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """The rows that hold term `number`, ascending, and its weights in them."""
-        return self.gather(np.array([number], np.int64))
-
-    def gather(self, numbers: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """The postings of several terms, list after list; their sizes are `sizes(numbers)`."""
-        starts, stops = self._bounds(self._indptr, numbers)
-        parts = [slice(*pair) for pair in zip(starts.tolist(), stops.tolist(), strict=True)]
-        docids = np.concatenate([self._docids[:0], *(self._docids[part] for part in parts)])
-        weights = np.concatenate([self._weights[:0], *(self._weights[part] for part in parts)])
-        return docids, decode(weights)
-
-    def sizes(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    def sizes(self, numbers: NDArray[np.int32]) -> NDArray[np.int64]:
         """How many rows hold each term, deleted ones included; 0 for -1. int64 (m,)."""
-        sizes = np.zeros(len(numbers), np.int64)
-        known = numbers >= 0
-        starts, stops = self._bounds(self._indptr, numbers[known])
-        sizes[known] = stops - starts
-        return sizes
+        with damage_named(self.name):
+            if self.lists is not None:
+                sizes = np.zeros(len(numbers), np.int64)
+                self.lists.sizes(numbers, sizes)
+                return sizes
+            return np.array([self._size(number) for number in numbers.tolist()], np.int64)
 
     def document_frequency(
-        self, numbers: NDArray[np.int64], alive: NDArray[np.bool_] | None = None
+        self, numbers: NDArray[np.int32], alive: NDArray[np.bool_] | None = None
     ) -> NDArray[np.int64]:
         """How many rows hold each term, int64 (m,); of the `alive` (n_rows,) ones if given."""
         if alive is None:
             return self.sizes(numbers)
         counts = np.zeros(len(numbers), np.int64)
         with damage_named(self.name):
-            for i in np.flatnonzero(numbers >= 0).tolist():
-                counts[i] = np.count_nonzero(alive[self.gather(numbers[i : i + 1])[0]])
+            marked = self.marks.of(alive)
+            for i, number in enumerate(numbers.tolist()):
+                if number < 0:
+                    continue
+                if number not in marked.counts:
+                    marked.counts[number] = self._count(number, marked.places)
+                counts[i] = marked.counts[number]
         return counts
 
-    def rows(self, ids: NDArray[np.int64]) -> Rows:
-        """The forward rows `ids` (m,), in that order."""
-        sizes, terms, weights = self.stored_rows(ids)
-        return Rows(np.concatenate([[0], np.cumsum(sizes)]), terms, decode(weights))
+    # --- postings
 
-    def stored_rows(
-        self, ids: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:
-        """The forward rows `ids` (m,): how many terms each has, the terms, weights as stored."""
-        starts, stops = self._bounds(self._fwd_indptr, ids)
-        sizes = stops - starts
-        firsts = np.cumsum(sizes) - sizes
-        at = np.arange(sizes.sum()) + np.repeat(starts - firsts, sizes)
-        return sizes, self._fwd_terms[at], self._fwd_weights[at]
+    def postings(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The rows that hold term `number`, in order of storage, and its weights in them."""
+        places, weights = self.stored(number)
+        with damage_named(self.name):
+            rows = places if self.order is None else self.order[places].astype(np.int64)
+        return rows, decode(weights)
+
+    def stored(self, number: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """The places that hold term `number`, ascending, and its weights as stored."""
+        arrays = self.arrays
+        near, far, weights = arrays["near"], arrays["far"], arrays["weights"]
+        with damage_named(self.name):
+            start, stop = self.lists_at.span(number)
+            if stop > start:
+                bases = np.zeros(stop - start, np.int64)
+                if self.parts_at is not None:
+                    parts = slice(*self.parts_at.span(number))
+                    sizes = arrays["part_sizes"][parts].astype(np.int64) + 1
+                    bases = np.repeat(arrays["part_numbers"][parts].astype(np.int64) * PART, sizes)
+                return _sums(bases, far[start:stop]), weights[len(near) :][start:stop]
+            windows = arrays["windows"][self._dense(number)].astype(np.int64)
+            start, stop = int(windows[0]), int(windows[-1])
+            if stop > len(near):
+                raise ValueError("a window reaches too far")
+            bases = np.repeat(np.arange(self.n_windows) * WINDOW, np.diff(windows))
+            return _sums(bases, near[start:stop]), weights[start:stop]
+
+    def all_stored(self) -> tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[Any]]:
+        """Each list: sizes (m,), rows (nnz,), weights as stored (nnz,). Raises Damaged."""
+        lists = [self.stored(number) for number in range(self.n_terms)]
+        sizes = np.array([len(places) for places, _ in lists], np.int64)
+        places = np.concatenate([np.empty(0, np.int64), *(places for places, _ in lists)])
+        weights = np.concatenate([self.arrays["weights"][:0], *(weights for _, weights in lists)])
+        if len(places) != len(weights) or places.max(initial=-1) >= self.n_rows:
+            raise Damaged(f"{self.name}: postings are out of bounds")
+        if self.places is not None:  # raises Damaged where the order is garbled
+            return sizes, self.arrays["order"][places], weights
+        return sizes, places.astype(np.uint32), weights
 
     def check(self) -> None:
-        """Read everything; raise Damaged where a number is out of bounds or out of order."""
-        for indptr in (self._indptr, self._fwd_indptr, self._offsets):
-            if (np.diff(indptr) < 0).any():
-                raise Damaged(f"{self.name}: offsets are not ascending")
-        for lists, entries, bound in (
-            (self._indptr, self._docids, self.n_rows),
-            (self._fwd_indptr, self._fwd_terms, self.n_terms),
-        ):
-            if len(entries) == 0:
-                continue
-            starts = np.zeros(len(entries), np.bool_)
-            starts[lists[:-1][np.diff(lists) > 0]] = True
-            ascending = (entries[1:] > entries[:-1]) | starts[1:]
-            if int(entries.max()) >= bound or not ascending.all():
-                raise Damaged(f"{self.name}: postings are out of bounds or out of order")
-        terms = self.terms()
-        if any(a >= b for a, b in pairwise(terms)):
-            raise Damaged(f"{self.name}: the terms are not sorted")
+        """Read everything; raise Damaged where it is not what `inversion.assemble` makes."""
+        with damage_named(self.name), np.errstate(all="ignore"):
+            check_postings(self)
 
-    def _bounds(
-        self, indptr: NDArray[np.int64], ids: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where lists start and stop; Damaged if not within the entries."""
-        starts, stops = indptr[ids], indptr[ids + 1]
-        if ((starts < 0) | (stops < starts) | (stops > self.nnz)).any():
-            raise Damaged(f"{self.name}: offsets of posting lists are garbled")
-        return starts, stops
+    # --- inside
 
-    def _find(self, wanted: bytes) -> int:
-        low, high = 0, self.n_terms
-        blob, starts = self._blob, self._starts
-        while low < high:
-            middle = (low + high) // 2
-            if bytes(blob[starts[middle] : starts[middle + 1]]) < wanted:
-                low = middle + 1
-            else:
-                high = middle
-        found = low < self.n_terms and bytes(blob[starts[low] : starts[low + 1]]) == wanted
-        return low if found else -1
+    def _agree(self) -> bool:
+        """Whether the arrays have the lengths that they should have to each other."""
+        arrays, m, n = self.arrays, self.n_terms, self.n_rows
+        d, skip = len(arrays["dense"]), len(arrays["near"])
+        return bool(
+            m >= 0
+            and n >= 0
+            and len(arrays["term_sizes"]) == m
+            and skip + len(arrays["far"]) == self.nnz
+            and arrays["windows"].shape == (d, self.n_windows + 1)
+            and arrays["bounds"].shape == (d, self.n_windows * BLOCKS)
+            and all((name in arrays) == (self.n_parts > 1) for name in _PARTS)
+            and len(arrays.get("list_parts", range(m))) == m
+            and len(arrays.get("part_sizes", ())) == len(arrays.get("part_numbers", ()))
+            and ("tops" in arrays) == (self.kind == "impact")
+            and len(arrays.get("tops", range(m))) == m
+            and ("lengths" in arrays) == (self.kind == "count")
+            and len(arrays.get("lengths", range(n))) == n
+            and len(arrays.get("order", range(n))) == n
+        )
+
+    def _dense(self, number: int) -> int:
+        """Which dense list a term has. Or Damaged."""
+        dense = self.arrays["dense"]
+        place = int(np.searchsorted(dense, number))
+        if place == len(dense) or dense[place] != number:
+            raise Damaged(f"{self.name}: a posting list is missing")
+        return place
+
+    def _size(self, number: int) -> int:
+        if number < 0:
+            return 0
+        if self.arrays["list_sizes"][number]:
+            return int(self.arrays["list_sizes"][number])
+        windows = self.arrays["windows"][self._dense(number)]
+        return max(0, int(windows[-1]) - int(windows[0]))
+
+    def _count(self, number: int, marks: NDArray[np.bool_]) -> int:
+        """How many of a term's places are marked."""
+        if self.lists is not None:
+            return int(self.lists.count_marked(number, marks))
+        return int(np.count_nonzero(marks[self.stored(number)[0]]))
+
+
+def _sums(bases: NDArray[np.int64], ids: NDArray[Any]) -> NDArray[np.int64]:
+    if len(bases) != len(ids):
+        raise ValueError("sizes contradict each other")
+    total: NDArray[np.int64] = bases + ids
+    return total
+
+
+def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """An array's bytes, not copied: buffers know no float16."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
 @contextmanager
 def damage_named(name: str) -> Iterator[None]:
-    """Raise Damaged, naming the file, where garbled numbers make numpy stumble."""
+    """Raise Damaged, naming the file, where garbled numbers make numpy or the kernels stumble."""
     try:
         yield
     except (IndexError, ValueError) as error:

@@ -6,6 +6,7 @@ nor on what was deleted.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,10 +15,11 @@ from numpy.typing import NDArray
 
 from .manifest import FieldSpec, TermField, VectorField
 from .numbering import Ids, Numbering
+from .queries import compact
 from .segment import Segment
 from .selection import Selection
 from .similarity import Dot, Similarity, Statistics
-from .traversal import compact, explain_row, score_rows
+from .traversal import explain_row, score_rows
 from .traversal import search as search_postings
 from .types import TermPart, TermVectors, TopK, Unit
 from .vectors import VectorKind
@@ -37,9 +39,16 @@ class _TermQueries:
     statistics: Statistics
 
     def search(
-        self, segment: Segment, k: int, eligible: Bools | None, groups: Ids | None
+        self,
+        segment: Segment,
+        k: int,
+        eligible: Bools | None,
+        grouped: bool,
+        floors: Float32s | None,
     ) -> list[TopK]:
-        """The k best rows, or groups of rows, of a segment for each query."""
+        """The k best rows, or documents, of a segment for each query."""
+        if grouped and eligible is not None:
+            eligible = segment.to_passages(eligible)
         return search_postings(
             segment.postings[self.field],
             self.terms,
@@ -47,7 +56,8 @@ class _TermQueries:
             self.similarity,
             self.statistics,
             eligible=eligible,
-            groups=groups,
+            owners=segment.owners if grouped else None,
+            floors=floors,
         )
 
     def scores(self, segment: Segment, rows: Ids) -> Float32s:
@@ -65,15 +75,27 @@ class _VectorQueries:
     kind: VectorKind
 
     def search(
-        self, segment: Segment, k: int, eligible: Bools | None, groups: Ids | None
+        self,
+        segment: Segment,
+        k: int,
+        eligible: Bools | None,
+        grouped: bool,
+        floors: Float32s | None,
     ) -> list[TopK]:
-        """The k best rows, or groups of rows, of a segment for each query."""
+        """The k best rows, or documents, of a segment for each query."""
         vectors = segment.vectors[self.field]
+        groups = segment.first[:-1] if grouped else None
         return vectors.search(self.vectors, k, eligible=eligible, groups=groups, kind=self.kind)
 
     def scores(self, segment: Segment, rows: Ids) -> Float32s:
         """The scores of rows (m,) of a segment for the one query."""
         return segment.vectors[self.field].scores(self.vectors[0], rows)
+
+
+_Prepared = _TermQueries | _VectorQueries
+
+REMEMBERED = 8  # queries, with their statistics
+NO_STATISTICS = Statistics(np.empty(0, np.int64), 0, 0.0)  # Dot needs none
 
 
 class Scoring:
@@ -86,6 +108,7 @@ class Scoring:
         self._segments = segments
         self._numbers = numbers
         self._totals: dict[str, tuple[int, float]] = {}
+        self._last: OrderedDict[tuple[object, ...], tuple[Queries, _TermQueries]] = OrderedDict()
 
     def search(
         self,
@@ -108,16 +131,18 @@ class Scoring:
         ]:
             raise ValueError("the selection was made by another snapshot")
         prepared = self._prepared(spec, queries, similarity, exact)
-        found: list[list[TopK]] = [[] for _ in range(len(queries))]
+        best: list[TopK] = []
         for number, segment in enumerate(self._segments):
             eligible = self._eligible(number, unit, where)
             if eligible is not None and not eligible.any():
                 continue
-            groups = segment.first[:-1] if spec.unit != unit else None
+            floors = _floors(best, k)
+            found = prepared.search(segment, k, eligible, spec.unit != unit, floors)
             base = self._numbers.base(unit, number)
-            for query, result in enumerate(prepared.search(segment, k, eligible, groups)):
-                found[query].append(TopK(result.ids + base, result.scores))
-        return [_best(parts, k) for parts in found]
+            if base:
+                found = [TopK(part.ids + base, part.scores) for part in found]
+            best = [_best(pair, k) for pair in zip(best, found, strict=True)] if best else found
+        return best or [TopK(np.empty(0, np.int64), np.empty(0, np.float32))] * len(queries)
 
     def scores(
         self, field: str, query: Queries, ids: Ids, unit: Unit, similarity: Similarity | None
@@ -165,14 +190,26 @@ class Scoring:
 
     def _prepared(
         self, spec: FieldSpec, queries: Queries, similarity: Similarity | None, exact: bool
-    ) -> _TermQueries | _VectorQueries:
+    ) -> _Prepared:
+        """The queries, checked, with their statistics; kept for the queries asked for last."""
         if isinstance(spec, VectorField):
             kind = "exact" if exact else spec.kind
             return _VectorQueries(spec.name, _vectors(spec, queries), kind)
-        terms = compact(_term_vectors(spec, queries))
+        terms = _term_vectors(spec, queries)
         similarity = similarity or spec.similarity
+        if isinstance(similarity, Dot):
+            return _TermQueries(spec.name, terms, similarity, NO_STATISTICS)
+        key = (spec.name, id(queries), similarity)
+        known = self._last.get(key)
+        if known is not None and known[0] is queries:
+            return known[1]
+        terms = compact(terms)
         statistics = self._statistics(spec, similarity, terms.terms)
-        return _TermQueries(spec.name, terms, similarity, statistics)
+        prepared = _TermQueries(spec.name, terms, similarity, statistics)
+        self._last[key] = queries, prepared
+        if len(self._last) > REMEMBERED:
+            self._last.popitem(last=False)
+        return prepared
 
     def _row_scores(
         self, spec: FieldSpec, query: Queries, rows: Ids, similarity: Similarity | None
@@ -207,15 +244,17 @@ class Scoring:
         return Statistics(frequency, *self._total(spec))
 
     def _total(self, spec: TermField) -> tuple[int, float]:
-        """How many live rows the field has, and their average length."""
+        """How many live rows the field has, and their average length (of counts)."""
         if spec.name not in self._totals:
             count, total = 0, 0.0
             for segment in self._segments:
-                lengths = segment.postings[spec.name].lengths
                 alive = segment.alive_rows(spec.unit)
-                kept = lengths if alive is None else lengths[alive]
-                count += len(kept)
-                total += float(kept.sum(dtype=np.float64))
+                n_rows = segment.n_rows(spec.unit)
+                count += n_rows if alive is None else int(np.count_nonzero(alive))
+                if spec.kind == "count":
+                    lengths = segment.postings[spec.name].lengths
+                    kept = lengths if alive is None else lengths[alive]
+                    total += float(kept.sum(dtype=np.float64))
             self._totals[spec.name] = count, total / count if count else 0.0
         return self._totals[spec.name]
 
@@ -237,11 +276,17 @@ def _vectors(spec: VectorField, queries: Queries) -> Float32s:
     return np.ascontiguousarray(queries, np.float32)
 
 
-def _best(parts: Sequence[TopK], k: int) -> TopK:
-    """The k best of all segments: highest scores first, ties by ascending number."""
-    if len(parts) == 1:
-        return parts[0]
-    ids = np.concatenate([np.empty(0, np.int64), *(part.ids for part in parts)])
-    scores = np.concatenate([np.empty(0, np.float32), *(part.scores for part in parts)])
-    order = np.lexsort((ids, -scores))[:k]
+def _floors(best: Sequence[TopK], k: int) -> Float32s | None:
+    """What a score must exceed to be among the k best: rows to come lose where scores are equal."""
+    if not any(len(part.scores) == k for part in best):
+        return None
+    lowest = (part.scores[-1] if len(part.scores) == k else 0 for part in best)
+    return np.fromiter(lowest, np.float32, len(best))
+
+
+def _best(parts: tuple[TopK, TopK], k: int) -> TopK:
+    """The k best of some segments and the next one: ties by ascending number."""
+    ids = np.concatenate([part.ids for part in parts])
+    scores = np.concatenate([part.scores for part in parts])
+    order = np.argsort(-scores, kind="stable")[:k]  # equal scores: the earlier segment's first
     return TopK(ids[order], scores[order])

@@ -8,6 +8,7 @@ but the commit's: a file of its own, replaced by a new one with every commit tha
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,11 +22,15 @@ from .directory import Directory
 from .errors import Damaged
 from .manifest import FieldSpec, FileEntry, SegmentEntry, TermField, VectorField, file_checksum
 from .postings import Postings
+from .pq import Codes, build_codes
 from .store import Store
 from .types import Unit
-from .vectors import Vectors, build_hnsw, wants_graph
+from .vectors import Vectors, wants_codes
 
 STORE, PASSAGES, DEAD = "store", "passages", "dead"
+REMEMBERED = 16  # bools per document, as bools per passage
+
+Bools = NDArray[np.bool_]
 
 
 class SegmentFiles:
@@ -101,6 +106,7 @@ class Segment:
             raise Damaged(f"{directory.root}: segment {entry.name} lacks {', '.join(missing)}")
         self.first = self._first()  # (n_documents + 1,): the first passage of each document
         self.alive = ~self._dead()
+        self._passages_of: OrderedDict[int, tuple[Bools, Bools]] = OrderedDict()
         self.n_alive = entry.n_documents - entry.n_dead
         self.postings: dict[str, Postings] = {}
         self.vectors: dict[str, Vectors] = {}
@@ -121,6 +127,11 @@ class Segment:
         return np.repeat(np.arange(self.n_documents), np.diff(self.first))
 
     @cached_property
+    def owners(self) -> NDArray[np.uint32]:
+        """The document of each passage, uint32 (n_passages,)."""
+        return self.document_of.astype(np.uint32)
+
+    @cached_property
     def alive_passages(self) -> NDArray[np.bool_]:
         """Which passages belong to a live document, bool (n_passages,)."""
         return self.to_passages(self.alive)
@@ -131,10 +142,16 @@ class Segment:
         return int(np.diff(self.first)[self.alive].sum())
 
     def to_passages(self, documents: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """A bool per document as a bool per passage."""
+        """A bool per document as a bool per passage; remembered, so nobody may change them."""
         if self.n_passages == self.n_documents:
             return documents
-        return documents[self.document_of]
+        known = self._passages_of.get(id(documents))
+        if known is None or known[0] is not documents:
+            known = documents, documents[self.document_of]
+            self._passages_of[id(documents)] = known
+            if len(self._passages_of) > REMEMBERED:
+                self._passages_of.popitem(last=False)
+        return known[1]
 
     def n_rows(self, unit: Unit) -> int:
         """How many documents or passages there are, dead ones included."""
@@ -201,24 +218,25 @@ class Segment:
         return postings
 
     def _open_vectors(self, spec: VectorField) -> Vectors:
-        path, graph = self._paths[spec.name], self._paths.get(graph_of(spec.name))
-        vectors = Vectors(map_arrays(path), map_arrays(graph) if graph else None, str(path))
+        path, coded = self._paths[spec.name], self._paths.get(codes_of(spec.name))
         shape = (self.n_rows(spec.unit), spec.dim)
+        codes = Codes(map_arrays(coded), *shape, str(coded)) if coded else None
+        vectors = Vectors(map_arrays(path), codes, str(path))
         if vectors.data.shape != shape:
             raise Damaged(f"{path}: does not hold {shape[0]} vectors of {shape[1]} numbers")
         return vectors
 
 
-def graph_of(field: str) -> str:
-    """The component that holds the HNSW graph of a vector field."""
-    return f"{field}.hnsw"
+def codes_of(field: str) -> str:
+    """The component that holds the codes of a vector field."""
+    return f"{field}.codes"
 
 
 def write_vectors(files: SegmentFiles, spec: VectorField, vectors: NDArray[np.float32]) -> None:
-    """Write a vector field, and its HNSW graph where it shall have one."""
+    """Write a vector field, and its codes where it shall have them."""
     files.arrays(spec.name, {"vectors": vectors})
-    if wants_graph(spec.kind, len(vectors)):
-        files.arrays(graph_of(spec.name), build_hnsw(vectors))
+    if wants_codes(spec.kind, len(vectors)):
+        files.arrays(codes_of(spec.name), build_codes(vectors))
 
 
 def dead_bits(dead: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:

@@ -71,9 +71,8 @@ class BM25:
 class Dot:
     """The inner product of query and row: stored weights are impacts already (SPLADE)."""
 
-    def term_weights(self, statistics: Statistics) -> NDArray[np.float64]:
-        """What a query's weights are multiplied by: 1, (m,) as the statistics' terms."""
-        return np.ones(len(statistics.document_frequency))
+    def term_weights(self, statistics: Statistics) -> None:
+        """What a query's weights are multiplied by: nothing."""
 
 
 @dataclass(frozen=True)

@@ -1,41 +1,60 @@
-"""Top-k over one segment's inverted file: term at a time, exact.
+"""Top-k over one segment's inverted file, exact.
 
-A score adds a query's terms in ascending order of their UTF-8 bytes, in float32, in posting
-lists as in forward rows: `score_all`, `score_rows` and `search` agree bit by bit, whatever the
-batch and however rows fell into segments.
+A score adds a query's terms in ascending order of their UTF-8 bytes, in float32, whichever way
+it is found: `score_all`, `score_rows` and `search` agree bit by bit, with or without the C
+extension, whatever the batch and however rows fell into segments.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .norms import Norms, norms_of
 from .postings import Postings, damage_named
 from .similarity import BM25, Similarity, Statistics
+from .topk import best_of, top_k
 from .types import TermPart, TermVectors, TopK
 
-POSTINGS_AT_ONCE = 2**17  # of several lists together; bounds the memory of a long query
+Float32s = NDArray[np.float32]
+Plan = Literal["auto", "all", "bounded"]
+"""Which postings the extension reads: what it estimates to be faster, all, or as bounds allow."""
+
+PLANS: dict[Plan, int] = {"auto": 0, "all": 1, "bounded": 2}
+QUERIES_AT_ONCE = 16  # a thread's share of a batch is at least so many
+FEW_MARKED = 32  # as many postings cost about as much as one posting looked up
 
 
-def compact(queries: TermVectors) -> TermVectors:
-    """The same rows over only the columns they use, terms ascending.
+@dataclass(frozen=True)
+class Factors:
+    """Queries as one segment sees them: CSR over the segment's term numbers."""
 
-    Do this once before asking for `Statistics` and searching segments: an encoder's columns
-    may be a whole vocabulary.
-    """
-    used = np.unique(queries.indices)
-    order = sorted(used.tolist(), key=queries.terms.__getitem__)
-    renumbered = np.zeros(int(used[-1]) + 1 if len(used) else 0, np.int32)
-    renumbered[order] = np.arange(len(order), dtype=np.int32)
-    return TermVectors(
-        [queries.terms[column] for column in order],
-        queries.indptr,
-        renumbered[queries.indices],
-        queries.values,
-    )
+    indptr: NDArray[np.int64]  # (q + 1,)
+    numbers: NDArray[np.int32]  # -1 where no row holds the term
+    factors: Float32s  # query weight times idf, where the similarity has it
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+
+def factors_of(
+    postings: Postings, queries: TermVectors, similarity: Similarity, statistics: Statistics
+) -> Factors:
+    """The queries' terms and factors in a segment; `statistics` are aligned with their terms."""
+    numbers = postings.dictionary.columns(queries.terms, queries.indices)
+    values = queries.values
+    multipliers = similarity.term_weights(statistics)
+    if multipliers is not None:
+        values = (values * multipliers[queries.indices]).astype(np.float32)
+    return Factors(queries.indptr, numbers, values)
 
 
 def search(
@@ -46,79 +65,52 @@ def search(
     statistics: Statistics,
     *,
     eligible: NDArray[np.bool_] | None = None,
-    groups: NDArray[np.int64] | None = None,
+    owners: NDArray[np.uint32] | None = None,
+    floors: Float32s | None = None,
+    plan: Plan = "auto",
 ) -> list[TopK]:
     """Each query's k best rows that share a term with it; ids are rows of this segment.
 
-    With `groups` (g,), the first row of each group of consecutive rows, ascending from 0,
-    groups are ranked instead, by their best row. `eligible` is a bool per row, or per group.
-    `statistics` are aligned with `queries.terms`. Raises Damaged.
+    `owners` (n_rows,) ranks groups of rows instead, each by its best row: ids are theirs.
+    `eligible` is a bool per row. `floors` (q,): only what scores higher is asked for. `statistics`
+    are aligned with `queries.terms`. Raises Damaged.
     """
-    if groups is not None and len(groups) == postings.n_rows:
-        groups = None  # every group is one row
+    norms = norms_of(postings, similarity, statistics)
     with damage_named(postings.name):
-        results = []
-        norms = _norms(postings, similarity, statistics)
-        sums = np.empty(postings.n_rows, np.float32)
-        for numbers, factors in _prepared(postings, queries, similarity, statistics):
-            sums.fill(0)
-            _accumulate(postings, numbers, factors, norms, sums)
-            best = sums if groups is None or not len(sums) else np.maximum.reduceat(sums, groups)
-            results.append(TopK(*top_k(best, k, eligible)))
-        return results
-
-
-def top_k(
-    scores: NDArray[np.float32], k: int, eligible: NDArray[np.bool_] | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The k largest scores above 0 and their places, best first; ties by ascending place."""
-    if eligible is not None:
-        scores = np.where(eligible, scores, np.float32(0))
-    floor = floor_of(scores, k)
-    ids = np.flatnonzero(scores >= floor if floor > 0 else scores > 0)
-    return best_of(ids, scores[ids], k)
-
-
-def floor_of(scores: NDArray[np.float32], k: int) -> np.float32:
-    """A number that at least k scores reach, mostly close to the k-th largest; or -inf.
-
-    The k-th largest of the maxima of disjoint groups of scores is such a number, and is found
-    several times faster than the k-th largest score: callers sift what is left.
-    """
-    groups = max(4 * k, len(scores) // 32)
-    if k <= 0 or 2 * groups > len(scores):
-        return np.float32(-np.inf)
-    depth = len(scores) // groups
-    maxima = scores[: depth * groups].reshape(depth, groups).max(axis=0)
-    return np.float32(np.partition(maxima, groups - k)[groups - k])
-
-
-def best_of(
-    ids: NDArray[np.int64], values: NDArray[np.float32], k: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The k largest values with their ids (ascending on entry), best first, ties by id."""
-    if k <= 0:
-        return ids[:0], values[:0]
-    if len(ids) > k:
-        kept = values >= np.partition(values, len(values) - k)[len(values) - k]
-        ids, values = ids[kept], values[kept]
-    order = np.argsort(-values, kind="stable")[:k]
-    return ids[order], values[order]
+        factors = factors_of(postings, queries, similarity, statistics)
+        if eligible is not None:
+            marked = postings.marks.of(eligible)
+            cost = marked.count * len(factors.numbers) * FEW_MARKED
+            if cost < int(postings.sizes(factors.numbers).sum()):
+                rows = np.flatnonzero(eligible)
+                sums = [_sums(postings, one, norms, rows) for one in _each(factors)]
+                return [_ranked(rows, scores, k, owners, None) for scores in sums]
+        if postings.lists is not None:
+            return _search_natively(
+                postings,
+                factors,
+                k,
+                norms,
+                eligible=eligible,
+                owners=owners,
+                floors=floors,
+                plan=plan,
+            )
+        sums = [_all_sums(postings, one, norms) for one in _each(factors)]
+        rows = np.arange(postings.n_rows)
+        return [_ranked(rows, scores, k, owners, eligible) for scores in sums]
 
 
 def score_all(
     postings: Postings, query: TermVectors, similarity: Similarity, statistics: Statistics
-) -> NDArray[np.float32]:
+) -> Float32s:
     """The score of every row for a query (one row of term vectors), float32 (n_rows,).
 
-    The exhaustive oracle. 0 where row and query share no term. Raises Damaged.
+    The exhaustive oracle, by numpy. 0 where row and query share no term. Raises Damaged.
     """
-    sums = np.zeros(postings.n_rows, np.float32)
+    norms = norms_of(postings, similarity, statistics)
     with damage_named(postings.name):
-        norms = _norms(postings, similarity, statistics)
-        for numbers, factors in _prepared(postings, query, similarity, statistics):
-            _accumulate(postings, numbers, factors, norms, sums)
-    return sums
+        return _all_sums(postings, factors_of(postings, query, similarity, statistics), norms)
 
 
 def score_rows(
@@ -127,22 +119,12 @@ def score_rows(
     similarity: Similarity,
     statistics: Statistics,
     rows: NDArray[np.int64],
-) -> NDArray[np.float32]:
-    """`score_all(...)[rows]`, bit by bit, but from the forward rows: float32 (len(rows),)."""
-    sums = np.zeros(len(rows), np.float32)
+) -> Float32s:
+    """`score_all(...)[rows]`, bit by bit, reading only these rows' postings: (len(rows),)."""
+    norms = norms_of(postings, similarity, statistics)
     with damage_named(postings.name):
-        for numbers, factors in _prepared(postings, query, similarity, statistics):
-            forward = postings.rows(rows)
-            factor_of = np.zeros(postings.n_terms, np.float32)
-            factor_of[numbers] = factors
-            factors_here = factor_of[forward.terms]
-            shared = np.flatnonzero(factors_here)
-            owner = np.repeat(np.arange(len(rows)), np.diff(forward.indptr))[shared]
-            impacts = _impacts(
-                postings, similarity, statistics, forward.weights[shared], rows[owner]
-            )
-            np.add.at(sums, owner, factors_here[shared] * impacts)
-    return sums
+        factors = factors_of(postings, query, similarity, statistics)
+        return _sums(postings, factors, norms, rows)
 
 
 def explain_row(
@@ -157,91 +139,164 @@ def explain_row(
     `weight` is the stored one, `impact` includes idf where the similarity has it, and
     contribution = query_weight * impact as the score adds it.
     """
-    with damage_named(postings.name):
-        forward = postings.rows(np.array([row], np.int64))
-        weights = dict(zip(forward.terms.tolist(), forward.weights.tolist(), strict=True))
-        multipliers = similarity.term_weights(statistics)
-        parts = []
-        for column, query_weight in zip(query.indices.tolist(), query.values.tolist(), strict=True):
-            term = query.terms[column]
-            weight = weights.get(postings.term_id(term))
-            if weight is None or query_weight == 0:
-                continue
-            factor = np.float32(query_weight * multipliers[column])
-            stored = np.array([weight], np.float32)
-            impact = _impacts(postings, similarity, statistics, stored, np.array([row]))[0]
-            contribution = float(factor * impact)
-            parts.append(
-                TermPart(
-                    term,
-                    query_weight,
-                    weight,
-                    contribution / query_weight,
-                    contribution,
-                    int(statistics.document_frequency[column]),
-                )
+    factors = factors_of(postings, query, similarity, statistics)
+    norms = norms_of(postings, similarity, statistics)
+    parts = []
+    for i, column in enumerate(query.indices.tolist()):
+        number, factor, query_weight = factors.numbers[i], factors.factors[i], query.values[i]
+        if number < 0 or query_weight == 0:
+            continue
+        rows, weights = postings.postings(int(number))
+        at = np.flatnonzero(rows == row)
+        if not len(at):
+            continue
+        contribution = float(factor * _impacts(weights[at], norms, rows[at])[0])
+        parts.append(
+            TermPart(
+                query.terms[column],
+                float(query_weight),
+                float(weights[at[0]]),
+                contribution / float(query_weight),
+                contribution,
+                int(statistics.document_frequency[column]),
             )
-        return sorted(parts, key=lambda part: part.term)
+        )
+    return sorted(parts, key=lambda part: part.term)
 
 
-def _prepared(
-    postings: Postings, queries: TermVectors, similarity: Similarity, statistics: Statistics
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """Each query's terms in this segment, numbers ascending, and their factors > 0."""
-    columns = np.unique(queries.indices)
-    numbers_of = np.zeros(len(queries.terms), np.int64)
-    numbers_of[columns] = postings.term_ids([queries.terms[column] for column in columns.tolist()])
-    numbers = numbers_of[queries.indices]
-    multipliers = similarity.term_weights(statistics)[queries.indices]
-    factors = (queries.values * multipliers).astype(np.float32)
-    owner = np.repeat(np.arange(len(queries)), np.diff(queries.indptr))
-    order = np.lexsort((numbers, owner))
-    order = order[(numbers[order] >= 0) & (factors[order] > 0)]
-    bounds = np.searchsorted(owner[order], np.arange(len(queries) + 1)).tolist()
-    numbers, factors = numbers[order], factors[order]
-    for start, stop in pairwise(bounds):
-        yield numbers[start:stop], factors[start:stop]
+# --- by the extension
 
 
-def _accumulate(
+def _search_natively(
     postings: Postings,
-    numbers: NDArray[np.int64],
-    factors: NDArray[np.float32],
-    norms: NDArray[np.float32] | None,
-    sums: NDArray[np.float32],
-) -> None:
-    """Add factor * impact of every posting of the terms to its row's sum, term after term."""
-    sizes = postings.sizes(numbers)
-    ends = np.cumsum(sizes)
-    start = 0
-    while start < len(numbers):
-        reach = (ends[start] - sizes[start]) + POSTINGS_AT_ONCE
-        stop = max(start + 1, int(np.searchsorted(ends, reach, "right")))
-        docids, weights = postings.gather(numbers[start:stop])
-        rows = docids.astype(np.intp)
-        impacts = weights if norms is None else BM25.impacts(weights, norms[rows])
-        # subtle: add.at adds one posting after the other, so the order of terms is kept
-        np.add.at(sums, rows, impacts * np.repeat(factors[start:stop], sizes[start:stop]))
-        start = stop
+    factors: Factors,
+    k: int,
+    norms: Norms | None,
+    *,
+    eligible: NDArray[np.bool_] | None,
+    owners: NDArray[np.uint32] | None,
+    floors: Float32s | None,
+    plan: Plan,
+) -> list[TopK]:
+    n_queries = len(factors)
+    k = min(k, postings.n_rows)
+    if k == 0:
+        return [TopK(np.empty(0, np.int64), np.empty(0, np.float32))] * n_queries
+    ids = np.empty((n_queries, k), np.int64)
+    scores = np.empty((n_queries, k), np.float32)
+    counts = np.empty(n_queries, np.int64)
+    places = None if eligible is None else postings.marks.of(eligible).places
+    lists = postings.lists
+    assert lists is not None
+
+    def work(start: int, stop: int) -> None:
+        some = slice(start, stop)
+        lists.search(
+            factors.numbers,
+            factors.factors,
+            factors.indptr[start : stop + 1],
+            k,
+            None if norms is None else norms.rows,
+            None if norms is None else norms.blocks,
+            places,
+            owners,
+            None if floors is None else floors[some],
+            PLANS[plan],
+            ids[some],
+            scores[some],
+            counts[some],
+        )
+
+    if n_queries < 2 * QUERIES_AT_ONCE or (n_threads := _n_threads()) == 1:
+        work(0, n_queries)
+    else:
+        n_parts = min(n_threads, n_queries // QUERIES_AT_ONCE)
+        bounds = [n_queries * i // n_parts for i in range(n_parts + 1)]
+        for done in [_threads().submit(work, *pair) for pair in pairwise(bounds)]:
+            done.result()
+    sizes = counts.tolist()
+    return [TopK(ids[i, :size], scores[i, :size]) for i, size in enumerate(sizes)]
 
 
-def _norms(
-    postings: Postings, similarity: Similarity, statistics: Statistics
-) -> NDArray[np.float32] | None:
-    if isinstance(similarity, BM25):
-        return similarity.norms(postings.lengths, statistics.average_length)
-    return None
+def _n_threads() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
-def _impacts(
-    postings: Postings,
-    similarity: Similarity,
-    statistics: Statistics,
-    weights: NDArray[np.float32],
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_n_threads(), "search")
+
+
+# --- by numpy
+
+
+def _each(factors: Factors) -> Iterator[Factors]:
+    """The queries one by one."""
+    for start, stop in pairwise(factors.indptr.tolist()):
+        indptr = np.array([0, stop - start], np.int64)
+        yield Factors(indptr, factors.numbers[start:stop], factors.factors[start:stop])
+
+
+def _terms(query: Factors) -> list[tuple[int, np.float32]]:
+    """One query's terms in this segment, ascending, and their factors > 0."""
+    pairs = zip(query.numbers.tolist(), query.factors, strict=True)
+    return sorted((number, factor) for number, factor in pairs if number >= 0 and factor > 0)
+
+
+def _all_sums(postings: Postings, query: Factors, norms: Norms | None) -> Float32s:
+    """Every row's score, term at a time: float32 (n_rows,)."""
+    sums = np.zeros(postings.n_rows, np.float32)
+    for number, factor in _terms(query):
+        rows, weights = postings.postings(number)
+        sums[rows] += _impacts(weights, norms, rows) * factor
+    return sums
+
+
+def _sums(
+    postings: Postings, query: Factors, norms: Norms | None, rows: NDArray[np.int64]
+) -> Float32s:
+    """The scores of some rows: float32 (len(rows),)."""
+    places = rows if postings.places is None else postings.places[rows]
+    sums = np.zeros(len(rows), np.float32)
+    if postings.lists is not None:
+        rows_of = None if norms is None else norms.rows
+        places = np.ascontiguousarray(places, np.int64)
+        postings.lists.score_rows(query.numbers, query.factors, rows_of, places, sums)
+        return sums
+    for number, factor in _terms(query):
+        held, stored = postings.postings(number)
+        by_row = np.argsort(held)
+        at = np.searchsorted(held, rows, sorter=by_row)
+        at = by_row[np.minimum(at, len(held) - 1)]
+        shared = np.flatnonzero(held[at] == rows)
+        sums[shared] += _impacts(stored[at[shared]], norms, rows[shared]) * factor
+    return sums
+
+
+def _impacts(weights: Float32s, norms: Norms | None, rows: NDArray[np.int64]) -> Float32s:
+    """What a score takes stored weights in rows for."""
+    return weights if norms is None else BM25.impacts(weights, norms.rows[rows])
+
+
+def _ranked(
     rows: NDArray[np.int64],
-) -> NDArray[np.float32]:
-    """What a score takes a stored weight in a row for, given row by row."""
-    if isinstance(similarity, BM25):
-        norms = similarity.norms(postings.lengths[rows], statistics.average_length)
-        return similarity.impacts(weights, norms)
-    return weights
+    scores: Float32s,
+    k: int,
+    owners: NDArray[np.uint32] | None,
+    eligible: NDArray[np.bool_] | None,
+) -> TopK:
+    """The k best of rows (ascending) with their scores, or of their owners."""
+    if eligible is not None:
+        scores = np.where(eligible[rows], scores, np.float32(0))
+    if owners is None or not len(rows):
+        places, values = top_k(scores, k)
+        return TopK(rows[places], values)
+    groups, firsts = np.unique(owners[rows], return_index=True)  # owners ascend with rows
+    places, values = top_k(np.maximum.reduceat(scores, firsts), k)
+    return TopK(groups[places].astype(np.int64), values)
+
+
+__all__ = ["Plan", "best_of", "explain_row", "factors_of", "score_all", "score_rows", "search"]

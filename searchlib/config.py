@@ -13,7 +13,7 @@ from .errors import BadQuery
 DENSE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 SPARSE_MODEL = "rasyosef/splade-tiny"
 
-DenseKind = Literal["auto", "exact", "hnsw"]
+DenseKind = Literal["auto", "exact", "pq"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Settings:
     `passage_tokens`: a passage's length in word-pieces, title included; at most the models'
     windows. `overlap`: word-pieces that neighbouring passages share. `max_passages`: None for
     as many as the text needs; 1 keeps one passage a document, which the models cut at their
-    window. `dense_kind`: how vectors are searched, exact, HNSW, or chosen by size.
+    window. `dense_kind`: how vectors are searched, exact, by 4-bit codes, or chosen by size.
     `sparse_documents`, `sparse_queries`: pruning of the learned-sparse vectors.
     `bm25_weight`, `sparse_weight`, `dense_weight`: of the hybrid's z-scores
     (benchmarks/effectiveness.py shows how these were chosen).
@@ -63,8 +63,8 @@ class Settings:
             )
         if self.max_passages is not None and self.max_passages < 1:
             raise BadQuery(f"illegal max_passages: {self.max_passages}, must be 1 or more")
-        if self.dense_kind not in ("auto", "exact", "hnsw"):
-            raise BadQuery(f"illegal dense_kind: {self.dense_kind!r}, must be auto, exact or hnsw")
+        if self.dense_kind not in ("auto", "exact", "pq"):
+            raise BadQuery(f"illegal dense_kind: {self.dense_kind!r}, must be auto, exact or pq")
         weights = (self.bm25_weight, self.sparse_weight, self.dense_weight)
         if any(not weight >= 0 for weight in weights):
             raise BadQuery(f"illegal fusion weights: {weights}, must be 0 or more")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from json.encoder import encode_basestring_ascii as quoted
+from operator import attrgetter
 
 import numpy as np
 
@@ -19,12 +22,16 @@ from .passages import passage_text
 from .protocols import Encoder, Progress, Splitter, Vectors
 from .types import Document
 
-CHUNK_CHARACTERS = 400_000  # of text encoded together: enough to sort by length well
-CHUNK_DOCUMENTS = 256
+CHUNK_CHARACTERS = 200_000  # of text encoded together: enough to sort by length well
+CHUNK_DOCUMENTS = 1024
 UNCHANGED = "unchanged"  # a progress note: these were in the index already
 COMMIT_SECONDS = 30.0  # at most this much work is lost when the plug is pulled
 
+_Sourced = tuple[Document, str]  # a document and its origin
 _Hashed = tuple[Document, bytes]  # a document and its content's hash
+_TEXT, _PLACE = attrgetter("text"), attrgetter("start", "end")  # of a passage
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=True, allow_nan=False)
 
 
 @dataclass(frozen=True)
@@ -46,12 +53,8 @@ class AddReport:
 
 def content_hash(document: Document) -> bytes:
     """16 bytes that differ when anything of the document but its id differs."""
-    content = json.dumps(
-        [document.title, document.text, document.metadata],
-        sort_keys=True,
-        ensure_ascii=True,
-        allow_nan=False,
-    )
+    metadata = _JSON.encode(document.metadata) if document.metadata else "{}"
+    content = f"[{quoted(document.title)}, {quoted(document.text)}, {metadata}]"
     return hashlib.blake2b(content.encode("ascii"), digest_size=16).digest()
 
 
@@ -61,15 +64,27 @@ class SeenIds:
     def __init__(self) -> None:
         # subtle: the empty name gives SQLite a private temporary file, deleted on close
         self._db = sqlite3.connect("", isolation_level=None)
-        self._db.execute("create table seen (id text primary key, origin text) without rowid")
+        self._db.execute("pragma journal_mode = off")
+        self._db.execute(
+            "create table seen (id text primary key, number integer, origin text) without rowid"
+        )
+        self._count = 0
 
-    def first_seen(self, id: str, origin: str) -> str | None:
-        """Where `id` was first met, or None if that is now."""
-        row = self._db.execute("select origin from seen where id = ?", (id,)).fetchone()
-        if row is None:
-            self._db.execute("insert into seen values (?, ?)", (id, origin))
-            return None
-        return str(row[0])
+    def repeated(self, met: Sequence[tuple[str, str]]) -> dict[int, str]:
+        """Which of these (id, origin) were met before, by place, and the origin of the first."""
+        first, self._count = self._count, self._count + len(met)
+        rows = ((id, first + place, origin) for place, (id, origin) in enumerate(met))
+        before = self._db.total_changes
+        self._db.execute("begin")
+        self._db.executemany("insert or ignore into seen values (?, ?, ?)", rows)
+        self._db.execute("commit")
+        if self._db.total_changes - before == len(met):
+            return {}
+        find = "select number, origin from seen where id = ?"
+        known = [self._db.execute(find, (id,)).fetchone() for id, _ in met]
+        return {
+            place: origin for place, (number, origin) in enumerate(known) if number != first + place
+        }
 
     def close(self) -> None:
         """Drop the temporary file."""
@@ -111,7 +126,7 @@ class Pipeline:
         report = AddReport()
         last_commit = started
         try:
-            for chunk, skipped in _chunks(_checked(documents, skip_bad, on_bad)):
+            for chunk, skipped in _checked(documents, skip_bad, on_bad):
                 report = replace(report, skipped=report.skipped + skipped)
                 on_progress(report.documents, total)
                 report = self._add_chunk(writer, chunk, report, on_progress, total)
@@ -141,13 +156,7 @@ class Pipeline:
         passages = 0
         if fresh:
             records, texts = self._split(changed)
-            whole = [passage_text(d.title, d.text) for d in fresh]
-            counts = encode_distinct(self.words, whole + texts)
-            assert isinstance(counts, TermVectors)
-            rows: dict[str, Vectors] = {
-                "bm25": counts.select(0, len(whole)),
-                "bm25_passage": counts.select(len(whole), len(counts)),
-            }
+            rows: dict[str, Vectors] = dict(self._counts(fresh, texts))
             done = report.documents
             for number, (name, encoder) in enumerate(self.passage_encoders.items()):
                 share = int(len(fresh) * number / len(self.passage_encoders))
@@ -164,21 +173,29 @@ class Pipeline:
         on_progress(report.documents, total, "" if fresh else UNCHANGED)
         return report
 
+    def _counts(self, documents: Sequence[Document], texts: list[str]) -> dict[str, TermVectors]:
+        """BM25's rows of documents and of passages; the same object where these are the same."""
+        whole = [passage_text(document.title, document.text) for document in documents]
+        if whole == texts:
+            counts = encode_distinct(self.words, whole)
+            assert isinstance(counts, TermVectors)
+            return {"bm25": counts, "bm25_passage": counts}
+        counts = encode_distinct(self.words, whole + texts)
+        assert isinstance(counts, TermVectors)
+        return {
+            "bm25": counts.select(0, len(whole)),
+            "bm25_passage": counts.select(len(whole), len(counts)),
+        }
+
     def _split(self, documents: list[_Hashed]) -> tuple[list[Record], list[str]]:
         records: list[Record] = []
         texts: list[str] = []
         for document, hash in documents:
             passages = self.splitter(document)
-            texts.extend(passage.text for passage in passages)
+            texts += map(_TEXT, passages)
+            places = tuple(map(_PLACE, passages))
             records.append(
-                Record(
-                    document.id,
-                    document.title,
-                    document.text,
-                    document.metadata,
-                    hash,
-                    tuple((passage.start, passage.end) for passage in passages),
-                )
+                Record(document.id, document.title, document.text, document.metadata, hash, places)
             )
         return records, texts
 
@@ -196,56 +213,67 @@ def with_origins(
 
 def _checked(
     documents: Iterable[tuple[Document, str]], skip_bad: bool, on_bad: Callable[[str], None]
-) -> Iterator[_Hashed | None]:
-    # None stands for a skipped document, so that the chunks can count it
+) -> Iterator[tuple[list[_Hashed], int]]:
+    """Chunks of documents that can be indexed, with their hashes, and how many were skipped."""
     seen = SeenIds()
     try:
-        for document, origin in documents:
-            try:
-                yield document, _accept(document, origin, seen)
-            except BadDocument as problem:
+        for chunk in _chunks(documents):
+            hashed, problems = _accept(chunk, seen)
+            for problem in problems:
                 if not skip_bad:
-                    raise
-                on_bad(str(problem))
-                yield None
+                    raise BadDocument(problem)
+                on_bad(problem)
+            yield hashed, len(problems)
     finally:
         seen.close()
 
 
-def _accept(document: Document, origin: str, seen: SeenIds) -> bytes:
+def _accept(chunk: Sequence[_Sourced], seen: SeenIds) -> tuple[list[_Hashed], list[str]]:
+    """The documents that can be indexed, with their hashes; what is wrong with the others."""
+    hashes: dict[int, bytes] = {}
+    problems: dict[int, str] = {}
+    for place, (document, origin) in enumerate(chunk):
+        try:
+            hashes[place] = _hash(document, origin)
+        except BadDocument as problem:
+            problems[place] = str(problem)
+    places = list(hashes)
+    repeated = seen.repeated([(chunk[place][0].id, chunk[place][1]) for place in places])
+    for i, first in repeated.items():
+        document, origin = chunk[places[i]]
+        problems[places[i]] = (
+            f"{origin}: id {document.id!r} was already given at {first}; ids must be unique"
+        )
+        del hashes[places[i]]
+    hashed = [(chunk[place][0], hash) for place, hash in hashes.items()]
+    return hashed, [problems[place] for place in sorted(problems)]
+
+
+def _hash(document: Document, origin: str) -> bytes:
     """The hash of a document that can be indexed; BadDocument for one that cannot."""
     if not document.id:
         raise BadDocument(f"{origin}: empty document id; every document needs one")
-    if any(0xD800 <= ord(c) <= 0xDFFF for c in document.id):
+    if not document.id.isascii() and _SURROGATE.search(document.id):
         raise BadDocument(f"{origin}: document id {document.id!r} is not valid Unicode")
     try:
-        hash = content_hash(document)
+        return content_hash(document)
     except (ValueError, TypeError, RecursionError):
         raise BadDocument(
             f"{origin}: the metadata of {document.id!r} is not JSON (no NaN, no endless nesting)"
         ) from None
-    first = seen.first_seen(document.id, origin)
-    if first is not None:
-        raise BadDocument(
-            f"{origin}: id {document.id!r} was already given at {first}; ids must be unique"
-        )
-    return hash
 
 
-def _chunks(documents: Iterator[_Hashed | None]) -> Iterator[tuple[list[_Hashed], int]]:
-    chunk: list[_Hashed] = []
-    characters = skipped = 0
+def _chunks(documents: Iterable[_Sourced]) -> Iterator[list[_Sourced]]:
+    chunk: list[_Sourced] = []
+    characters = 0
     for item in documents:
-        if item is None:
-            skipped += 1
-            continue
         chunk.append(item)
         characters += len(item[0].text)
         if characters >= CHUNK_CHARACTERS or len(chunk) >= CHUNK_DOCUMENTS:
-            yield chunk, skipped
-            chunk, characters, skipped = [], 0, 0
-    if chunk or skipped:
-        yield chunk, skipped
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk
 
 
 def encode_distinct(encoder: Encoder, texts: Sequence[str]) -> Vectors:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +13,8 @@ from .errors import BadInput
 from .sentences import sentence_starts
 from .types import Document, Passage
 
-Offsets = Callable[[str], list[tuple[int, int]]]
+Spans = NDArray[np.int64]  # (n, 2): where each piece starts and ends, in characters
+Offsets = Callable[[str], Sequence[tuple[int, int]] | Spans]
 """(start, end) characters of a text's word-pieces, in order, without special tokens."""
 
 _CHUNK = 100_000  # characters that are tokenised at once
@@ -49,15 +50,15 @@ def split(document: Document, offsets: Offsets, size: int, overlap: int) -> list
     if not 0 <= overlap < size:
         raise BadInput(f"illegal passage overlap: {overlap}, must be between 0 and {size - 1}")
     title, text = document.title, document.text
-    title_pieces = offsets(title[:_TITLE])
-    pieces = _pieces(text, offsets)
-    if len(title_pieces) + pieces.before[-1] <= size and len(title) <= _TITLE:
+    title_pieces = offsets(title[:_TITLE]) if title else []
+    parts = list(_offsets(text, offsets))
+    if len(title_pieces) + sum(map(len, parts)) <= size and len(title) <= _TITLE:
         spans = [(0, len(text))]
     else:
         kept = title_pieces[: size // 3]
-        title = title[: kept[-1][1]] if kept else ""
+        title = title[: kept[-1][1]] if len(kept) else ""
         window = size - len(kept)
-        spans = _spans(text, pieces, window, min(overlap, window // 2))
+        spans = _spans(text, _pieces(parts), window, min(overlap, window // 2))
     return [
         Passage(document.id, number, start, end, passage_text(title, text[start:end]))
         for number, (start, end) in enumerate(spans)
@@ -77,9 +78,8 @@ class _Pieces(NamedTuple):
     before: NDArray[np.int64]  # (n + 1,) how many of the tokenizer's pieces stand before
 
 
-def _pieces(text: str, offsets: Offsets) -> _Pieces:
-    """The text's word-pieces; an endless word counts as many."""
-    parts = [np.empty((0, 2), np.int64)]
+def _offsets(text: str, offsets: Offsets) -> Iterator[Spans]:
+    """The text's word-pieces, chunk by chunk; an endless word counts as many."""
     low = 0
     while low < len(text):
         high = _cut(text, low)
@@ -92,9 +92,12 @@ def _pieces(text: str, offsets: Offsets) -> _Pieces:
                     for start in range(first, last, _DENSE if last - first > _LONG else last)
                 ]
             )
-        parts.append(spans)
+        yield spans
         low = high
-    starts, ends = np.maximum.accumulate(np.concatenate(parts)).T
+
+
+def _pieces(parts: Sequence[Spans]) -> _Pieces:
+    starts, ends = np.maximum.accumulate(np.concatenate([np.empty((0, 2), np.int64), *parts])).T
     starts, first = np.unique(starts, return_index=True)
     return _Pieces(starts, ends[first], np.append(first, len(ends)))
 
@@ -117,19 +120,19 @@ def _spans(text: str, pieces: _Pieces, window: int, overlap: int) -> list[tuple[
     spans: list[tuple[int, int]] = []
     first = cut = 0  # pieces with which this passage begins, and the text that no passage has yet
     while before[n] - before[first] > window:
-        last = int(np.searchsorted(before, before[first] + window, side="right")) - 1
+        last = int(before.searchsorted(before[first] + window, side="right")) - 1
         last = max(last, first + 1)
         if last == n:  # the text ends in a character of more pieces than the window has
             break
         # subtle: beyond the overlap, so that every passage goes on by something.
-        low = min(last, max(cut, int(np.searchsorted(before, before[first] + overlap))) + 1)
+        low = min(last, max(cut, int(before.searchsorted(before[first] + overlap))) + 1)
         cut = (
             _latest(sentences, low, last)
             or _latest(lines, low, last)
             or next((p for p in range(last, low - 1, -1) if _starts_word(text, pieces, p)), last)
         )
         spans.append((int(starts[first]) if spans else 0, int(starts[cut])))
-        low = max(first + 1, int(np.searchsorted(before, before[cut] - overlap)))
+        low = max(first + 1, int(before.searchsorted(before[cut] - overlap)))
         first = _following(sentences, low, cut) or next(
             (p for p in range(low, cut) if _starts_word(text, pieces, p)), cut
         )
@@ -147,13 +150,13 @@ def _first_pieces(pieces: _Pieces, places: list[int]) -> NDArray[np.int64]:
 
 def _latest(places: NDArray[np.int64], low: int, high: int) -> int:
     """The largest of the ascending places within low..high; 0 if none is there."""
-    at = int(np.searchsorted(places, high, side="right")) - 1
+    at = int(places.searchsorted(high, side="right")) - 1
     return int(places[at]) if at >= 0 and places[at] >= low else 0
 
 
 def _following(places: NDArray[np.int64], low: int, high: int) -> int:
     """The smallest of the ascending places within low..high - 1; 0 if none is there."""
-    at = int(np.searchsorted(places, low))
+    at = int(places.searchsorted(low))
     return int(places[at]) if at < len(places) and places[at] < high else 0
 
 

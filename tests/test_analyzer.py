@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from indexes.types import TermVectors
 from searchlib.encoders import analyzer as module
+from searchlib.encoders import lexicon, plain_words
+from searchlib.encoders import words as scripts
 from searchlib.encoders.analyzer import LUCENE_STOPWORDS, Analyzer
 from searchlib.errors import BadInput
 
@@ -97,6 +100,103 @@ def test_rows_are_the_counts_of_the_terms_whatever_the_batch(batch):
         assert list(alone.row(0).items()) == list(vectors.row(i).items())
 
 
+def slowly_counted(analyzer, texts):
+    """What `encode_document` ought to give: word by word, with the pattern that is always right."""
+    stem = module._stem_function(analyzer.stemmer)
+    rows = []
+    for text in texts:
+        counts: Counter[str] = Counter()
+        for match in scripts.exotic().finditer(text):
+            found = match.group()
+            if match.lastgroup == "unspaced":
+                grams = [found[i : i + n] for i in range(len(found)) for n in (1, 2)]
+                words = [gram for i, gram in enumerate(grams) if i < len(grams) - 1]
+            else:
+                words = [found]
+            for word in words:
+                term = scripts.normal(word)
+                if term and term not in analyzer.stopwords:
+                    counts[stem([term])[0] or term] += 1
+        rows.append({term: float(count) for term, count in counts.items()})
+    return TermVectors.of(rows)
+
+
+def same(one, other):
+    return list(one.terms) == list(other.terms) and all(
+        getattr(one, name).dtype == getattr(other, name).dtype
+        and np.array_equal(getattr(one, name), getattr(other, name))
+        for name in ("indptr", "indices", "values")
+    )
+
+
+ODD = ["\xd7", " \xd7 ", "y" * 255, "Z" * 256, "0" * 700, "\0", "\x1c", "\x85", "é", "_", "Ünder"]
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("language", ["english", "german", "none"])
+@given(
+    st.lists(texts | st.lists(st.sampled_from(["The", " ", "cats", *ODD])).map("".join), max_size=8)
+)
+def test_counting_equals_the_slow_way(native, language, batch):
+    analyzer = Analyzer(language)
+    counter = lexicon.Lexicon(
+        module._stem_function(analyzer.stemmer), analyzer.stopwords, native=native
+    )
+    for _ in range(2):  # with unknown words, then with known ones
+        assert same(counter.counts(batch), slowly_counted(analyzer, batch))
+
+
+@given(st.lists(texts, max_size=8), st.integers(1, 40))
+def test_texts_are_counted_the_same_however_they_are_grouped(batch, at_once):
+    whole = Analyzer().encode_document(batch)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lexicon, "AT_ONCE", at_once)
+        assert same(Analyzer().encode_document(batch), whole)
+
+
+@pytest.mark.skipif(lexicon._words is None, reason="installed without a compiler")
+@given(st.lists(st.lists(st.text(st.characters(max_codepoint=127)), max_size=5), max_size=4))
+def test_the_compiled_words_are_the_plain_ones(batches):
+    compiled, plain = lexicon._words.Words(), plain_words.Words()
+    for texts_given in batches:
+        batch = [text + "Aa" * 200 for text in texts_given]
+        (numbers, lengths), (expected, sizes) = compiled.numbers(batch), plain.numbers(batch)
+        assert np.frombuffer(numbers, np.int32).tolist() == expected.tolist()
+        assert np.frombuffer(lengths, np.int64).tolist() == sizes.tolist()
+        assert len(compiled) == len(plain)
+        first = len(plain) // 2
+        assert compiled.since(first) == plain.since(first)
+        kept = np.where(expected % 3 == 0, np.int32(-1), expected)
+        found = compiled.count(kept, sizes, len(plain))
+        for array, other in zip(found, plain.count(kept, sizes, len(plain)), strict=True):
+            assert np.frombuffer(array, other.dtype).tolist() == other.tolist()
+
+
+@pytest.mark.skipif(lexicon._words is None, reason="installed without a compiler")
+def test_the_compiled_words_refuse_what_would_lead_them_astray():
+    compiled = lexicon._words.Words()
+    with pytest.raises(ValueError, match="not ASCII"):
+        compiled.numbers(["é"])
+    with pytest.raises(TypeError):
+        compiled.numbers("abc")
+    with pytest.raises(TypeError):
+        compiled.numbers([b"abc"])
+    with pytest.raises(IndexError):
+        compiled.since(1)
+    numbers = np.zeros(2, np.int32)
+    for lengths, n_terms in (([3], 1), ([-1], 1), ([2], 0), ([1, 2], 1)):
+        with pytest.raises(ValueError, match="out of range"):
+            compiled.count(numbers, np.array(lengths, np.int64), n_terms)
+
+
+def test_many_words_are_told_apart():
+    """Enough for the table to grow, and for words to share a place in it."""
+    words = [f"w{i}" for i in range(50_000)]
+    vectors = Analyzer("none").encode_document([" ".join(words[:30_000]), " ".join(words)])
+    assert vectors.terms == words
+    assert vectors.values.tolist() == [1.0] * 80_000
+
+
 @given(texts)
 def test_tokens_are_the_terms_and_their_places(text):
     analyzer = Analyzer()
@@ -109,17 +209,17 @@ def test_tokens_are_the_terms_and_their_places(text):
 
 @given(st.text(max_size=40))
 def test_the_simple_patterns_find_what_the_exact_one_finds(text):
-    exact = [match.group() for match in module._exotic().finditer(text)]
-    pattern = module._pattern(text)
+    exact = [match.group() for match in scripts.exotic().finditer(text)]
+    pattern = scripts.pattern(text)
     assert [match.group() for match in pattern.finditer(text)] == exact
 
 
 def test_every_character_that_needs_the_exact_pattern_gets_it():
     for code in range(0x80, 0x32400):
         text = f"a{chr(code)}b"
-        if module._pattern(text) is module._PLAIN:
-            exact = [match.group() for match in module._exotic().finditer(text)]
-            assert module._PLAIN.findall(text) == exact, hex(code)
+        if scripts.pattern(text) is scripts._PLAIN:
+            exact = [match.group() for match in scripts.exotic().finditer(text)]
+            assert scripts._PLAIN.findall(text) == exact, hex(code)
 
 
 def test_long_texts_are_counted_too():
@@ -133,7 +233,7 @@ def test_memory_is_bounded_and_forgetting_changes_nothing(monkeypatch):
     for i in range(20):
         text = " ".join(f"w{i}x{j}" for j in range(8))
         assert analyzer.encode_document([text]).terms == text.split()
-    assert len(analyzer._memory[0].numbers) <= 10 + 8
+    assert len(analyzer._memory[0]) <= 10 + 8
 
 
 def test_threads_share_one_analyzer():

@@ -29,9 +29,9 @@ FORBIDDEN = {
 HOMES = {
     "torch": ("searchlib/encoders", "benchmarks"),
     "transformers": ("searchlib/encoders", "benchmarks"),
-    "faiss": ("indexes/vectors.py",),
+    "faiss": ("benchmarks",),
     "ir_measures": ("searchlib/evaluation", "benchmarks"),
-    "Stemmer": ("searchlib/encoders/analyzer.py",),
+    "Stemmer": ("searchlib/encoders", "benchmarks"),
     "sqlite_utils": ("indexes/store.py",),
     "typer": ("cli",),
     "pyarrow": ("searchlib/formats",),

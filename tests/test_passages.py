@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from searchlib import sentences as module
+from searchlib.config import Settings
 from searchlib.errors import BadInput
 from searchlib.passages import split
+from searchlib.representations import make_splitter, word_offsets
 from searchlib.sentences import sentence_starts
 from searchlib.types import Document
 
@@ -151,7 +154,7 @@ def test_tokenizer_sees_bounded_chunks_that_do_not_cut_words():
     text = "abcdefg. " * 40_000
     passages = split(Document("d", text), offsets, 100, 10)
     assert max(map(len, seen)) <= 100_000
-    assert "".join(seen[1:]) == text
+    assert "".join(seen) == text
     assert {text[p.start : p.start + 8] for p in passages} == {"abcdefg."}
 
 
@@ -188,3 +191,36 @@ def test_sentence_starts_ascend_within_the_text(text):
     assert starts[0] == 0
     assert starts == sorted(set(starts))
     assert all(start < len(text) for start in starts[1:])
+
+
+@given(texts | st.text(st.sampled_from(".!? \n\"'-1aA。？")))
+def test_sentence_starts_are_those_that_one_pattern_finds(text):
+    starts = [0]
+    for match in module._END.finditer(text):
+        if match.end() < len(text) and (match.lastgroup != "stop" or module._ends(text, match)):
+            starts.append(match.end())
+    assert sentence_starts(text) == starts
+
+
+def test_a_million_dots_are_no_trouble():
+    assert sentence_starts("." * 1_000_000 + "x. Y") == [0, 1_000_003]
+
+
+@given(st.text() | st.text(st.characters(max_codepoint=127)) | texts)
+def test_words_are_those_of_the_pattern(text):
+    assert word_offsets(text).tolist() == [list(m.span()) for m in re.finditer(r"\w+", text)]
+
+
+@given(st.text("ab é.", max_size=60), st.text("ab é.", max_size=20), st.integers(0, 8))
+def test_splitting_is_not_changed_by_knowing_that_a_document_fits(text, title, overlap):
+    settings = Settings(None, None, passage_tokens=16, overlap=overlap)
+    document = Document("d", text, title)
+    assert make_splitter(settings, {})(document) == split(document, word_offsets, 14, overlap)
+
+
+def test_one_word_too_many_is_noticed():
+    splitter = make_splitter(Settings(None, None, passage_tokens=16, overlap=0), {})
+    (fits,) = splitter(Document("d", "a b c d e f g", "a b c d e f g"))
+    assert fits.text == "a b c d e f g a b c d e f g"
+    (cut,) = splitter(Document("d", "a b c d e f g", "a b c d e f g h"))
+    assert cut.text == "a b c d a b c d e f g"  # the title has a third of 14 words

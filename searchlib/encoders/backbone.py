@@ -1,14 +1,18 @@
-"""One transformer and its tokenizer: numpy for a few texts, torch for many, one interface."""
+"""One transformer and its tokenizer: compiled code, numpy or torch, behind one interface."""
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ..errors import BadInput
-from .batching import windows
+from .batching import cores, windows
 from .blas import one_blas_thread
 from .layout import Transformer
 from .lean import LeanEncoder, lean_encoder
@@ -30,9 +34,9 @@ LEAN_WORK = 8e10
 class Backbone:
     """Runs `transformer` over texts cut to `max_tokens`; `task` as for `network.Network`.
 
-    On the CPU and for architectures that `lean` knows, numpy encodes single queries always and
-    anything else until LEAN_WORK is spent; then torch is loaded. Both agree within 1e-4.
-    Safe to use from several threads.
+    On the CPU and for architectures that `lean` knows, it encodes single queries always and
+    anything else until LEAN_WORK is spent; then torch is loaded, unless `lean` is compiled and
+    there is no GPU. All agree within 1e-4. Safe to use from several threads.
     """
 
     def __init__(
@@ -78,8 +82,7 @@ class Backbone:
         encoder = self._lean_for(sum(map(len, tokens)))
         if encoder:
             with one_blas_thread():
-                for row, ids in enumerate(tokens):
-                    yield [row], [lean(encoder, ids)]
+                yield from _each(tokens, lambda ids: lean(encoder, ids), encoder.compiled)
             return
         with self._lock:
             network = self._network
@@ -95,11 +98,18 @@ class Backbone:
             encoder = self._lean
             if encoder is None or count <= LEAN_TOKENS:
                 return encoder
+            if encoder.compiled and self._without_gpu():
+                return encoder
             work = float(count) * encoder.work
             if "_network" in self.__dict__ or self._spent + work > LEAN_WORK:
                 return None
             self._spent += work
             return encoder
+
+    def _without_gpu(self) -> bool:
+        if "_network" in self.__dict__:
+            return bool(self._network.kind == "cpu")
+        return self._device == "cpu" or not maybe_gpu()
 
     @cached_property
     def _lean(self) -> LeanEncoder | None:
@@ -110,6 +120,39 @@ class Backbone:
         from .network import Network
 
         return Network(self._transformer.path, self._task, self._device)
+
+
+def _each(
+    tokens: list[Ids], encode: Callable[[Ids], Result], parallel: bool
+) -> Iterator[tuple[list[int], list[Result]]]:
+    """([row], [result]) of each text; in `parallel`, longest first, on as many threads as BLAS."""
+    workers = min(threads(), len(tokens)) if parallel else 1
+    if workers <= 1:
+        for row, ids in enumerate(tokens):
+            yield [row], [encode(ids)]
+        return
+    order = sorted(range(len(tokens)), key=lambda row: -len(tokens[row]))
+    with ThreadPoolExecutor(workers, thread_name_prefix="encode") as pool:
+        try:
+            found = pool.map(lambda row: encode(tokens[row]), order)
+            for row, result in zip(order, found, strict=True):
+                yield [row], [result]
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def threads() -> int:
+    """Threads to encode on: OMP_NUM_THREADS where it is set, else the cores there are."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(int(asked), cores()) if asked.isdigit() and int(asked) else cores()
+
+
+@cache
+def maybe_gpu() -> bool:
+    """Whether torch might find a GPU here, as far as can be told without loading it."""
+    if not sys.platform.startswith("linux"):
+        return True
+    return any(Path(name).exists() for name in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg"))
 
 
 def allowed_tokens(asked: int | None, limit: int, name: str) -> int:

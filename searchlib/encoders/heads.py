@@ -1,8 +1,9 @@
 """The sparse head: pooled vocabulary logits of a text without ever holding [tokens, vocabulary].
 
 log1p and relu are monotone, so a term's weight max_t log1p(relu(h_t . w + b)) is found from the
-largest raw logit, and the activation is applied once. The vocabulary is cut into tiles whose
-logits stay in a core's second-level cache. Formal et al. 2021 (arXiv:2109.10086), eq. 2 and 4.
+largest raw logit, and the activation is applied once. On a CPU `native` finds it without writing
+logits; elsewhere the vocabulary is cut into tiles whose logits stay in a core's second-level
+cache. Formal et al. 2021 (arXiv:2109.10086), eq. 2 and 4.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from .activations import Array
 from .lean import Linear
+from .native import best_kernel, largest_logits, tile_columns
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,6 +48,7 @@ class Head:
         self._sum = pooling == "sum"
         self._logs = logs
         self._cpu = weight.device.type == "cpu"
+        self._kernel = best_kernel() if self._cpu else None
         self._own = threading.local()  # a thread's buffer of logits
 
     def __call__(
@@ -58,9 +61,18 @@ class Head:
             texts = [hidden]
         result = []
         for text in texts:
+            if self._kernel is not None and not self._sum and not positions:
+                result.append(self._largest(text[0], self._kernel))
+                continue
             sizes = lengths if text is hidden else [text.shape[1]]
             result += self._pool(text, sizes, positions)
         return result
+
+    def _largest(self, rows: Tensor, kernel: int) -> Terms:
+        pooled = largest_logits(rows.numpy(), self._weight.numpy(), kernel)
+        if self._bias is not None:
+            pooled += self._bias.numpy()
+        return _positive(pooled, self._logs)
 
     def _pool(self, hidden: Tensor, lengths: Sequence[int], positions: bool) -> list[Terms]:
         import torch
@@ -72,7 +84,7 @@ class Head:
             hidden = torch.where(padded.unsqueeze(2), hidden[:, :1], hidden)
         flat = hidden.reshape(count * longest, -1).to(self._weight.dtype)
         vocabulary = self._weight.shape[0]
-        tile = _tile(_TILE if self._cpu else _TILE_GPU, count * longest)
+        tile = tile_columns(_TILE if self._cpu else _TILE_GPU, count * longest)
         pooled = torch.empty((count, vocabulary), device=hidden.device)
         winner = torch.empty_like(pooled, dtype=torch.int64) if positions else None
         for start in range(0, vocabulary, tile):
@@ -140,25 +152,29 @@ class Head:
 def lean_terms(hidden: Array, decoder: Linear, pooling: str, logs: int, positions: bool) -> Terms:
     """As `Head`, in numpy, for one text's `hidden` (T, dim)."""
     weight, bias = decoder
+    if pooling != "sum" and not positions:
+        return _positive(largest_logits(hidden, weight, best_kernel()) + bias, logs)
     vocabulary = len(weight)
-    tile = _tile(_TILE * 4, len(hidden))
+    tile = tile_columns(_TILE * 4, len(hidden))
     pooled = np.empty(vocabulary, np.float32)
     winner = np.empty(vocabulary, np.int32) if positions else None
     for start in range(0, vocabulary, tile):
         part = slice(start, min(start + tile, vocabulary))
         logits = hidden @ weight[part].T
-        if pooling == "sum":
-            logits = _activated(logits + bias[part], logs)
-            pooled[part] = logits.sum(axis=0)
-        else:
-            pooled[part] = logits.max(axis=0)
         if winner is not None:
             winner[part] = logits.argmax(axis=0)
-    if pooling != "sum":
-        pooled += bias
+        if pooling == "sum":
+            pooled[part] = _activated(logits + bias[part], logs).sum(axis=0)
+        else:
+            pooled[part] = logits.max(axis=0) + bias[part]
+    found = _positive(pooled, 0 if pooling == "sum" else logs)
+    return found if winner is None else Terms(found.ids, found.weights, winner[found.ids])
+
+
+def _positive(pooled: Array, logs: int) -> Terms:
+    """The entries of pooled logits above 0, with `logs` times log1p applied."""
     ids = np.flatnonzero(pooled > 0).astype(np.int32)
-    weights = pooled[ids] if pooling == "sum" else _activated(pooled[ids], logs)
-    return Terms(ids, weights, None if winner is None else winner[ids])
+    return Terms(ids, _activated(pooled[ids], logs))
 
 
 def _activated(logits: Array, logs: int) -> Array:
@@ -166,8 +182,3 @@ def _activated(logits: Array, logs: int) -> Array:
     for _ in range(logs):
         result = np.log1p(result)
     return result
-
-
-def _tile(logits: int, rows: int) -> int:
-    """Columns a tile: `logits` in all, at least 256, a multiple of 64."""
-    return max(logits // max(rows, 1) // 64 * 64, 256)

@@ -1,4 +1,4 @@
-"""BERT-family encoders in numpy, for a query at a time: neither torch nor transformers is loaded.
+"""BERT-family encoders in numpy and C, a text at a time: neither torch nor transformers is loaded.
 
 One text of T tokens runs unpadded as (T, dim) float32 matrices. Known: bert, distilbert, roberta,
 xlm-roberta, camembert, electra. Dropout is left out (inference), so is the pooler (unused).
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activations import ACTIVATIONS, Array, gelu
+from .native import affine, best_kernel, layers, runs_layers
 from .tokenizing import Ids
 from .weights import Weights, read_json
 
@@ -111,6 +112,17 @@ class LeanEncoder:
             for i in range(count)
         ]  # fmt: skip
 
+    @cached_property
+    def compiled(self) -> bool:
+        """Whether compiled code runs the layers: then torch is not faster for any text."""
+        return self._act is gelu and runs_layers(self._arrays, len(self._layers[0].norm1[0]))
+
+    @cached_property
+    def _arrays(self) -> tuple[Array, ...]:
+        return tuple(
+            array for layer in self._layers for part in vars(layer).values() for array in part
+        )
+
     @property
     def work(self) -> int:
         """Multiply-adds a token, attention aside."""
@@ -128,6 +140,9 @@ class LeanEncoder:
         x = _layer_norm(x, self._norm, self._eps)
         if self._project:
             x = _linear(x, self._project)
+        kernel = best_kernel() if self.compiled else None
+        if kernel is not None:
+            return layers(x, self._arrays, self._heads, self._eps, kernel)
         for layer in self._layers:
             mixed = _linear(_attend(x, layer, self._heads), layer.mixed)
             x = _layer_norm(np.add(mixed, x, out=mixed), layer.norm1, self._eps)
@@ -203,12 +218,7 @@ class _Named(Mapping[str, NDArray[Any]]):
 
 
 def _linear(x: Array, layer: Linear) -> Array:
-    # subtle: for a short text W @ X' is up to twice as fast in BLAS as X @ W'. The result is a
-    # transposed view, so its own transpose is contiguous for the next layer.
-    weight, bias = layer
-    out: Array = (weight @ x.T).T
-    out += bias
-    return out
+    return affine(x, *layer, best_kernel())
 
 
 def _layer_norm(x: Array, norm: Norm, eps: float) -> Array:

@@ -57,7 +57,7 @@ def _item_of(source: Source, number: int, record: Any, options: ReadOptions) -> 
 
 def _parse(text: str) -> Any:
     try:
-        value = json.loads(text, parse_constant=_no_constant)
+        value = _DECODER.decode(text)
         return clean(value) if "\\u" in text else value
     except json.JSONDecodeError as error:
         other = (
@@ -73,3 +73,6 @@ def _parse(text: str) -> Any:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number in JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)  # json.loads would make one a line

@@ -25,6 +25,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 @pytest.fixture
 def only_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Encoders never take the numpy path."""
+    """Encoders take neither the numpy path nor the compiled one."""
+    monkeypatch.setattr(backbone, "maybe_gpu", lambda: True)
     monkeypatch.setattr(backbone, "LEAN_TOKENS", -1)
     monkeypatch.setattr(backbone, "LEAN_WORK", -1.0)

@@ -143,6 +143,7 @@ def test_many_texts_load_torch_and_few_do_not(tiny: Tiny, monkeypatch: pytest.Mo
     from searchlib.encoders import backbone
 
     monkeypatch.setattr(backbone, "LEAN_WORK", 2e6)
+    monkeypatch.setattr(backbone, "maybe_gpu", lambda: True)
     encoder = DenseEncoder(tiny("bert", masked=False))
     for _ in range(20):
         few = encoder.encode_query(["the quick dog"])

@@ -178,6 +178,7 @@ encoders[0].encode_document(["a cat"] * 3)
 assert not [name for name in heavy[:-1] if name in sys.modules], "query"
 import searchlib.encoders.backbone as backbone
 backbone.LEAN_TOKENS = backbone.LEAN_WORK = 0
+backbone.maybe_gpu = lambda: True
 for encoder in encoders:
     encoder.encode_document(["the quick dog"])
     encoder.encode_document(["the quick dog"] * 3000)

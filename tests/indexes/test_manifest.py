@@ -30,7 +30,7 @@ MANIFEST = Manifest(
     {
         "bm25": TermField("bm25", "count", "document", BM25(1.2, 0.75), {"stemmer": "porter"}),
         "wide": TermField("wide", "impact", "passage", IdfDot(), {}),
-        "dense": VectorField("dense", 384, "passage", "hnsw", {"model": "ü"}),
+        "dense": VectorField("dense", 384, "passage", "pq", {"model": "ü"}),
     },
     {"passages": {"size": 200}},
     (SegmentEntry("s000011", 3, 5, 1, {"store": "s000011.store", "bm25": "s000011.bm25"}),),
@@ -71,8 +71,8 @@ def test_other_content(data: bytes) -> None:
 
 def test_another_version_is_named() -> None:
     body = json.loads(MANIFEST.to_bytes())
-    body["version"] = 2
-    with pytest.raises(UnsupportedFormat, match="index format 2, this version reads format 1"):
+    body["version"] = 3
+    with pytest.raises(UnsupportedFormat, match="index format 3, this version reads format 2"):
         Manifest.from_bytes(json.dumps(body).encode(), PATH)
 
 

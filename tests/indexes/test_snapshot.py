@@ -268,10 +268,10 @@ def test_an_empty_index(tmp_path: Path) -> None:
         assert empty.verify() == list(empty.all_ids()) == []
 
 
-def test_a_graph_answers_as_the_scan_does(tmp_path: Path) -> None:
-    graph = VectorField("dense", DIM, "passage", "hnsw")
+def test_codes_answer_as_the_scan_does(tmp_path: Path) -> None:
+    coded = VectorField("dense", DIM, "passage", "pq")
     records = [record(f"d{n}", f"text {n}", f"more {n}") for n in range(150)]
-    with Writer.create(tmp_path / "i", [graph]) as writer:
+    with Writer.create(tmp_path / "i", [coded]) as writer:
         for part in (records[:100], records[100:]):
             writer.add(part, {"dense": cases.vectors(cases.texts(part))})
             writer.commit()
@@ -279,7 +279,7 @@ def test_a_graph_answers_as_the_scan_does(tmp_path: Path) -> None:
         writer.commit()
         for _ in range(2):
             with Snapshot.open(tmp_path / "i") as snapshot:
-                assert snapshot.field_bytes()["dense"] > 300 * DIM * 4
+                assert snapshot.field_bytes()["dense"] > snapshot.n_passages * DIM * 4
                 asked = cases.vectors(["anything"])
                 [found] = snapshot.search("dense", asked, 5)
                 [exact] = snapshot.search("dense", asked, 5, exact=True)

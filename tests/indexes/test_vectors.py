@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 from indexes import vectors as module
 from indexes.errors import Damaged
+from indexes.pq import Codes, build_codes, kernel
 from indexes.types import TopK
-from indexes.vectors import Vectors, build_hnsw, wants_graph
+from indexes.vectors import Vectors, candidates_for, wants_codes
 
 Float32s = NDArray[np.float32]
 
 
 def unit_vectors(n: int, dim: int = 16, seed: int = 0) -> Float32s:
-    """Vectors in a few clusters, so that a graph has something to find."""
+    """Vectors in a few clusters, so that there is something to find."""
     rng = np.random.default_rng(seed)
     centres = rng.standard_normal((8, dim))
     data = centres[rng.integers(0, 8, n)] + rng.standard_normal((n, dim))
@@ -125,91 +126,151 @@ def test_empty_segment_and_bad_queries() -> None:
         Vectors({"vectors": np.full((2, 2), np.nan, np.float32)}, name="dense").check()
 
 
-def test_auto_builds_graphs_for_large_segments() -> None:
-    assert [wants_graph(kind, 10) for kind in ("exact", "hnsw", "auto")] == [False, True, False]
-    assert wants_graph("auto", 100_000)
-    assert not wants_graph("exact", 10**6)
-    assert not wants_graph("hnsw", 0)
+def test_auto_makes_codes_for_large_segments() -> None:
+    assert [wants_codes(kind, 10) for kind in ("exact", "pq", "auto")] == [False, True, False]
+    assert wants_codes("auto", module.AUTO_ROWS)
+    assert not wants_codes("exact", 10**6)
+    assert not wants_codes("pq", 0)
+
+
+def test_candidates_grow_with_what_is_wanted_and_with_the_rows() -> None:
+    """The documented numbers: 280 of 100,000 rows for 10 results."""
+    assert candidates_for(10, 5000) == candidates_for(10, 25_000) == 140
+    assert candidates_for(10, 100_000) == 280
+    assert candidates_for(100, 100_000) == 1000
+    assert candidates_for(10, 400_000) == 560
 
 
 @pytest.fixture(scope="module")
-def graph() -> dict[str, NDArray[Any]]:
-    pytest.importorskip("faiss")
-    return build_hnsw(unit_vectors(3000))
+def codes() -> dict[str, NDArray[Any]]:
+    return build_codes(unit_vectors(3000))
 
 
-def test_hnsw_finds_nearly_all_with_exact_scores(graph: dict[str, NDArray[Any]]) -> None:
-    rows, queries = unit_vectors(3000), unit_vectors(50, seed=3)
-    vectors = Vectors({"vectors": rows}, graph)
+def opened(
+    rows: Float32s, arrays: dict[str, NDArray[Any]] | None = None, name: str = "dense"
+) -> Vectors:
+    """Vectors with their codes, made unless given."""
+    codes = Codes(build_codes(rows) if arrays is None else arrays, *rows.shape, name)
+    return Vectors({"vectors": rows}, codes, name)
+
+
+needs_kernel = pytest.mark.skipif(kernel() is None, reason="built without a compiler")
+
+
+@needs_kernel
+def test_codes_find_nearly_all_with_exact_scores(codes: dict[str, NDArray[Any]]) -> None:
+    vectors = opened(unit_vectors(3000), codes)
     vectors.check()
+    queries = unit_vectors(50, seed=3)
     exact = vectors.search(queries, 10, kind="exact")
-    found = vectors.search(queries, 10)
-    assert overlap(found, exact) > 0.95
+    recalls = [overlap(exact, vectors.search(queries, 10, candidates=n)) for n in (10, 30, 200)]
+    assert recalls == sorted(recalls)
+    assert recalls[0] < 1 <= recalls[2] + 0.01
+    found = vectors.search(queries, 10, candidates=200)
     for query, ranking in zip(queries, found, strict=True):
         assert vectors.scores(query, ranking.ids).tolist() == ranking.scores.tolist()
+        assert pairs_of(vectors.search(query[None], 10, candidates=200)[0]) == pairs_of(ranking)
 
 
-def test_hnsw_with_filter_and_groups(graph: dict[str, NDArray[Any]]) -> None:
-    vectors = Vectors({"vectors": unit_vectors(3000)}, graph)
+@needs_kernel
+def test_threads_share_a_batch(
+    codes: dict[str, NDArray[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = opened(unit_vectors(3000), codes)
+    queries = unit_vectors(100, seed=8)
+    answers = []
+    for threads in (1, 3, 200):
+        monkeypatch.setattr(module, "_n_threads", lambda threads=threads: threads)
+        answers.append([pairs_of(r) for r in vectors.search(queries, 5, candidates=50)])
+    assert answers[1:] == answers[:1] * 2
+
+
+@needs_kernel
+def test_codes_with_filter_and_groups(codes: dict[str, NDArray[Any]]) -> None:
+    rows = unit_vectors(3000)
+    vectors = opened(rows, codes)
     queries = unit_vectors(30, seed=4)
     rng = np.random.default_rng(0)
     groups = np.flatnonzero(np.append(True, rng.random(2999) < 0.4))
     for n, starts in ((3000, None), (len(groups), groups)):
-        eligible = rng.random(n) < 0.3
-        exact = vectors.search(queries, 10, eligible=eligible, groups=starts, kind="exact")
-        found = vectors.search(queries, 10, eligible=eligible, groups=starts)
-        assert overlap(found, exact) > 0.95
-        assert all(eligible[ranking.ids].all() for ranking in found)
-        assert all(len(ranking.ids) == 10 for ranking in found)
+        for eligible in (rng.random(n) < 0.5, None):
+            exact = vectors.search(queries, 10, eligible=eligible, groups=starts, kind="exact")
+            found = vectors.search(queries, 10, eligible=eligible, groups=starts, candidates=200)
+            assert overlap(found, exact) > 0.98
+            assert all(len(ranking.ids) == 10 for ranking in found)
+            for query, ranking in zip(queries, found, strict=True):
+                if eligible is not None:
+                    assert eligible[ranking.ids].all()
+                if starts is not None:
+                    best = np.maximum.reduceat(vectors.scores(query, np.arange(3000)), starts)
+                    assert best[ranking.ids].tolist() == ranking.scores.tolist()
 
 
-def test_hnsw_gives_way_to_the_scan(graph: dict[str, NDArray[Any]]) -> None:
+@needs_kernel
+def test_one_group_with_every_candidate(codes: dict[str, NDArray[Any]]) -> None:
+    """The best 20 rows all belong to the first group, so the codes find no second one."""
+    rows = unit_vectors(3000)
+    query = rows[0]
+    rows = rows[np.argsort(-(rows @ query), kind="stable")]
+    groups = np.array([0, 1000, 2000])
+    vectors = opened(rows)
+    found = vectors.search(query[None], 3, groups=groups, candidates=20)[0]
+    assert found.ids.tolist() == [0, 1, 2]
+    assert pairs_of(found) == pairs_of(
+        vectors.search(query[None], 3, groups=groups, kind="exact")[0]
+    )
+
+
+def test_codes_give_way_to_exact_products(codes: dict[str, NDArray[Any]]) -> None:
     """Few eligible rows, or many wanted: the results are the exact ones."""
-    vectors = Vectors({"vectors": unit_vectors(3000)}, graph)
+    vectors = opened(unit_vectors(3000), codes)
     query = unit_vectors(1, seed=5)
     few = np.zeros(3000, np.bool_)
     few[[5, 17, 2999]] = True
-    assert sorted(vectors.search(query, 10, eligible=few)[0].ids.tolist()) == [5, 17, 2999]
+    found = vectors.search(query, 10, eligible=few)[0]
+    assert sorted(found.ids.tolist()) == [5, 17, 2999]
+    assert pairs_of(found) == pairs_of(
+        Vectors({"vectors": unit_vectors(3000)}).search(query, 10, eligible=few)[0]
+    )
     assert len(vectors.search(query, 3000)[0].ids) == 3000
     assert vectors.search(query[:0], 10) == []
 
 
-@pytest.mark.parametrize("n", [1, 2, 70])
-def test_hnsw_of_few_rows(n: int) -> None:
-    pytest.importorskip("faiss")
+def test_without_a_compiler_search_is_exact(
+    codes: dict[str, NDArray[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, queries = unit_vectors(3000), unit_vectors(5, seed=6)
+    compiled = opened(rows, codes).search(queries, 7, kind="exact")
+    monkeypatch.setattr(module, "kernel", lambda: None)
+    vectors = opened(rows, codes)
+    plain = vectors.search(queries, 7, candidates=7)
+    assert [r.ids.tolist() for r in plain] == [r.ids.tolist() for r in compiled]
+    for query, ranking in zip(queries, plain, strict=True):
+        assert vectors.scores(query, ranking.ids).tolist() == ranking.scores.tolist()
+
+
+@pytest.mark.parametrize("n", [1, 2, 70, 129])
+def test_codes_of_few_rows(n: int) -> None:
     rows = unit_vectors(n)
-    vectors = Vectors({"vectors": rows}, build_hnsw(rows))
+    vectors = opened(rows)
     vectors.check()
-    assert vectors.search(rows[:1], 1)[0].ids.tolist() == [0]
+    assert vectors.search(rows[:1], 1, candidates=1)[0].ids.tolist() == [0]
 
 
-def test_garbled_graphs_are_damage(graph: dict[str, NDArray[Any]]) -> None:
+def test_codes_that_do_not_fit_are_damage(codes: dict[str, NDArray[Any]]) -> None:
     rows = unit_vectors(3000)
-    high = int(np.flatnonzero(graph["levels"] > 1)[0])
-    low = int(np.flatnonzero(graph["levels"] == 1)[0])
-    upper = int(graph["offsets"][high]) + 2 * module.LINKS
-    wrong = [
-        ("neighbors", 0, 3000),
-        ("neighbors", 0, -2),
-        ("neighbors", upper, low),
-        ("levels", 0, 7),
-        ("levels", 0, 0),
-        ("offsets", 1, 2**40),
-        ("entry", 0, 3000),
-        ("entry", 0, low),
-        ("entry", 1, 5),
-    ]
-    for name, place, value in wrong:
-        garbled = {**graph, name: graph[name].copy()}
-        garbled[name][place] = value
-        with pytest.raises(Damaged, match="dense: the HNSW graph"):
-            Vectors({"vectors": rows}, garbled, "dense").check()
-        with pytest.raises(Damaged, match="dense: the HNSW graph"):
-            Vectors({"vectors": rows}, garbled, "dense").search(rows[:1], 3)
-    for name in graph:
-        for broken in (
-            {k: v for k, v in graph.items() if k != name},
-            {**graph, name: graph[name][:1]},
-        ):
-            with pytest.raises(Damaged, match="dense: the HNSW graph"):
-                Vectors({"vectors": rows}, broken, "dense").check()
+    broken = [{k: v for k, v in codes.items() if k != name} for name in codes]
+    broken += [{**codes, name: codes[name][:1]} for name in codes]
+    broken += [{**codes, name: codes[name].astype(np.int64)} for name in codes]
+    broken.append({**codes, "codes": codes["codes"][:-1]})
+    for arrays in broken:
+        with pytest.raises(Damaged, match="dense: "):
+            opened(rows, arrays)
+    with pytest.raises(Damaged, match="dense: the codes do not fit"):
+        opened(rows[:-128], codes)
+    centroids = codes["centroids"].copy()
+    centroids[0, 0, 0] = np.nan
+    vectors = opened(rows, {**codes, "centroids": centroids})
+    with pytest.raises(Damaged, match="dense: the codes' centroids"):
+        vectors.check()
+    assert len(vectors.search(rows[:3], 5, candidates=50)[2].ids) == 5

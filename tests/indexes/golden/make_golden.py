@@ -1,8 +1,8 @@
 """Makes the golden index that test_golden.py opens: run once for a format version, then committed.
 
-    python tests/indexes/golden/make_golden.py tests/indexes/golden/v1
+    python tests/indexes/golden/make_golden.py tests/indexes/golden/v2
 
-It has what an index can have: two segments, an upsert, dead documents, a shared file, a graph.
+It has what an index can have: two segments, an upsert, dead documents, a shared file, codes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FIELDS = [
     TermField("bm25", "count", "document", BM25(), {"analyzer": "split"}),
     TermField("bm25_passage", "count", "passage", BM25(), {"analyzer": "split"}),
     TermField("sparse", "impact", "passage", Dot(), {"model": "none"}),
-    VectorField("dense", 3, "passage", "hnsw", {"model": "none"}),
+    VectorField("dense", 3, "passage", "pq", {"model": "none"}),
 ]
 
 

@@ -1,0 +1,301 @@
+/* Scanning 4-bit product quantisation codes, and exact inner products of chosen rows.
+
+   Fast scan: Andre, Kermarrec and Le Scouarnec 2017 (arXiv:1704.07355); see `_scan_kernels.h`.
+   The layout of codes is FORMAT.md's. The best instruction set is chosen when the module is
+   loaded; every one gives the same sums. Nothing here trusts a size or a row number. */
+
+#ifndef Py_LIMITED_API
+#define Py_LIMITED_API 0x030b0000
+#endif
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "_scan_kernels.h"
+
+#define MAX_PAIRS 256 /* of subspaces: sums of 254 each stay below 65,535 */
+#define STRIPE 64     /* blocks that every query of a batch scans before the next ones */
+
+static Scorer *score_block = score_plain;
+static Product *product = product_plain;
+
+static int lowest_bit(uint64_t bits)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    return __builtin_ctzll(bits);
+#else
+    int place = 0;
+    for (; !(bits & 1); bits >>= 1)
+        place++;
+    return place;
+#endif
+}
+
+/* The best rows of one query so far: all that score above `least`, fewer than are wanted, and
+   of those that score `least` the first ones. Rows come in ascending order, so later ones lose
+   a tie. */
+typedef struct {
+    uint64_t *kept;  /* score << 32 | row; also some that are no longer among the best */
+    Py_ssize_t count;
+    uint32_t *tally; /* how many of the kept rows have each score */
+    int32_t least;   /* -1 until as many rows were seen as are wanted */
+    uint32_t above;  /* how many score more */
+} Best;
+
+/* Forgets what is no longer among the best; at most `wanted` rows stay, in ascending order. */
+static void forget(Best *best, Py_ssize_t wanted)
+{
+    Py_ssize_t kept = 0;
+    uint32_t ties = (uint32_t)wanted - best->above;
+    for (Py_ssize_t i = 0; i < best->count; i++) {
+        int32_t score = (int32_t)(best->kept[i] >> 32);
+        if (score > best->least || (score == best->least && ties && ties--))
+            best->kept[kept++] = best->kept[i];
+    }
+    best->count = kept;
+}
+
+static void scan_blocks(Best *best, Py_ssize_t room, Py_ssize_t wanted, const uint8_t *codes,
+                        const uint8_t *tables, Py_ssize_t pairs, Py_ssize_t first,
+                        Py_ssize_t last, Py_ssize_t n_rows, const uint8_t *eligible)
+{
+    uint16_t scores[BLOCK];
+    uint64_t hits[2];
+    for (Py_ssize_t block = first; block < last; block++) {
+        if (best->count + BLOCK > room)
+            forget(best, wanted);
+        score_block(codes + block * pairs * BLOCK, tables, pairs, (uint16_t)(best->least + 1),
+                    scores, hits);
+        for (int half = 0; half < 2; half++)
+            for (uint64_t rest = hits[half]; rest; rest &= rest - 1) {
+                int place = 64 * half + lowest_bit(rest);
+                uint32_t score = scores[place];
+                Py_ssize_t row = block * BLOCK + place;
+                if ((int32_t)score <= best->least || row >= n_rows ||
+                    (eligible && !eligible[row]))
+                    continue;
+                best->kept[best->count++] = (uint64_t)score << 32 | (uint32_t)row;
+                best->tally[score]++;
+                best->above++;
+                while (best->above >= wanted)
+                    best->above -= best->tally[++best->least];
+            }
+    }
+}
+
+/* The products of a rotated query's parts with 16 centroids each, as bytes up to 127. A subspace's
+   least product becomes 0, which changes no order; one scale serves all subspaces. */
+static void make_tables(const float *query, const float *centroids, Py_ssize_t subspaces,
+                        Py_ssize_t width, float *products, uint8_t *tables)
+{
+    float largest = 1e-30f;
+    for (Py_ssize_t m = 0; m < subspaces; m++) {
+        float *mine = products + 16 * m;
+        for (int c = 0; c < 16; c++)
+            mine[c] = 0;
+        for (Py_ssize_t w = 0; w < width; w++)
+            for (int c = 0; c < 16; c++)
+                mine[c] += query[m * width + w] * centroids[(m * width + w) * 16 + c];
+        float least = mine[0];
+        for (int c = 1; c < 16; c++)
+            least = mine[c] < least ? mine[c] : least;
+        for (int c = 0; c < 16; c++) {
+            mine[c] -= least;
+            largest = mine[c] > largest ? mine[c] : largest;
+        }
+    }
+    float scale = 127 / largest;
+    for (Py_ssize_t i = 0; i < 16 * subspaces; i++) {
+        float value = products[i] * scale + 0.5f;
+        tables[i] = value < 127.5f ? (uint8_t)value : 127; /* also what is not a number */
+    }
+}
+
+PyDoc_STRVAR(nearest_doc,
+"nearest(codes, centroids, rotated, eligible, n_rows, found, counts)\n--\n\n"
+"Fill found[i, :counts[i]] with the rows whose codes are nearest to query i, ascending.\n\n"
+"codes uint8 (blocks, m / 2, 128), centroids float32 (m, width, 16), rotated queries float32\n"
+"(q, m * width), eligible one byte a row, or None, found int64 (q, wanted), counts int64 (q,).\n"
+"Of equal sums the lower row is taken. Raises ValueError where sizes disagree, MemoryError.");
+
+static PyObject *nearest(PyObject *self, PyObject *args)
+{
+    Py_buffer codes, centroids, rotated, found, counts, eligible = {0};
+    PyObject *mask;
+    Py_ssize_t n_rows;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y*y*y*Onw*w*", &codes, &centroids, &rotated, &mask, &n_rows,
+                          &found, &counts))
+        return NULL;
+    int ok = mask == Py_None || PyObject_GetBuffer(mask, &eligible, PyBUF_SIMPLE) == 0;
+    Best *bests = NULL;
+    uint64_t *kept = NULL;
+    uint32_t *tallies = NULL;
+    float *products = NULL;
+    uint8_t *tables = NULL;
+    if (!ok)
+        goto done;
+    ok = 0;
+    Py_ssize_t queries = counts.len / 8, blocks = n_rows / BLOCK + (n_rows % BLOCK != 0);
+    Py_ssize_t pairs = n_rows > 0 ? codes.len / BLOCK / blocks : 0;
+    Py_ssize_t wanted = queries > 0 ? found.len / 8 / queries : 0;
+    Py_ssize_t width = pairs > 0 ? centroids.len / 128 / pairs : 0;
+    if (queries < 1 || wanted < 1 || pairs < 1 || pairs > MAX_PAIRS || width < 1 ||
+        n_rows > UINT32_MAX || codes.len != blocks * pairs * BLOCK ||
+        centroids.len != pairs * width * 128 || rotated.len != queries * pairs * width * 8 ||
+        found.len != queries * wanted * 8 || (eligible.obj && eligible.len != n_rows)) {
+        PyErr_SetString(PyExc_ValueError, "codes, centroids, queries, results do not fit");
+        goto done;
+    }
+    Py_ssize_t places = wanted, room, levels = 254 * pairs + 2;
+    wanted = wanted < n_rows ? wanted : n_rows;
+    room = 4 * wanted + BLOCK;
+    bests = PyMem_Calloc(queries, sizeof *bests);
+    kept = PyMem_Malloc(queries * room * sizeof *kept);
+    tallies = PyMem_Calloc(queries * levels, sizeof *tallies);
+    products = PyMem_Malloc(pairs * 32 * sizeof *products);
+    tables = PyMem_Malloc(queries * pairs * 32);
+    if (!bests || !kept || !tallies || !products || !tables) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    const uint8_t *allowed = eligible.obj ? eligible.buf : NULL;
+    for (Py_ssize_t q = 0; q < queries; q++) {
+        make_tables((const float *)rotated.buf + q * 2 * pairs * width, centroids.buf, 2 * pairs,
+                    width, products, tables + q * pairs * 32);
+        bests[q] = (Best){kept + q * room, 0, tallies + q * levels, -1, 0};
+    }
+    Py_ssize_t stripe = queries > 1 ? STRIPE : blocks;
+    for (Py_ssize_t first = 0; first < blocks; first += stripe)
+        for (Py_ssize_t q = 0; q < queries; q++)
+            scan_blocks(&bests[q], room, wanted, codes.buf,
+                        tables + q * pairs * 32, pairs, first,
+                        first + stripe < blocks ? first + stripe : blocks, n_rows, allowed);
+    for (Py_ssize_t q = 0; q < queries; q++) {
+        int64_t *rows = (int64_t *)found.buf + q * places;
+        forget(&bests[q], wanted);
+        for (Py_ssize_t i = 0; i < bests[q].count; i++)
+            rows[i] = (int64_t)(uint32_t)bests[q].kept[i];
+        ((int64_t *)counts.buf)[q] = bests[q].count;
+    }
+    Py_END_ALLOW_THREADS
+    ok = 1;
+done:
+    PyMem_Free(bests);
+    PyMem_Free(kept);
+    PyMem_Free(tallies);
+    PyMem_Free(products);
+    PyMem_Free(tables);
+    if (eligible.obj)
+        PyBuffer_Release(&eligible);
+    PyBuffer_Release(&codes);
+    PyBuffer_Release(&centroids);
+    PyBuffer_Release(&rotated);
+    PyBuffer_Release(&found);
+    PyBuffer_Release(&counts);
+    return ok ? Py_NewRef(Py_None) : NULL;
+}
+
+PyDoc_STRVAR(products_doc,
+"products(vectors, query, rows, scores)\n--\n\n"
+"Fill scores float32 (m,) with the inner products of query float32 (dim,) and the rows int64\n"
+"(m,) of vectors float32 (n, dim), each computed in the same way. Raises ValueError where sizes\n"
+"disagree, IndexError for a row that is not there.");
+
+static PyObject *products(PyObject *self, PyObject *args)
+{
+    Py_buffer vectors, query, rows, scores;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y*y*y*w*", &vectors, &query, &rows, &scores))
+        return NULL;
+    Py_ssize_t dim = query.len / 4, count = rows.len / 8;
+    const int64_t *chosen = rows.buf;
+    const float *data = vectors.buf, *wanted = query.buf;
+    float *results = scores.buf;
+    int fits = dim > 0 && query.len % 4 == 0 && vectors.len % query.len == 0 &&
+               rows.len == count * 8 && scores.len == count * 4;
+    int inside = 1;
+    if (fits) {
+        Py_ssize_t n = vectors.len / query.len;
+        for (Py_ssize_t i = 0; i < count; i++)
+            inside &= chosen[i] >= 0 && chosen[i] < n;
+    }
+    if (fits && inside) {
+        Py_BEGIN_ALLOW_THREADS
+        for (Py_ssize_t i = 0; i < count; i++) {
+#if defined(__GNUC__) || defined(__clang__)
+            if (i + 4 < count)
+                for (Py_ssize_t j = 0; j < dim; j += 16)
+                    __builtin_prefetch(data + chosen[i + 4] * dim + j);
+#endif
+            results[i] = product(data + chosen[i] * dim, wanted, dim);
+        }
+        Py_END_ALLOW_THREADS
+    }
+    PyBuffer_Release(&vectors);
+    PyBuffer_Release(&query);
+    PyBuffer_Release(&rows);
+    PyBuffer_Release(&scores);
+    if (!fits)
+        PyErr_SetString(PyExc_ValueError, "vectors, query and results do not fit each other");
+    else if (!inside)
+        PyErr_SetString(PyExc_IndexError, "no such row");
+    return fits && inside ? Py_NewRef(Py_None) : NULL;
+}
+
+/* Takes an instruction set; returns whether this processor has it. */
+static int choose(const char *name)
+{
+    if (strcmp(name, "plain") == 0) {
+        score_block = score_plain;
+        product = product_plain;
+        return 1;
+    }
+#if X86
+    __builtin_cpu_init();
+    if (strcmp(name, "avx2") == 0 && __builtin_cpu_supports("avx2") &&
+        __builtin_cpu_supports("fma")) {
+        score_block = score_avx2;
+        product = product_avx2;
+        return 1;
+    }
+    if (strcmp(name, "avx512") == 0 && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vbmi")) {
+        score_block = score_avx512;
+        product = product_avx512;
+        return 1;
+    }
+#endif
+    return 0;
+}
+
+PyDoc_STRVAR(use_doc,
+"use(instructions)\n--\n\n"
+"Choose \"plain\", \"avx2\" or \"avx512\"; returns whether this machine has them. For tests.");
+
+static PyObject *use(PyObject *self, PyObject *args)
+{
+    const char *name;
+    (void)self;
+    return PyArg_ParseTuple(args, "s", &name) ? PyBool_FromLong(choose(name)) : NULL;
+}
+
+static PyMethodDef functions[] = {
+    {"nearest", nearest, METH_VARARGS, nearest_doc},
+    {"products", products, METH_VARARGS, products_doc},
+    {"use", use, METH_VARARGS, use_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT, "_scan", "Kernels of dense search; see pq.py.", -1, functions,
+    NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__scan(void)
+{
+    (void)(choose("avx512") || choose("avx2"));
+    return PyModule_Create(&module);
+}

@@ -1,0 +1,99 @@
+"""The terms of a field, sorted by their UTF-8 bytes, each known by its number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .offsets import STRIDE, Offsets
+
+KNOWN_TERMS = 200_000  # remembered with their numbers
+SHORT = 256  # terms; more are taken for an encoder's vocabulary
+UNKNOWN = -2
+
+
+class Dictionary:
+    """Opened from the terms' bytes, one after the other, and their packed offsets."""
+
+    def __init__(self, terms: NDArray[np.uint8], offsets: Offsets) -> None:
+        # memoryviews index several times faster than arrays, element by element
+        self._blob = np.ascontiguousarray(terms).data
+        self._starts = np.ascontiguousarray(offsets.starts).data
+        self._sizes = np.ascontiguousarray(offsets.sizes).data
+        self._offsets = offsets
+        self._known: dict[str, int] = {}
+        self._vocabulary: Sequence[str] = ()  # an encoder's columns, asked for again and again
+        self._of_column = np.empty(0, np.int32)
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def terms(self) -> list[str]:
+        """All terms, ascending. Raises ValueError where offsets or bytes are garbled."""
+        blob, bounds = bytes(self._blob), self._offsets.all().tolist()
+        return [
+            blob[start:stop].decode("utf-8", "surrogatepass") for start, stop in pairwise(bounds)
+        ]
+
+    def number(self, term: str) -> int:
+        """The number of `term`, or -1 where no row holds it."""
+        number = self._known.get(term)
+        if number is None:
+            if len(self._known) >= KNOWN_TERMS:
+                self._known.clear()
+            number = self._known[term] = self._find(term.encode("utf-8", "surrogatepass"))
+        return number
+
+    def numbers(self, terms: Sequence[str]) -> NDArray[np.int32]:
+        """The number of each term, int32 (m,); -1 where no row holds it."""
+        try:
+            return np.array([self._known[term] for term in terms], np.int32)
+        except KeyError:
+            return np.array([self.number(term) for term in terms], np.int32)
+
+    def columns(self, terms: Sequence[str], columns: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The numbers of the terms in `columns` (m,) of a list of terms; -1 where no row has it.
+
+        Of a long list, what was found once is remembered by column as long as the very same list
+        is asked for.
+        """
+        if len(terms) <= SHORT:
+            return self.numbers([terms[column] for column in columns.tolist()])
+        vocabulary, of_column = self._vocabulary, self._of_column
+        if terms is not vocabulary or len(terms) != len(of_column):
+            of_column = np.full(len(terms), UNKNOWN, np.int32)
+            self._vocabulary, self._of_column = terms, of_column
+        numbers = of_column[columns]
+        if len(numbers) and numbers.min() == UNKNOWN:
+            for column in columns[numbers == UNKNOWN].tolist():
+                of_column[column] = self.number(terms[column])
+            numbers = of_column[columns]
+        return numbers
+
+    def _find(self, wanted: bytes) -> int:
+        """By bisection over every 64th term, then one after the other."""
+        low, high = 0, len(self._starts) - 1  # strides
+        while high - low > 1:
+            middle = (low + high) // 2
+            first = self._starts[middle]
+            if bytes(self._blob[first : first + self._sizes[middle * STRIDE]]) <= wanted:
+                low = middle
+            else:
+                high = middle
+        at = self._starts[low]
+        for number in range(low * STRIDE, min(len(self), (low + 1) * STRIDE)):
+            size = self._sizes[number]
+            if size == len(wanted) and bytes(self._blob[at : at + size]) == wanted:
+                return number
+            at += size
+        return -1
+
+
+def packed_terms(names: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Sorted terms as bytes, one after the other, and the size of each (m,)."""
+    words = [name.encode("utf-8", "surrogatepass") for name in names]
+    sizes = np.fromiter(map(len, words), np.int64, len(words))
+    return np.frombuffer(b"".join(words), np.uint8), sizes

@@ -1,0 +1,378 @@
+/* Matrix products of encoders, fused with what follows them: the largest logit of every
+   vocabulary entry over a text's tokens (the logits are never written), and x W' + b for a query.
+
+   Goto and van de Geijn 2008 (ACM TOMS 34(3)): a block of sums stays in registers. The kernels are
+   compiled for AVX-512, AVX2 and any processor, and chosen when the module is loaded. */
+
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if !defined(__GNUC__)
+#error "needs GCC's or Clang's vectors; without this module numpy and torch do the work"
+#endif
+
+#define MOST_LANES 16
+#define CHUNK (96 * 1024) /* bytes of weights that stay in a core's cache while panels pass */
+#define MOST_ROWS 384     /* of a chunk */
+
+#if defined(__x86_64__)
+#define TARGET __attribute__((target("avx512f")))
+#define LANES 16
+#define ROWS 12
+#define NAME(x) x##_avx512
+#include "_fused_kernel.h"
+#undef TARGET
+#undef LANES
+#undef ROWS
+#undef NAME
+
+#define TARGET __attribute__((target("avx2,fma")))
+#define LANES 8
+#define ROWS 6
+#define NAME(x) x##_avx2
+#include "_fused_kernel.h"
+#undef TARGET
+#undef LANES
+#undef ROWS
+#undef NAME
+#endif
+
+#define TARGET
+#define LANES 4
+#define ROWS 6
+#define NAME(x) x##_any
+#include "_fused_kernel.h"
+
+typedef struct {
+    const char *name;
+    int lanes, rows;
+    void (*largest)(float *, const float *, const float *, Py_ssize_t, int, int);
+    void (*affine)(float *, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *,
+                   Py_ssize_t, int, int);
+    void (*block)(float *, const float *, const float *, const float *, const float *, Py_ssize_t,
+                  int, int, int);
+    void (*softmax)(float *, Py_ssize_t, int, float);
+    void (*normalise)(float *, const float *, const float *, Py_ssize_t, int, float);
+} Kind;
+
+static const Kind KINDS[] = {
+#if defined(__x86_64__)
+    {"avx512", 16, 12, largest_avx512, affine_avx512, block_avx512, softmax_avx512, normalise_avx512},
+    {"avx2", 8, 6, largest_avx2, affine_avx2, block_avx2, softmax_avx2, normalise_avx2},
+#endif
+    {"any", 4, 6, largest_any, affine_any, block_any, softmax_any, normalise_any},
+};
+#define KINDS_COUNT ((int)(sizeof KINDS / sizeof KINDS[0]))
+
+static int runs_here(const Kind *kind)
+{
+#if defined(__x86_64__)
+    if (kind->lanes == 16) return __builtin_cpu_supports("avx512f");
+    if (kind->lanes == 8) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+    return kind->lanes == 4;
+}
+
+/* A text's tokens in panels of two registers, the last of one where that is enough. */
+typedef struct {
+    float *panels;
+    void *memory;
+    Py_ssize_t tokens, depth;
+} Packed;
+
+static int panel_count(const Kind *kind, Py_ssize_t left) { return left > kind->lanes ? 2 : 1; }
+
+static int pack(Packed *to, const Py_buffer *from, const Kind *kind)
+{
+    Py_ssize_t tokens = from->shape[0], depth = from->shape[1], step = 2 * kind->lanes;
+    size_t size = (size_t)((tokens + step - 1) / step * step) * (size_t)depth * sizeof(float);
+    to->tokens = tokens;
+    to->depth = depth;
+    to->memory = malloc(size + 64);
+    if (!to->memory) return -1;
+    to->panels = (float *)(((uintptr_t)to->memory + 63) / 64 * 64);
+    for (Py_ssize_t start = 0; start < tokens; start += step) {
+        Py_ssize_t wide = panel_count(kind, tokens - start) * kind->lanes;
+        float *panel = to->panels + start * depth;
+        for (Py_ssize_t lane = 0; lane < wide; lane++) {
+            /* a copy of the last token at places beyond it can't change a maximum */
+            Py_ssize_t token = start + lane < tokens ? start + lane : tokens - 1;
+            const char *row = (const char *)from->buf + token * from->strides[0];
+            for (Py_ssize_t d = 0; d < depth; d++)
+                panel[d * wide + lane] = *(const float *)(row + d * from->strides[1]);
+        }
+    }
+    return 0;
+}
+
+static float largest_of(const float *values, Py_ssize_t count)
+{
+    float best[4];
+    memcpy(best, values, sizeof best);
+    for (Py_ssize_t i = 4; i < count; i += 4) /* four at a time: one instruction, no branch */
+        for (int j = 0; j < 4; j++) best[j] = values[i + j] > best[j] ? values[i + j] : best[j];
+    float a = best[0] > best[1] ? best[0] : best[1], b = best[2] > best[3] ? best[2] : best[3];
+    return a > b ? a : b;
+}
+
+/* Blocks of rows may overlap at the end: what is done twice comes out the same. */
+static void all_largest(
+    const Kind *kind, const Packed *text, const float *weight, Py_ssize_t count, float *out)
+{
+    float memory[MOST_ROWS * MOST_LANES + 16];
+    float *best = (float *)(((uintptr_t)memory + 63) / 64 * 64);
+    Py_ssize_t depth = text->depth, lanes = kind->lanes, rows = kind->rows;
+    Py_ssize_t chunk = CHUNK / (Py_ssize_t)sizeof(float) / depth / rows * rows;
+    chunk = chunk < rows ? rows : chunk > MOST_ROWS ? MOST_ROWS / rows * rows : chunk;
+    chunk = chunk > count ? count : chunk;
+    for (Py_ssize_t first = 0; first < count; first += chunk) {
+        Py_ssize_t at = first + chunk > count ? count - chunk : first;
+        for (Py_ssize_t i = 0; i < chunk * lanes; i++) best[i] = -INFINITY;
+        for (Py_ssize_t start = 0; start < text->tokens; start += 2 * lanes)
+            for (Py_ssize_t row = 0; row < chunk; row += rows) {
+                Py_ssize_t r = row + rows > chunk ? chunk - rows : row;
+                kind->largest(best + r * lanes, text->panels + start * depth,
+                              weight + (at + r) * depth, depth,
+                              panel_count(kind, text->tokens - start), start == 0);
+            }
+        for (Py_ssize_t r = 0; r < chunk; r++)
+            out[at + r] = largest_of(best + r * lanes, lanes);
+    }
+}
+
+static void all_affine(
+    const Kind *kind, const Packed *text, const float *weight, const float *bias, Py_ssize_t count,
+    float *out)
+{
+    Py_ssize_t depth = text->depth, tokens = text->tokens;
+    for (Py_ssize_t row = 0; row < count; row += kind->rows) {
+        Py_ssize_t r = row + kind->rows > count ? count - kind->rows : row;
+        for (Py_ssize_t start = 0; start < tokens; start += 2 * kind->lanes) {
+            Py_ssize_t left = tokens - start;
+            kind->affine(out + r * tokens + start, tokens,
+                         left < 2 * kind->lanes ? left : 2 * kind->lanes,
+                         text->panels + start * depth, weight + r * depth, bias + r, depth,
+                         panel_count(kind, left), start == 0);
+        }
+    }
+}
+
+#include "_fused_layer.h"
+
+/* A view of a float32 array of `ndim` dimensions; -1 with an exception if it is something else. */
+static int view(PyObject *object, Py_buffer *to, int ndim, int flags)
+{
+    if (PyObject_GetBuffer(object, to, flags | PyBUF_FORMAT) < 0) return -1;
+    if (to->ndim == ndim && to->itemsize == 4 && to->format && !strcmp(to->format, "f")) return 0;
+    PyBuffer_Release(to);
+    PyErr_Format(PyExc_ValueError, "needs a float32 array of %d dimensions", ndim);
+    return -1;
+}
+
+static const Kind *kind_of(int number)
+{
+    if (number >= 0 && number < KINDS_COUNT && runs_here(&KINDS[number])) return &KINDS[number];
+    PyErr_Format(PyExc_ValueError, "no kernel %d for this processor", number);
+    return NULL;
+}
+
+static PyObject *py_largest(PyObject *module, PyObject *args)
+{
+    PyObject *objects[3], *result = NULL;
+    Py_buffer rows, weight, out;
+    int number;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OOOi", &objects[0], &objects[1], &objects[2], &number))
+        return NULL;
+    const Kind *kind = kind_of(number);
+    if (!kind || view(objects[0], &rows, 2, PyBUF_STRIDES) < 0) return NULL;
+    if (view(objects[1], &weight, 2, PyBUF_C_CONTIGUOUS) < 0) goto free_rows;
+    if (view(objects[2], &out, 1, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE) < 0) goto free_weight;
+    if (rows.shape[0] < 1 || rows.shape[1] < 1 || rows.shape[1] != weight.shape[1] ||
+        weight.shape[0] < kind->rows || out.shape[0] != weight.shape[0]) {
+        PyErr_SetString(PyExc_ValueError, "shapes don't fit: (T, D), (V, D), (V,)");
+        goto free_out;
+    }
+    int failed;
+    Py_BEGIN_ALLOW_THREADS
+    Packed text;
+    failed = pack(&text, &rows, kind);
+    if (!failed) {
+        all_largest(kind, &text, weight.buf, weight.shape[0], out.buf);
+        free(text.memory);
+    }
+    Py_END_ALLOW_THREADS
+    result = failed ? PyErr_NoMemory() : Py_NewRef(Py_None);
+free_out:
+    PyBuffer_Release(&out);
+free_weight:
+    PyBuffer_Release(&weight);
+free_rows:
+    PyBuffer_Release(&rows);
+    return result;
+}
+
+static PyObject *py_affine(PyObject *module, PyObject *args)
+{
+    PyObject *objects[4], *result = NULL;
+    Py_buffer rows, weight, bias, out;
+    int number;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OOOOi", &objects[0], &objects[1], &objects[2], &objects[3],
+                          &number))
+        return NULL;
+    const Kind *kind = kind_of(number);
+    if (!kind || view(objects[0], &rows, 2, PyBUF_STRIDES) < 0) return NULL;
+    if (view(objects[1], &weight, 2, PyBUF_C_CONTIGUOUS) < 0) goto free_rows;
+    if (view(objects[2], &bias, 1, PyBUF_C_CONTIGUOUS) < 0) goto free_weight;
+    if (view(objects[3], &out, 2, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE) < 0) goto free_bias;
+    if (rows.shape[0] < 1 || rows.shape[1] < 1 || rows.shape[1] != weight.shape[1] ||
+        weight.shape[0] < kind->rows || bias.shape[0] != weight.shape[0] ||
+        out.shape[0] != weight.shape[0] || out.shape[1] != rows.shape[0]) {
+        PyErr_SetString(PyExc_ValueError, "shapes don't fit: (T, D), (V, D), (V,), (V, T)");
+        goto free_out;
+    }
+    int failed;
+    Py_BEGIN_ALLOW_THREADS
+    Packed text;
+    failed = pack(&text, &rows, kind);
+    if (!failed) {
+        all_affine(kind, &text, weight.buf, bias.buf, weight.shape[0], out.buf);
+        free(text.memory);
+    }
+    Py_END_ALLOW_THREADS
+    result = failed ? PyErr_NoMemory() : Py_NewRef(Py_None);
+free_out:
+    PyBuffer_Release(&out);
+free_bias:
+    PyBuffer_Release(&bias);
+free_weight:
+    PyBuffer_Release(&weight);
+free_rows:
+    PyBuffer_Release(&rows);
+    return result;
+}
+
+static void unpack(const Packed *from, const Kind *kind, float *to)
+{
+    for (Py_ssize_t start = 0; start < from->tokens; start += 2 * kind->lanes) {
+        Py_ssize_t wide = panel_count(kind, from->tokens - start) * kind->lanes;
+        const float *panel = from->panels + start * from->depth;
+        for (Py_ssize_t t = 0; t < wide && start + t < from->tokens; t++)
+            for (Py_ssize_t d = 0; d < from->depth; d++)
+                to[(start + t) * from->depth + d] = panel[d * wide + t];
+    }
+}
+
+static int fits(const Py_buffer *arrays, int part, Py_ssize_t rows, Py_ssize_t depth)
+{
+    const Py_buffer *weight = &arrays[2 * part], *bias = weight + 1;
+    return weight->shape[0] == rows && bias->shape[0] == rows &&
+           (weight->ndim == 1 || weight->shape[1] == depth);
+}
+
+static PyObject *py_layers(PyObject *module, PyObject *args)
+{
+    PyObject *rows_object, *out_object, *layers, *result = NULL;
+    Py_buffer rows, out, *arrays = NULL;
+    int number, heads;
+    float eps;
+    Py_ssize_t held = 0, count;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OOO!ifi", &rows_object, &out_object, &PyTuple_Type, &layers,
+                          &heads, &eps, &number))
+        return NULL;
+    const Kind *kind = kind_of(number);
+    if (!kind || view(rows_object, &rows, 2, PyBUF_STRIDES) < 0) return NULL;
+    if (view(out_object, &out, 2, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE) < 0) goto free_rows;
+    Py_ssize_t tokens = rows.shape[0], depth = rows.shape[1];
+    count = PyTuple_Size(layers);
+    arrays = calloc((size_t)count + 1, sizeof *arrays);
+    if (!arrays) {
+        PyErr_NoMemory();
+        goto free_out;
+    }
+    int good = tokens > 0 && depth >= kind->rows && count % (2 * PARTS) == 0 && heads > 0 &&
+               depth % heads == 0 && out.shape[0] == tokens && out.shape[1] == depth;
+    for (; good && held < count; held++) {
+        int part = (int)(held % (2 * PARTS)) / 2, norm = part == NORM1 || part == NORM2;
+        int ndim = held % 2 || norm ? 1 : 2;
+        if (view(PyTuple_GetItem(layers, held), &arrays[held], ndim, PyBUF_C_CONTIGUOUS) < 0)
+            goto free_arrays;
+    }
+    for (Py_ssize_t l = 0; good && l < count; l += 2 * PARTS) {
+        const Py_buffer *at = arrays + l;
+        Py_ssize_t wide = at[2 * UP].shape[0];
+        good = fits(at, QUERY, depth, depth) && fits(at, KEY, depth, depth) &&
+               fits(at, VALUE, depth, depth) && fits(at, MIXED, depth, depth) &&
+               fits(at, NORM1, depth, 0) && fits(at, NORM2, depth, 0) && wide >= kind->rows &&
+               fits(at, UP, wide, depth) && fits(at, DOWN, depth, wide);
+    }
+    if (!good) {
+        PyErr_SetString(PyExc_ValueError, "shapes don't fit those of an encoder's layers");
+        goto free_arrays;
+    }
+    int failed;
+    Py_BEGIN_ALLOW_THREADS
+    Packed text;
+    failed = pack(&text, &rows, kind);
+    if (!failed) {
+        for (Py_ssize_t l = 0; !failed && l < count; l += 2 * PARTS) {
+            Part parts[PARTS];
+            for (int p = 0; p < PARTS; p++) {
+                const Py_buffer *weight = &arrays[l + 2 * p];
+                parts[p] = (Part){weight->buf, weight[1].buf, weight->shape[0]};
+            }
+            failed = apply_layer(kind, &text, parts, heads, eps);
+        }
+        if (!failed) unpack(&text, kind, out.buf);
+        free(text.memory);
+    }
+    Py_END_ALLOW_THREADS
+    result = failed ? PyErr_NoMemory() : Py_NewRef(Py_None);
+free_arrays:
+    for (Py_ssize_t i = 0; i < held; i++) PyBuffer_Release(&arrays[i]);
+    free(arrays);
+free_out:
+    PyBuffer_Release(&out);
+free_rows:
+    PyBuffer_Release(&rows);
+    return result;
+}
+
+static PyObject *py_kinds(PyObject *module, PyObject *ignored)
+{
+    (void)module, (void)ignored;
+    PyObject *found = PyList_New(0);
+    for (int i = 0; found && i < KINDS_COUNT; i++) {
+        if (!runs_here(&KINDS[i])) continue;
+        PyObject *pair = Py_BuildValue("(is)", i, KINDS[i].name);
+        if (!pair || PyList_Append(found, pair) < 0) Py_CLEAR(found);
+        Py_XDECREF(pair);
+    }
+    return found;
+}
+
+static PyMethodDef METHODS[] = {
+    {"largest", py_largest, METH_VARARGS,
+     "largest(rows, weight, out, kind): out[v] = max over t of rows[t] . weight[v]."},
+    {"affine", py_affine, METH_VARARGS,
+     "affine(rows, weight, bias, out, kind): out[v, t] = rows[t] . weight[v] + bias[v]."},
+    {"layers", py_layers, METH_VARARGS,
+     "layers(rows, out, arrays, heads, eps, kind): rows through layers of 16 arrays each."},
+    {"kinds", py_kinds, METH_NOARGS, "The kernels that run on this processor, best first."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef MODULE = {
+    PyModuleDef_HEAD_INIT, "_fused", "Matrix products of encoders.", 0, METHODS, NULL, NULL, NULL,
+    NULL,
+};
+
+PyMODINIT_FUNC PyInit__fused(void) { return PyModule_Create(&MODULE); }

@@ -1,0 +1,26 @@
+from typing import Any
+
+from numpy import float32
+from numpy.typing import NDArray
+
+def kinds() -> list[tuple[int, str]]: ...
+def largest(
+    rows: NDArray[float32], weight: NDArray[float32], out: NDArray[Any], kind: int, /
+) -> None: ...
+def affine(
+    rows: NDArray[float32],
+    weight: NDArray[float32],
+    bias: NDArray[float32],
+    out: NDArray[Any],
+    kind: int,
+    /,
+) -> None: ...
+def layers(
+    rows: NDArray[float32],
+    out: NDArray[Any],
+    arrays: tuple[NDArray[Any], ...],
+    heads: int,
+    eps: float,
+    kind: int,
+    /,
+) -> None: ...

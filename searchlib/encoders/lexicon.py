@@ -1,0 +1,156 @@
+"""Numbers for the words of texts and the terms they stand for, and texts as counts of terms."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, count, islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..types import TermVectors
+from . import plain_words
+from .words import normal, words
+
+try:
+    from . import _words
+except ImportError:  # installed without a compiler
+    _words = None  # type: ignore[assignment, unused-ignore]
+
+AT_ONCE = 1 << 20  # characters whose words are held at once; of a longer text, a part
+NO_TERM = -1  # the number of a stop word's term
+
+
+class Lexicon:
+    """Remembers every word that it meets, and its term: lower case, stemmed.
+
+    stem: of many words at once. stopwords: lower-case words that have no term.
+    """
+
+    def __init__(
+        self, stem: Callable[[list[str]], list[str]], stopwords: frozenset[str], native: bool = True
+    ) -> None:
+        self.terms: list[str] = []  # by number
+        self._by_term: dict[str, int] = defaultdict(count().__next__)
+        self._stem, self._without = stem, stopwords | {""}  # joiners alone make no term
+        self._lock = threading.Lock()  # PyStemmer's stemmers and our lists are not thread-safe
+        # words of ASCII texts, in lower case, and any words as they are written
+        self._simple: Any = _words.Words() if native and _words else plain_words.Words()
+        self._written: dict[str, int] = defaultdict(count().__next__)
+        self._term_of_simple, self._term_of_written = _Numbers(), _Numbers()
+
+    def __len__(self) -> int:
+        """How many words are remembered."""
+        return len(self._simple) + len(self._written)
+
+    def numbers(self, words: Iterable[str], n: int = -1) -> NDArray[np.int32]:
+        """The number of each word's term, or NO_TERM; `n`: how many words there are, if known."""
+        with self._lock:
+            found = np.fromiter(map(self._written.__getitem__, words), np.int32, n)
+            fresh = len(self._written) - self._term_of_written.n
+            self._learn(_latest(self._written, fresh), self._term_of_written)
+            return self._term_of_written.data[found]
+
+    def counts(self, texts: Sequence[str]) -> TermVectors:
+        """One row of counts a text; entries and columns in order of their first appearance."""
+        lengths = np.zeros(len(texts), np.int64)
+        parts = [np.empty(0, np.int32)]
+        for first, group in _groups(texts):
+            numbers, words_each = self._rows(group)
+            lengths[first : first + len(group)] += words_each
+            parts.append(numbers)
+        found = self._simple.count(np.concatenate(parts), lengths, len(self.terms))
+        sizes, indices, named = (np.frombuffer(found[i], np.int32) for i in (0, 1, 3))
+        indptr = np.zeros(len(texts) + 1, np.int64)
+        np.cumsum(sizes, out=indptr[1:])
+        terms = list(map(self.terms.__getitem__, named.tolist()))
+        return TermVectors(terms, indptr, indices, np.frombuffer(found[2], np.float32))
+
+    def _rows(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """The term's number of every word of the texts, and how many words each text has."""
+        others = [row for row, text in enumerate(texts) if not text.isascii()]
+        simple = list(texts)
+        for row in others:
+            simple[row] = ""
+        with self._lock:
+            found, sizes = self._simple.numbers(simple)
+            self._learn(self._simple.since(self._term_of_simple.n), self._term_of_simple)
+            numbers = self._term_of_simple.data[np.frombuffer(found, np.int32)]
+        lengths = np.frombuffer(sizes, np.int64)
+        if not others:
+            return numbers, lengths
+        written = [list(words(texts[row])) for row in others]
+        more = np.array([len(some) for some in written], np.int64)
+        rows = np.concatenate([np.arange(len(texts)), others])
+        owner = np.repeat(rows, np.concatenate([lengths, more]))
+        further = self.numbers(chain.from_iterable(written), int(more.sum()))
+        lengths = lengths.copy()
+        lengths[others] = more
+        return np.concatenate([numbers, further])[np.argsort(owner, kind="stable")], lengths
+
+    def _learn(self, fresh: list[str], numbers: _Numbers) -> None:
+        # subtle: interrupted anywhere, it is done again by the next call, to the same effect
+        if not fresh:
+            return
+        terms = [word.lower() if word.isascii() else normal(word) for word in fresh]
+        stems = [stem or term for stem, term in zip(self._stem(terms), terms, strict=True)]
+        found = np.fromiter(map(self._by_term.__getitem__, stems), np.int32, len(stems))
+        if not self._without.isdisjoint(terms):
+            found[[term in self._without for term in terms]] = NO_TERM
+        self.terms += _latest(self._by_term, len(self._by_term) - len(self.terms))
+        numbers.extend(found)
+
+
+class _Numbers:
+    """A growing array, int32; `n` of its places are in use."""
+
+    def __init__(self) -> None:
+        self.data = np.empty(1 << 10, np.int32)
+        self.n = 0
+
+    def extend(self, numbers: NDArray[np.int32]) -> None:
+        n = self.n + len(numbers)
+        if n > len(self.data):
+            self.data = np.concatenate([self.data[: self.n], np.empty(2 * n, np.int32)])
+        self.data[self.n : n] = numbers
+        self.n = n
+
+
+def _latest(numbers: dict[str, int], n: int) -> list[str]:
+    """The n keys that came last, in the order in which they came."""
+    return list(islice(reversed(numbers), n))[::-1]
+
+
+def _groups(texts: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
+    """Neighbouring texts, with the place of the first; a very long text in parts, one a group."""
+    start = characters = 0
+    for place, text in enumerate(texts):
+        characters += len(text)
+        if characters <= AT_ONCE:
+            continue
+        if place > start:
+            yield start, texts[start:place]
+        start, characters = place, len(text)
+        if characters > AT_ONCE:
+            for part in _parts(text):
+                yield place, [part]
+            start, characters = place + 1, 0
+    if start < len(texts):
+        yield start, texts[start:]
+
+
+def _parts(text: str) -> Iterator[str]:
+    """A long text, cut at spaces as far as there are some."""
+    low = 0
+    while low < len(text):
+        space = len(text)
+        if space - low > AT_ONCE:
+            space = text.rfind(" ", low, low + AT_ONCE)
+            if space <= low:
+                space = text.find(" ", low + 1)
+        high = space if space > low else len(text)
+        yield text[low:high]
+        low = high

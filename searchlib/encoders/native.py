@@ -1,0 +1,106 @@
+"""What encoders compute most, in C where the extension `_fused` was compiled, else in numpy.
+
+`layers` runs a whole BERT; `largest_logits` never writes the logits it takes the maximum of;
+`affine` serves the few tokens of a query, for which BLAS spends its time on copies. All read a
+weight matrix where it lies (a mapped file), use the caller's thread alone, and let others run
+meanwhile.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .activations import Array
+
+try:
+    from . import _fused
+except ImportError:  # installed without a compiler
+    _fused = None  # type: ignore[assignment, unused-ignore]
+
+FEW_TOKENS = 64
+"""For up to so many tokens `affine` is the faster one; above, BLAS is."""
+_FEWEST_ROWS = 12  # of a weight matrix, for the compiled kernels
+_TILE = 1 << 20  # logits at a time in numpy: 4 MiB
+
+
+def kernels() -> dict[str, int]:
+    """The compiled kernels that run on this processor, by name, best first; empty without them."""
+    return {} if _fused is None else {name: number for number, name in _fused.kinds()}
+
+
+@cache
+def best_kernel() -> int | None:
+    """The number of the best compiled kernel, or None without them."""
+    return next(iter(kernels().values()), None)
+
+
+def largest_logits(rows: Array, weight: Array, kernel: int | None) -> Array:
+    """(V,) float32: for every v the largest rows[t] . weight[v] of rows (T, D), weight (V, D).
+
+    `kernel`: a compiled one of `kernels()`, or None for numpy. T is at least 1.
+    """
+    out = np.empty(len(weight), np.float32)
+    if kernel is None or not _fits(rows, weight):
+        tile = tile_columns(_TILE, len(rows))
+        for start in range(0, len(weight), tile):
+            part = slice(start, start + tile)
+            np.max(rows @ weight[part].T, axis=0, out=out[part])
+        return out
+    _fused.largest(rows, weight, out, kernel)
+    return out
+
+
+def affine(rows: Array, weight: Array, bias: Array, kernel: int | None) -> Array:
+    """(T, V) float32 rows @ weight.T + bias, as the transpose of a contiguous array.
+
+    `kernel`: as for `largest_logits`. A layer that reads the result finds its columns contiguous.
+    """
+    if kernel is None or len(rows) > FEW_TOKENS or not _fits(rows, weight):
+        # subtle: for a short text W @ X' is up to twice as fast in BLAS as X @ W'
+        product: Array = (weight @ rows.T).T
+        product += bias
+        return product
+    out = np.empty((len(weight), len(rows)), np.float32)
+    _fused.affine(rows, weight, bias, out, kernel)
+    return out.T
+
+
+def layers(rows: Array, arrays: tuple[Array, ...], heads: int, eps: float, kernel: int) -> Array:
+    """(T, D) float32: rows (T, D) through layers of a post-norm BERT with gelu.
+
+    `arrays`: 16 a layer, weight and bias of query, key, value, mixed, norm1, up, down, norm2,
+    each C-contiguous. `kernel`: a compiled one. ValueError where their shapes don't fit.
+    """
+    out = np.empty(rows.shape, np.float32)
+    _fused.layers(rows, out, arrays, heads, eps, kernel)
+    return out
+
+
+def runs_layers(arrays: tuple[Array, ...], dim: int) -> bool:
+    """Whether `layers` can run these arrays over rows of `dim` here."""
+    return (
+        best_kernel() is not None
+        and dim >= _FEWEST_ROWS
+        and all(len(array) >= _FEWEST_ROWS for array in arrays)
+        and all(array.flags.c_contiguous and array.flags.aligned for array in arrays)
+    )
+
+
+def tile_columns(logits: int, rows: int) -> int:
+    """Columns a tile of `rows` rows: `logits` in all, at least 256, a multiple of 64."""
+    return max(logits // max(rows, 1) // 64 * 64, 256)
+
+
+def _fits(rows: NDArray[Any], weight: NDArray[Any]) -> bool:
+    return (
+        len(weight) >= _FEWEST_ROWS
+        and rows.shape[0] > 0
+        and rows.shape[1] > 0
+        and weight.flags.c_contiguous
+        and weight.flags.aligned
+        and rows.dtype == weight.dtype == np.float32
+    )

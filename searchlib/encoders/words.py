@@ -1,0 +1,80 @@
+"""What a word is: Unicode letters and digits, with the peculiarities of scripts; see `Analyzer`."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import cache
+from itertools import chain
+
+LONGEST = 255  # characters of a word, as in Lucene; what is longer is cut into several
+
+# Scripts written without spaces: Thai to Lao, Burmese, Khmer, Kana, Han.
+_UNSPACED = (
+    "\u0e01-\u0e3a\u0e40-\u0eff\u1000-\u109f\u1780-\u17d3\u3005-\u3007\u3041-\u30fa\u30fc-\u30ff"
+    "\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U000323af"
+)
+_FLAGS = "\U0001f1e6-\U0001f1ff"
+_EMOJI = (  # without the skin tones
+    "\u2600-\u27bf\U0001f300-\U0001f3fa\U0001f400-\U0001f64f\U0001f680-\U0001f6ff"
+    "\U0001f900-\U0001faff"
+)
+_JOINERS = "\u00ad\u200c\u200d\u2060"  # soft hyphen and the like: inside words, not seen
+_UNSEEN = dict.fromkeys(map(ord, _JOINERS))
+_MARKED = ((0x300, 0x3100), (0xA600, 0xAC00), (0xFE20, 0xFE30), (0x10A00, 0x1F000))
+_SPECIAL = re.compile(  # all of the above; few ranges, as a long character class is slow
+    "[\u00ad\u0300-\u036f\u0483-\u0487\u0591-\u10ff\u1200-\u1dff\u200c\u200d\u2060\u20d0-\u20ff"
+    "\u2600-\u27bf\u2cef-\uabff\uf900-\ufaff\ufe20-\ufe2f\uff66-\uff9f\U00010a00-\U000323af]"
+)
+_ASCII = re.compile(f"[A-Za-z0-9]{{1,{LONGEST}}}")
+_PLAIN = re.compile(f"[^\\W_]{{1,{LONGEST}}}")  # where nothing is special
+
+
+def words(text: str) -> Iterator[str]:
+    """The words of a text as they are written; n-grams where the script has no spaces."""
+    found = pattern(text)
+    if found.groups:
+        return (text[start:end] for start, end in spans(text))
+    return iter(found.findall(text))
+
+
+def spans(text: str) -> Iterator[tuple[int, int]]:
+    """(start, end) of what `words` gives."""
+    for match in pattern(text).finditer(text):
+        start, end = match.span()
+        if match.lastgroup != "unspaced":
+            yield start, end
+            continue
+        for i in range(start, end):
+            yield i, i + 1
+            if i + 2 <= end:
+                yield i, i + 2
+
+
+def normal(word: str) -> str:
+    """The word in lower case, compatible characters made one, joiners left out."""
+    word = unicodedata.normalize("NFKC", word).lower()
+    return word.translate(_UNSEEN)
+
+
+def pattern(text: str) -> re.Pattern[str]:
+    """What a word is: the fastest pattern that is right for the text."""
+    if text.isascii():
+        return _ASCII
+    return exotic() if _SPECIAL.search(text) else _PLAIN
+
+
+@cache
+def exotic() -> re.Pattern[str]:
+    """The pattern that is right for any text; slower, and slow to compile."""
+    marks = _JOINERS + "".join(
+        chr(c)
+        for c in chain.from_iterable(range(low, high) for low, high in _MARKED)
+        if unicodedata.category(chr(c)) in ("Mn", "Mc")
+    )
+    # subtle: a mark (a vowel sign, an accent of its own) goes on with a word, but \w has none.
+    letters = f"[^\\W_{_UNSPACED}]"
+    spaced = f"{letters}{{1,{LONGEST}}}(?:[{marks}]{{1,9}}{letters}{{0,{LONGEST}}}){{0,32}}"
+    unspaced = f"(?P<unspaced>[{_UNSPACED}]{{1,{LONGEST}}})"
+    return re.compile(f"{spaced}|{unspaced}|[{_FLAGS}]{{2}}|[{_EMOJI}]")

@@ -1,0 +1,131 @@
+"""The compiled products of encoders equal numpy's, on every kind of processor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from searchlib.encoders import backbone, native
+from searchlib.encoders.lean import LeanEncoder
+
+KERNELS = [None, *native.kernels().values()]
+SHAPES = [  # tokens, dimensions, rows of the matrix
+    (1, 1, 12),
+    (1, 7, 13),
+    (5, 128, 100),
+    (16, 32, 12),
+    (17, 32, 24),
+    (33, 20, 397),
+    (64, 384, 50),
+    (185, 128, 1000),
+    (70, 2100, 40),
+    (9, 40, 5),  # fewer rows than a kernel's block
+]
+
+
+def arrays(tokens: int, dim: int, rows: int) -> tuple[native.Array, native.Array, native.Array]:
+    rng = np.random.default_rng(tokens * dim + rows)
+    made = [rng.standard_normal(shape, np.float32) for shape in ((tokens, dim), (rows, dim), rows)]
+    return made[0], made[1], made[2]
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_largest_logits(kernel: int | None, shape: tuple[int, int, int]) -> None:
+    x, weight, _ = arrays(*shape)
+    expected = (x.astype(np.float64) @ weight.T.astype(np.float64)).max(axis=0)
+    for rows in (x, np.asfortranarray(x)):
+        found = native.largest_logits(rows, weight, kernel)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("tokens", [1, 3, 9, 31])
+def test_places_beyond_the_text_never_win(kernel: int | None, tokens: int) -> None:
+    x = np.full((tokens, 4), 1, np.float32)
+    found = native.largest_logits(x, np.full((30, 4), -2, np.float32), kernel)
+    np.testing.assert_array_equal(found, np.full(30, -8, np.float32))
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_affine(kernel: int | None, shape: tuple[int, int, int]) -> None:
+    x, weight, bias = arrays(*shape)
+    expected = x.astype(np.float64) @ weight.T.astype(np.float64) + bias
+    for rows in (x, np.asfortranarray(x)):
+        found = native.affine(rows, weight, bias, kernel)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+
+
+def test_kernels_refuse_what_does_not_fit() -> None:
+    if native.best_kernel() is None:
+        pytest.skip("the extension was not compiled")
+    from searchlib.encoders import _fused
+
+    x, weight, bias = arrays(3, 4, 20)
+    out, best = np.empty((20, 3), np.float32), native.best_kernel()
+    assert best is not None
+    with pytest.raises(ValueError, match="shapes"):
+        _fused.largest(x[:, :3], weight, np.empty(20, np.float32), best)
+    with pytest.raises(ValueError, match="shapes"):
+        _fused.largest(x, weight, np.empty(19, np.float32), best)
+    with pytest.raises(ValueError, match="shapes"):
+        _fused.largest(x, weight[:5], np.empty(5, np.float32), best)
+    with pytest.raises(ValueError, match="shapes"):
+        _fused.affine(x, weight, bias, out.T.copy(), best)
+    with pytest.raises(ValueError, match="float32"):
+        _fused.affine(x, weight, bias.astype(np.float64), out, best)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="kernel"):
+        _fused.affine(x, weight, bias, out, 99)
+
+
+@pytest.mark.parametrize("kernel", KERNELS[1:])
+@pytest.mark.parametrize("tokens", [1, 2, 11, 16, 17, 32, 33, 48])
+def test_layers_equal_numpys(kernel: int, tokens: int, tiny: Callable[..., Path]) -> None:
+    encoder = LeanEncoder(tiny("bert", masked=False))
+    assert encoder.compiled
+    arrays, heads, eps = encoder._arrays, encoder._heads, encoder._eps
+    rng = np.random.default_rng(tokens)
+    ids = rng.integers(0, len(encoder._words), tokens).astype(np.int32)
+    start = encoder._words[ids] + encoder._positions[np.arange(tokens)] + encoder._type0
+    from searchlib.encoders.lean import _layer_norm
+
+    found = native.layers(_layer_norm(start, encoder._norm, eps), arrays, heads, eps, kernel)
+    encoder.__dict__["compiled"] = False
+    np.testing.assert_allclose(found, encoder.hidden(ids), atol=1e-5)
+    with pytest.raises(ValueError, match="shapes"):
+        native.layers(start, arrays[:-1], heads, eps, kernel)
+    with pytest.raises(ValueError, match="shapes"):
+        native.layers(start, (arrays[0][:15], *arrays[1:]), heads, eps, kernel)
+    with pytest.raises(ValueError, match="shapes"):
+        native.layers(np.ascontiguousarray(start[:, 1:]), arrays, heads, eps, kernel)
+
+
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_many_texts_need_no_torch_where_layers_are_compiled(
+    threads: str, tiny: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if native.best_kernel() is None:
+        pytest.skip("the extension was not compiled")
+    from searchlib.encoders.dense import DenseEncoder
+
+    monkeypatch.setattr(backbone, "LEAN_WORK", 0.0)
+    monkeypatch.setattr(backbone, "maybe_gpu", lambda: False)
+    monkeypatch.setattr(backbone, "threads", lambda: int(threads))
+    encoder = DenseEncoder(tiny("bert", masked=False))
+    texts = ["the quick dog", "a cat near the river and the old house", "music"] * 30
+    together = encoder.encode_document(texts)
+    assert "_network" not in vars(encoder._backbone)
+    alone = np.concatenate([encoder.encode_document([text]) for text in texts[:3]])
+    np.testing.assert_allclose(together, np.tile(alone, (30, 1)), atol=1e-5)
+
+
+def test_threads_heeds_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backbone, "cores", lambda: 8)
+    for value, expected in (("3", 3), ("99", 8), ("0", 8), ("", 8), ("2,1", 8)):
+        monkeypatch.setenv("OMP_NUM_THREADS", value)
+        assert backbone.threads() == expected
