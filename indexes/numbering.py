@@ -32,16 +32,26 @@ class Numbering:
         Raises ValueError for a number that there is not.
         """
         ids = np.asarray(ids, np.int64)
+        self.check(ids, unit)
         bases = self._bases[unit]
-        if len(ids) and not (ids.min() >= 0 and ids.max() < bases[-1]):
-            raise ValueError(f"illegal {unit} number, must be between 0 and {bases[-1] - 1}")
         owner = np.searchsorted(bases, ids, side="right") - 1
-        for segment in np.unique(owner).tolist():
+        for segment in np.flatnonzero(np.bincount(owner)).tolist():
             places = np.flatnonzero(owner == segment)
             yield segment, places, ids[places] - bases[segment]
 
+    def check(self, ids: Ids, unit: Unit) -> None:
+        """Raise ValueError for a number that there is not."""
+        last = self._bases[unit][-1] - 1
+        if len(ids) and not (ids.min() >= 0 and ids.max() <= last):
+            raise ValueError(f"illegal {unit} number, must be between 0 and {last}")
+
     def passages_of(self, documents: Ids) -> tuple[Ids, Ids]:
         """The first passage of each document, and how many it has: int64 (m,) each."""
+        if len(self._firsts) == 1:
+            self.check(documents, "document")
+            first = self._firsts[0]
+            starts = first[documents]
+            return starts, first[documents + 1] - starts
         starts = np.zeros(len(documents), np.int64)
         counts = np.zeros(len(documents), np.int64)
         for segment, places, local in self.split(documents, "document"):

@@ -137,7 +137,8 @@ class Scoring:
             if eligible is not None and not eligible.any():
                 continue
             floors = _floors(best, k)
-            found = prepared.search(segment, k, eligible, spec.unit != unit, floors)
+            grouped = spec.unit != unit and segment.n_passages > segment.n_documents
+            found = prepared.search(segment, k, eligible, grouped, floors)
             base = self._numbers.base(unit, number)
             if base:
                 found = [TopK(part.ids + base, part.scores) for part in found]
@@ -146,25 +147,22 @@ class Scoring:
 
     def scores(
         self, field: str, query: Queries, ids: Ids, unit: Unit, similarity: Similarity | None
-    ) -> tuple[Float32s, Ids]:
-        """The scores of documents or passages (m,) for one query, and their best passages."""
+    ) -> Float32s:
+        """The scores of documents or passages (m,) for one query."""
         spec = self._field(field)
         ids = np.asarray(ids, np.int64)
         _check_unit(spec, unit)
         if spec.unit == unit:
-            best = ids if unit == "passage" else np.full(len(ids), -1, np.int64)
-            return self._row_scores(spec, query, ids, similarity), best
+            return self._row_scores(spec, query, ids, similarity)
         first, counts = self._numbers.passages_of(ids)
+        if not len(ids) or counts.max() == 1:
+            return self._row_scores(spec, query, first, similarity)
         starts = np.cumsum(counts) - counts
-        owner = np.repeat(np.arange(len(ids)), counts)
         rows = np.arange(counts.sum()) - np.repeat(starts - first, counts)
-        scores = self._row_scores(spec, query, rows, similarity)
-        if not len(ids):
-            return scores, ids
-        highest = np.maximum.reduceat(scores, starts)
-        places = np.flatnonzero(scores == highest[owner])
-        _, earliest = np.unique(owner[places], return_index=True)
-        return highest, rows[places[earliest]]
+        best: Float32s = np.maximum.reduceat(
+            self._row_scores(spec, query, rows, similarity), starts
+        )
+        return best
 
     def explain(
         self, field: str, query: TermVectors, id: int, similarity: Similarity | None
@@ -218,6 +216,9 @@ class Scoring:
         if isinstance(spec, VectorField):
             query = np.reshape(query, (1, -1))  # type: ignore[arg-type]
         prepared = self._prepared(spec, query, similarity, exact=True)
+        if len(self._segments) == 1:
+            self._numbers.check(rows, spec.unit)
+            return prepared.scores(self._segments[0], rows)
         scores = np.zeros(len(rows), np.float32)
         for number, places, local in self._numbers.split(rows, spec.unit):
             scores[places] = prepared.scores(self._segments[number], local)

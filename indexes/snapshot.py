@@ -174,11 +174,10 @@ class Snapshot:
         ids: Ids,
         unit: Unit = "document",
         similarity: Similarity | None = None,
-    ) -> tuple[NDArray[np.float32], Ids]:
-        """The exact scores of given documents or passages for one query, as `search` has them.
+    ) -> NDArray[np.float32]:
+        """The exact scores (m,) of documents or passages for one query, as `search` has them.
 
-        `query` is one row of `TermVectors`, or float32 (dim,). Returns scores (m,) and the
-        passage that each comes from (m,): -1 in a field of whole documents.
+        `query` is one row of `TermVectors`, or float32 (dim,).
         """
         return self._scoring.scores(field, query, ids, unit, similarity)
 

@@ -30,7 +30,7 @@ Plan = Literal["auto", "all", "bounded"]
 
 PLANS: dict[Plan, int] = {"auto": 0, "all": 1, "bounded": 2}
 QUERIES_AT_ONCE = 16  # a thread's share of a batch is at least so many
-FEW_MARKED = 32  # as many postings cost about as much as one posting looked up
+FEW_MARKED = 8  # a posting looked up costs about as much as so many read in passing
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def factors_of(
 ) -> Factors:
     """The queries' terms and factors in a segment; `statistics` are aligned with their terms."""
     numbers = postings.dictionary.columns(queries.terms, queries.indices)
-    values = queries.values
+    values = np.asarray(queries.values, np.float32)
     multipliers = similarity.term_weights(statistics)
     if multipliers is not None:
         values = (values * multipliers[queries.indices]).astype(np.float32)
@@ -227,6 +227,8 @@ def _n_threads() -> int:
 
 @cache
 def _threads() -> ThreadPoolExecutor:
+    if hasattr(os, "register_at_fork"):  # threads do not live on in a forked process
+        os.register_at_fork(after_in_child=_threads.cache_clear)
     return ThreadPoolExecutor(_n_threads(), "search")
 
 

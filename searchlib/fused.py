@@ -80,9 +80,12 @@ class Fused:
         for i, query in enumerate(queries):
             tops = [ranking[i] for ranking in lists]
             candidates = _union([top.ids for top in tops])
-            complete = self._complete(query, candidates, where, unit)
-            pool = np.isin(candidates, _union([top.ids[: self.depth] for top in tops]))
-            fused = self._merge(complete, complete[:, pool]).astype(np.float32)
+            complete = self._completed(query, candidates, tops, where, unit)
+            pool = complete
+            if k > self.depth:
+                deep = np.isin(candidates, _union([top.ids[: self.depth] for top in tops]))
+                pool = complete[:, deep]
+            fused = self._merge(complete, pool).astype(np.float32)
             best = np.lexsort((candidates, -fused))[:k]
             answers.append(TopK(candidates[best], fused[best]))
         return answers
@@ -124,7 +127,21 @@ class Fused:
 
     def _pool(self, query: str, where: Selection | None, unit: Unit) -> Floats:
         tops = [part.top([query], self.depth, where, unit)[0] for part in self.parts]
-        return self._complete(query, _union([top.ids for top in tops]), where, unit)
+        return self._completed(query, _union([top.ids for top in tops]), tops, where, unit)
+
+    def _completed(
+        self, query: str, ids: Ids, tops: Sequence[TopK], where: Selection | None, unit: Unit
+    ) -> Floats:
+        # as `_complete`, but a part need not score again what stands in its own ranking
+        complete = np.empty((len(self.parts), len(ids)), np.float32)
+        for scores, part, top in zip(complete, self.parts, tops, strict=True):
+            places = np.searchsorted(ids, top.ids)
+            scores[places] = top.scores
+            missing = np.ones(len(ids), np.bool_)
+            missing[places] = False
+            if len(places) < len(ids):
+                scores[missing] = part.scores(query, ids[missing], where, unit)
+        return complete
 
     def _complete(self, query: str, ids: Ids, where: Selection | None, unit: Unit) -> Floats:
         # (parts, m): every candidate's true score from every part
@@ -153,4 +170,8 @@ def _affine_node(tree: Explanation, affine: Affine) -> Explanation:
 
 
 def _union(ids: list[Ids]) -> Ids:
-    return np.unique(np.concatenate(ids)) if ids else np.empty(0, np.int64)
+    """All ids once, ascending."""
+    every = np.sort(np.concatenate(ids))
+    fresh = np.ones(len(every), np.bool_)
+    fresh[1:] = every[1:] != every[:-1]
+    return every[fresh]

@@ -203,12 +203,12 @@ class FieldRetriever:
         )
 
     def scores(self, query: str, ids: Ids, where: Selection | None, unit: Unit) -> Floats:
-        """True scores of `ids`, read from the forward rows; `where` changes nothing here."""
+        """True scores of `ids`; `where` changes nothing here."""
         vector = self.queries.encode([query])
         if isinstance(vector, np.ndarray):
             vector = vector[0]
         similarity = self.similarity
-        return self.snapshot.scores(self.fields[unit], vector, ids, unit, similarity=similarity)[0]
+        return self.snapshot.scores(self.fields[unit], vector, ids, unit, similarity=similarity)
 
     def explain_id(self, query: str, id: int, where: Selection | None, unit: Unit) -> Explanation:
         """The score's parts; a document in a passage field is explained by its best passage."""

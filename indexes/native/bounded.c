@@ -135,7 +135,9 @@ INLINE int score_window(const Query *query, int kind, int64_t window, int64_t *c
         }
         cursors[i] = p;
     }
-    offer_rows(query, top, base, sums, count < WINDOW ? count : WINDOW);
+    if (count > WINDOW) count = WINDOW;
+    keep_marked(query, base, sums, count);
+    offer_rows(query, top, base, sums, count);
     return 0;
 }
 

@@ -32,7 +32,8 @@ INLINE int search_parts(const Query *query, Scratch *scratch, TopK *top, int kin
         const float *norms = normed ? query->norms + base : NULL;
         for (int64_t i = 0; i < query->n_terms; i++)
             if (add_term(lists, &query->terms[i], kind, norms, part, scratch->sums)) return -1;
-        if (!query->mask && !query->owners) { /* rows count, whichever they are */
+        keep_marked(query, base, scratch->sums, count);
+        if (!query->owners) { /* each row counts */
             uint64_t floor = floor_of(scratch->sums, count, top->k, scratch->maxima);
             if (floor && (floor << 32) - 1 > top->worst) top->worst = (floor << 32) - 1;
         }

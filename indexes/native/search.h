@@ -33,10 +33,16 @@ int search_bounded(const Query *query, Scratch *scratch, TopK *top);
 
 INLINE void offer_row(const Query *query, TopK *top, int64_t place, float score) {
     if (bits_of(score) < (uint32_t)(top->worst >> 32)) return;
-    if (query->mask && !query->mask[place]) return;
     uint32_t row = query->lists->order ? query->lists->order[place] : (uint32_t)place;
     if (row >= query->lists->n_rows) return; /* garbled */
     topk_offer(top, key_of(score, query->owners ? query->owners[row] : row));
+}
+
+/* Forgets the sums of rows that are not wanted. */
+INLINE void keep_marked(const Query *query, int64_t base, float *sums, int64_t count) {
+    if (!query->mask) return;
+    const uint8_t *mask = query->mask + base;
+    for (int64_t i = 0; i < count; i++) sums[i] = mask[i] ? sums[i] : 0.0f;
 }
 
 /* Offers `count` rows from `base` on; sums are >= 0, so their bits compare as integers. */

@@ -69,7 +69,7 @@ def test_codes_find_what_the_scan_finds(path: Path) -> None:
                     exact = snapshot.search("dense", queries, 5, unit, where, exact=True)  # type: ignore[arg-type]
                     assert overlap(found, exact) > 0.97
                     for query, ranking in zip(queries, found, strict=True):
-                        scores, _ = snapshot.scores("dense", query, ranking.ids, unit)  # type: ignore[arg-type]
+                        scores = snapshot.scores("dense", query, ranking.ids, unit)  # type: ignore[arg-type]
                         assert scores.tolist() == ranking.scores.tolist()
 
 
@@ -99,5 +99,5 @@ def test_garbled_codes_harm_neither_process_nor_scores(path: Path) -> None:
         assert any(name in problem for problem in snapshot.verify())
         query = vectors(1, seed=2)
         [found] = snapshot.search("dense", query, 5)
-        scores, _ = snapshot.scores("dense", query[0], found.ids)
+        scores = snapshot.scores("dense", query[0], found.ids)
         assert scores.tolist() == found.scores.tolist()
