@@ -25,9 +25,7 @@ def extension(name: str, sources: list[str], *options: str) -> Extension:
 
 setup(
     ext_modules=[
-        extension(
-            "indexes._kernels", sorted(map(str, Path("indexes/native").glob("*.c"))), STRICT
-        ),
+        extension("indexes._kernels", sorted(map(str, Path("indexes/native").glob("*.c"))), STRICT),
         extension("indexes._scan", ["indexes/_scan.c"], STRICT),
         extension("searchlib.encoders._fused", ["searchlib/encoders/_fused.c"]),
         extension("searchlib.encoders._words", ["searchlib/encoders/_words.c"]),

@@ -26,7 +26,7 @@ STORED = {"count": np.dtype(np.uint16), "impact": np.dtype(np.float16)}
 WINDOW, BLOCK, PART = 256, 16, 65536  # rows, as in native/lists.h
 BLOCKS = WINDOW // BLOCK  # a window's
 DENSE_FROM = 2**15  # rows; below, searching every posting is as fast
-DENSE_SHARE = 96  # a list is dense if it holds one in so many rows
+DENSE_SHARE = {"f": 64, "u": 32}  # a list is dense if it holds one in so many rows
 
 KIND_NUMBERS = {"f": 0, "u1": 1, "u2": 2}  # HALF, BYTE, SHORT in native/lists.h
 
@@ -96,7 +96,7 @@ def assemble(
         renumbered = np.cumsum(used, dtype=np.int32) - np.int32(1)
         rows = Rows(rows.indptr, renumbered[rows.terms], rows.weights)
         frequency, parts, tops = frequency[used], parts[used], tops[used]
-    is_dense = (frequency * DENSE_SHARE >= n) & (n >= DENSE_FROM)
+    is_dense = (frequency * DENSE_SHARE[kind] >= n) & (n >= DENSE_FROM)
     terms, term_sizes = packed_terms(names)
     lists = _Lists(n, frequency, is_dense, parts, tops, kind)
     arrays: dict[str, NDArray[Any]] = {
@@ -188,12 +188,11 @@ def _fill_natively(
     """The posting lists, by the extension."""
     head = lists.head()
     is_dense, n_windows = lists.is_dense, lists.n_windows
-    d, n_near = len(head["dense"]), int(lists.frequency[is_dense].sum())
+    d = len(head["dense"])
     place = np.where(is_dense, np.cumsum(is_dense) - 1, -1).astype(np.int32)
     dense, sparse = np.where(is_dense, lists.frequency, 0), np.where(is_dense, 0, lists.frequency)
-    cursors = np.where(is_dense, _starts(dense), n_near + _starts(sparse))
-    weights = np.empty(len(rows.terms), np.uint16)
-    near, far = np.empty(n_near, np.uint8), np.empty(len(weights) - n_near, np.uint16)
+    cursors = np.where(is_dense, _starts(dense), dense.sum() + _starts(sparse))
+    ids, weights = np.empty((2, len(rows.terms)), np.uint16)
     windows = np.zeros((d, n_windows + 1), np.uint32)
     bounds = np.zeros((d, n_windows * BLOCKS), np.uint8)
     in_parts = "list_parts" in head
@@ -212,8 +211,7 @@ def _fill_natively(
         lists.tops if lists.kind == "f" else None,
         n_windows,
         windows,
-        near,
-        far,
+        ids,
         weights,
         part_numbers,
         parts,
@@ -225,8 +223,7 @@ def _fill_natively(
         head |= {"part_numbers": part_numbers, "part_sizes": parts}
     return {
         **head,
-        "near": near,
-        "far": far,
+        "ids": ids,
         "weights": weights.view(rows.weights.dtype),
         "windows": windows,
         "bounds": bounds,
@@ -241,9 +238,9 @@ def _fill(rows: Rows, lists: _Lists, order: NDArray[np.uint32] | None) -> dict[s
     places = np.repeat(np.arange(len(rows)), np.diff(rows.indptr))
     by_term = np.argsort(rows.terms, kind="stable")
     places, weights, term = places[by_term], rows.weights[by_term], rows.terms[by_term]
-    near, far = is_dense[term], ~is_dense[term]
-    dense = (np.cumsum(is_dense) - 1)[term[near]]  # which dense list
-    counts = np.bincount(dense * n_windows + places[near] // WINDOW, minlength=0)
+    inside, rest = is_dense[term], ~is_dense[term]
+    dense = (np.cumsum(is_dense) - 1)[term[inside]]  # which dense list
+    counts = np.bincount(dense * n_windows + places[inside] // WINDOW, minlength=0)
     windows = np.zeros((len(head["dense"]), n_windows + 1), np.uint32)
     padded = np.zeros(len(head["dense"]) * n_windows, np.int64)
     padded[: len(counts)] = counts
@@ -251,19 +248,18 @@ def _fill(rows: Rows, lists: _Lists, order: NDArray[np.uint32] | None) -> dict[s
     sizes = frequency[is_dense]
     windows[:, 0] = np.cumsum(sizes) - sizes
     bounds = np.zeros((len(head["dense"]), n_windows * BLOCKS), np.uint8)
-    codes = bound_codes(weights[near], lists.tops[term[near]])
-    np.maximum.at(bounds, (dense, places[near] // BLOCK), codes)
+    codes = bound_codes(weights[inside], lists.tops[term[inside]])
+    np.maximum.at(bounds, (dense, places[inside] // BLOCK), codes)
     if "list_parts" in head:
         n_parts = -(-lists.n_rows // PART)
-        pair = term[far].astype(np.int64) * n_parts + places[far] // PART
+        pair = term[rest].astype(np.int64) * n_parts + places[rest] // PART
         pairs, counted = np.unique(pair, return_counts=True)
         head["part_numbers"] = (pairs % n_parts).astype(np.uint16)
         head["part_sizes"] = (counted - 1).astype(np.uint16)
     return {
         **head,
-        "near": (places[near] % WINDOW).astype(np.uint8),
-        "far": (places[far] % PART).astype(np.uint16),
-        "weights": np.concatenate([weights[near], weights[far]]),
+        "ids": (np.concatenate([places[inside], places[rest]]) % PART).astype(np.uint16),
+        "weights": np.concatenate([weights[inside], weights[rest]]),
         "windows": windows,
         "bounds": bounds,
     }

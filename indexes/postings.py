@@ -33,8 +33,7 @@ _DTYPES = {
     "list_starts": ("<u4",),
     "dense": ("<u4",),
     "windows": ("<u4",),
-    "near": ("|u1",),
-    "far": ("<u2",),
+    "ids": ("<u2",),
     "weights": ("<f2", "|u1", "<u2"),
     "bounds": ("|u1",),
 }
@@ -50,7 +49,7 @@ _OPTIONAL = {
 
 
 _PARTS = ("list_parts", "part_starts", "part_numbers", "part_sizes")  # above 65,536 rows
-_LISTS = ("list_sizes", "list_starts", "dense", "windows", "near", "far", "weights")
+_LISTS = ("list_sizes", "list_starts", "dense", "windows", "ids", "weights")
 _HANDED_OVER = (*_LISTS, *_PARTS, "bounds", "tops", "order")  # to the C extension
 
 
@@ -76,12 +75,16 @@ class Postings:
         self.kind: Kind = "impact" if arrays["weights"].dtype.kind == "f" else "count"
         self.n_windows = -(-self.n_rows // WINDOW)
         self.n_parts = -(-self.n_rows // PART)
+        windows = arrays["windows"].reshape(-1)
+        self.skip = int(windows[-1]) if len(windows) else 0  # postings of dense lists, which lead
         if not self._agree():
             raise Damaged(f"{name}: the lengths of its arrays disagree")
         with damage_named(name):
             words = Offsets(arrays["term_sizes"], arrays["term_starts"], len(arrays["terms"]))
             self.dictionary = Dictionary(arrays["terms"], words)
-            self.lists_at = Offsets(arrays["list_sizes"], arrays["list_starts"], len(arrays["far"]))
+            self.lists_at = Offsets(
+                arrays["list_sizes"], arrays["list_starts"], self.nnz - self.skip
+            )
             self.parts_at = (
                 None
                 if self.n_parts <= 1
@@ -186,7 +189,7 @@ class Postings:
     def stored(self, number: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """The places that hold term `number`, ascending, and its weights as stored."""
         arrays = self.arrays
-        near, far, weights = arrays["near"], arrays["far"], arrays["weights"]
+        ids, weights = arrays["ids"], arrays["weights"]
         with damage_named(self.name):
             start, stop = self.lists_at.span(number)
             if stop > start:
@@ -195,13 +198,15 @@ class Postings:
                     parts = slice(*self.parts_at.span(number))
                     sizes = arrays["part_sizes"][parts].astype(np.int64) + 1
                     bases = np.repeat(arrays["part_numbers"][parts].astype(np.int64) * PART, sizes)
-                return _sums(bases, far[start:stop]), weights[len(near) :][start:stop]
+                listed = slice(self.skip + start, self.skip + stop)
+                return _sums(bases, ids[listed]), weights[listed]
             windows = arrays["windows"][self._dense(number)].astype(np.int64)
             start, stop = int(windows[0]), int(windows[-1])
-            if stop > len(near):
+            if stop > self.skip:
                 raise ValueError("a window reaches too far")
-            bases = np.repeat(np.arange(self.n_windows) * WINDOW, np.diff(windows))
-            return _sums(bases, near[start:stop]), weights[start:stop]
+            window_parts = np.arange(self.n_windows) // (PART // WINDOW)
+            bases = np.repeat(window_parts * PART, np.diff(windows))
+            return _sums(bases, ids[start:stop]), weights[start:stop]
 
     def all_stored(self) -> tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[Any]]:
         """Each list: sizes (m,), rows (nnz,), weights as stored (nnz,). Raises Damaged."""
@@ -225,12 +230,12 @@ class Postings:
     def _agree(self) -> bool:
         """Whether the arrays have the lengths that they should have to each other."""
         arrays, m, n = self.arrays, self.n_terms, self.n_rows
-        d, skip = len(arrays["dense"]), len(arrays["near"])
+        d = len(arrays["dense"])
         return bool(
             m >= 0
             and n >= 0
             and len(arrays["term_sizes"]) == m
-            and skip + len(arrays["far"]) == self.nnz
+            and len(arrays["ids"]) == self.nnz >= self.skip
             and arrays["windows"].shape == (d, self.n_windows + 1)
             and arrays["bounds"].shape == (d, self.n_windows * BLOCKS)
             and all((name in arrays) == (self.n_parts > 1) for name in _PARTS)

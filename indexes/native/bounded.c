@@ -37,13 +37,13 @@ INLINE void add_posting_bounds(const Query *query, const Term *term, int kind, f
         const float *norms = query->norms ? query->norms + part * PART : NULL;
         int64_t limit = lists->n_rows - part * PART, to = term->at[part + 1];
         for (int64_t p = term->at[part]; p < to;) {
-            int64_t block = lists->far[p] / BLOCK;
+            int64_t block = lists->ids[p] / BLOCK;
             float most = 0;
             do {
-                if (lists->far[p] >= limit) return; /* garbled */
-                float impact = impact_at(lists->weights, kind, lists->n_near + p, norms, lists->far[p]);
+                if (lists->ids[p] >= limit) return; /* garbled */
+                float impact = impact_at(lists->weights, kind, p, norms, lists->ids[p]);
                 most = impact > most ? impact : most;
-            } while (++p < to && lists->far[p] / BLOCK == block);
+            } while (++p < to && lists->ids[p] / BLOCK == block);
             uint32_t sum = here[block] + 1u + (uint32_t)(int32_t)(most * unit);
             here[block] = (uint16_t)(sum < UINT16_MAX ? sum : UINT16_MAX);
         }
@@ -103,7 +103,7 @@ INLINE void seek_cursors(const Query *query, int64_t window, int64_t *cursors) {
     for (int64_t i = 0; i < query->n_terms; i++) {
         const Term *term = &query->terms[i];
         if (term->dense < 0)
-            cursors[i] = seek(query->lists->far, term->at[part], term->at[part + 1], low);
+            cursors[i] = seek(query->lists->ids, term->at[part], term->at[part + 1], low);
     }
 }
 
@@ -116,26 +116,23 @@ INLINE int score_window(const Query *query, int kind, int64_t window, int64_t *c
     int64_t part = base / PART, low = base % PART, high = low + WINDOW;
     const float *norms = query->norms ? query->norms + base : NULL;
     memset(sums, 0, sizeof(float) * WINDOW);
+    if (count > WINDOW) count = WINDOW;
     for (int64_t i = 0; i < query->n_terms; i++) {
         const Term *term = &query->terms[i];
+        int64_t from, to;
         if (term->dense >= 0) {
-            int64_t from = term->at[window], to = term->at[window + 1];
-            if (!is_sound(lists, window, from, to)) return -1;
-            add_near(lists, kind, norms, term->factor, from, to, sums);
-            continue;
+            from = term->at[window], to = term->at[window + 1];
+        } else {
+            int64_t stop = term->at[part + 1];
+            from = cursors[i] > term->at[part] ? cursors[i] : term->at[part];
+            while (from + 8 <= stop && lists->ids[from + 7] < low) from += 8;
+            while (from < stop && lists->ids[from] < low) from++;
+            to = from;
+            while (to < stop && lists->ids[to] < high) to++;
+            cursors[i] = to;
         }
-        int64_t p = term->at[part], to = term->at[part + 1];
-        if (cursors[i] > p) p = cursors[i];
-        while (p + 8 <= to && lists->far[p + 7] < low) p += 8;
-        while (p < to && lists->far[p] < low) p++;
-        for (; p < to && lists->far[p] < high; p++) {
-            int64_t row = lists->far[p] - low;
-            if (row < 0 || row >= count) return -1;
-            sums[row] += term->factor * impact_at(lists->weights, kind, lists->n_near + p, norms, row);
-        }
-        cursors[i] = p;
+        if (add_run(lists, kind, norms, term->factor, from, to, low, count, sums)) return -1;
     }
-    if (count > WINDOW) count = WINDOW;
     keep_marked(query, base, sums, count);
     offer_rows(query, top, base, sums, count);
     return 0;
@@ -154,8 +151,8 @@ INLINE void expect_postings(const Query *query, int kind, int64_t window) {
         const Term *term = &query->terms[i];
         if (term->dense < 0) continue;
         int64_t from = term->at[window], to = term->at[window + 1];
-        if (from >= to || to > lists->n_near) continue;
-        for (int64_t p = from; p < to; p += 64) __builtin_prefetch(lists->near + p);
+        if (from >= to || to > lists->n_postings) continue;
+        for (int64_t p = from; p < to; p += 32) __builtin_prefetch(lists->ids + p);
         for (int64_t p = from * wide; p < to * wide; p += 64)
             __builtin_prefetch((const uint8_t *)lists->weights + p);
     }

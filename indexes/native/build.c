@@ -87,9 +87,9 @@ int fill_lists(const Rows *rows, const Room *room) {
             Filling *list = &lists[rows->terms[p]];
             uint16_t weight = rows->weights[p];
             int64_t at = list->cursor++;
+            room->ids[at] = (uint16_t)place;
             room->weights[at] = weight;
             if (list->dense >= 0) {
-                room->near[at] = (uint8_t)place;
                 room->windows[list->dense * stride + place / WINDOW + 1]++; /* counts, for now */
                 uint8_t code = code_of(weight, list, room->tops != NULL);
                 uint8_t *bound =
@@ -97,7 +97,6 @@ int fill_lists(const Rows *rows, const Room *room) {
                 if (code > *bound) *bound = code;
                 continue;
             }
-            room->far[at - room->n_near] = (uint16_t)place;
             if (!room->part_cursors) continue;
             if (list->last != part) {
                 room->part_numbers[list->part_cursor++] = (uint16_t)part;

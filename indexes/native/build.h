@@ -18,10 +18,10 @@ typedef struct {
     const int32_t *place;    /* (n_terms,) which dense list, or -1 */
     const int64_t *cursors;      /* (n_terms,) where each list begins among the weights */
     const int64_t *part_cursors; /* (n_terms,) where its parts begin. NULL: one part */
-    int64_t n_windows, n_near;
+    int64_t n_windows;
     uint32_t *windows;
-    uint8_t *near, *bounds;
-    uint16_t *far, *weights, *part_numbers, *part_sizes;
+    uint8_t *bounds;
+    uint16_t *ids, *weights, *part_numbers, *part_sizes;
     const uint16_t *tops;    /* HALF: (n_terms,); NULL for counts */
 } Room;
 

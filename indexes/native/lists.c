@@ -13,7 +13,7 @@ static int32_t dense_place(const Lists *lists, uint32_t number) {
     return low < lists->n_dense && lists->dense[low] == number ? (int32_t)low : -1;
 }
 
-/* Where each part of a sparse list begins in far; -1 if its sizes contradict each other. */
+/* Where each part of a sparse list begins; -1 if its sizes contradict each other. */
 static int begin_parts(const Lists *lists, int32_t number, int64_t start, int64_t stop,
                        uint32_t *begins) {
     if (!lists->parts.starts) {
@@ -53,8 +53,9 @@ int64_t find_terms(const Lists *lists, const int32_t *numbers, const float *fact
         term->top = norms ? 1.0f
                     : lists->kind == HALF ? half(lists->tops[number])
                     : lists->kind == BYTE ? 255.0f : 65535.0f;
-        int64_t start = start_at(&lists->lists, number), stop = start + size_at(&lists->lists, number);
-        if (stop > lists->n_far) return -1;
+        int64_t start = lists->skip + start_at(&lists->lists, number);
+        int64_t stop = start + size_at(&lists->lists, number);
+        if (stop > lists->n_postings) return -1;
         term->dense = start == stop ? dense_place(lists, (uint32_t)number) : -1;
         if (term->dense >= 0) {
             term->at = lists->windows + (int64_t)term->dense * (lists->n_windows + 1);

@@ -1,8 +1,8 @@
 /* The posting lists of one term field, as they lie in its file (see FORMAT.md).
 
    Rows are numbered in storage order here; `order` turns them into the segment's rows. Lists are
-   of two kinds. A dense list has a window every 256 rows, and a byte for each posting in it; a
-   sparse one has a part every 65,536 rows, and two bytes for each posting. */
+   of two kinds. A dense list has offsets of windows of 256 rows, and bounds of blocks of 16; a sparse
+   one names the parts of 65,536 rows in which it has postings. */
 #ifndef LISTS_H
 #define LISTS_H
 
@@ -48,21 +48,21 @@ INLINE int64_t start_at(const Offsets *offsets, int64_t i) {
 }
 
 typedef struct {
-    int64_t n_rows, n_terms, n_windows, n_parts, n_dense, n_near, n_far;
+    int64_t n_rows, n_terms, n_windows, n_parts, n_dense;
+    int64_t n_postings, skip; /* skip: those of dense lists, which come first */
     int kind;
-    Offsets lists;           /* of n_terms, in far; a dense list is empty there */
+    Offsets lists;           /* of n_terms, behind `skip`; a dense list is empty there */
     const uint32_t *dense;   /* (n_dense,) term numbers, ascending */
-    const uint32_t *windows; /* (n_dense, n_windows + 1) into near */
-    const uint8_t *near;     /* (n_near,) row - 256 * window */
-    const uint16_t *far;     /* (n_far,) row - 65536 * part */
-    const void *weights;     /* (n_near + n_far,) */
+    const uint32_t *windows; /* (n_dense, n_windows + 1) where a window's postings begin */
+    const uint16_t *ids;     /* (n_postings,) row - 65536 * part */
+    const void *weights;     /* (n_postings,) */
     Offsets parts;           /* of n_terms, in the next two; none where there is one part */
     const uint16_t *part_numbers; /* (n_part_entries,) */
     const uint16_t *part_sizes;   /* (n_part_entries,) a list's postings there - 1 */
+    int64_t n_part_entries;
     const uint8_t *bounds;   /* (n_dense, n_windows * BLOCKS) a block's largest weight, as a code */
     const uint16_t *tops;    /* HALF only: (n_terms,) the largest weight of a list */
     const uint32_t *order;   /* (n_rows,) or NULL: the same number */
-    int64_t n_part_entries;
 } Lists;
 
 /* A term of a query, found in the lists. */
@@ -102,32 +102,49 @@ INLINE float weight_at(const void *weights, int kind, int64_t at) {
     return (float)((const uint16_t *)weights)[at];
 }
 
-/* Whether a window's postings [from, to) of a dense list lie in the arrays and in rows: of a byte's
-   256 values, only the last window lacks some. */
-INLINE int is_sound(const Lists *lists, int64_t window, int64_t from, int64_t to) {
-    if (from > to || to > lists->n_near) return 0;
-    if (window + 1 < lists->n_windows) return 1;
-    for (int64_t p = from; p < to; p++)
-        if (window * WINDOW + lists->near[p] >= lists->n_rows) return 0;
-    return 1;
-}
-
 /* What a score takes a weight for: BM25's tf / (tf + norm), or the weight itself. */
 INLINE float impact_at(const void *weights, int kind, int64_t at, const float *norms, int64_t row) {
     float weight = weight_at(weights, kind, at);
     return norms ? weight / (weight + norms[row]) : weight;
 }
 
-/* The first place in far[low, high) whose id is at least `id`. */
-INLINE int64_t seek(const uint16_t *far, int64_t low, int64_t high, uint16_t id) {
+/* Adds the postings [from, to) to the sums of their rows, counted from row `low` of a part; norms and
+   sums begin there too, `sums` has room for PART. -1 for postings or norms that there are not.
+   subtle: products are computed by the piece, as a loop that scatters them is not vectorised. */
+INLINE int add_run(const Lists *lists, int kind, const float *norms, float factor, int64_t from,
+                   int64_t to, int64_t low, int64_t limit, float *sums) {
+    enum { PIECE = 256 };
+    float products[PIECE];
+    if (from > to || to > lists->n_postings) return -1;
+    for (; from < to; from += PIECE) {
+        int count = to - from < PIECE ? (int)(to - from) : PIECE;
+        const uint16_t *ids = lists->ids + from;
+        uint16_t first = (uint16_t)low, most = 0;
+        if (norms) {
+            for (int j = 0; j < count; j++) {
+                uint16_t row = (uint16_t)(ids[j] - first);
+                most = row > most ? row : most;
+            }
+            if (most >= limit) return -1;
+        }
+        for (int j = 0; j < count; j++)
+            products[j] = factor * impact_at(lists->weights, kind, from + j, norms,
+                                             (uint16_t)(ids[j] - first));
+        for (int j = 0; j < count; j++) sums[(uint16_t)(ids[j] - first)] += products[j];
+    }
+    return 0;
+}
+
+/* The first place in ids[low, high) that is at least `id`. */
+INLINE int64_t seek(const uint16_t *ids, int64_t low, int64_t high, uint16_t id) {
     int64_t size = high - low;
     while (size > 0) {
-        int64_t half_size = size >> 1;
-        if (far[low + half_size] < id) {
-            low += half_size + 1;
-            size -= half_size + 1;
+        int64_t middle = size >> 1;
+        if (ids[low + middle] < id) {
+            low += middle + 1;
+            size -= middle + 1;
         } else {
-            size = half_size;
+            size = middle;
         }
     }
     return low;

@@ -13,7 +13,7 @@
 #include "search.h"
 
 enum {
-    LIST_SIZES, LIST_STARTS, DENSE, WINDOWS, NEAR, FAR, WEIGHTS, LIST_PARTS, PART_STARTS,
+    LIST_SIZES, LIST_STARTS, DENSE, WINDOWS, IDS, WEIGHTS, LIST_PARTS, PART_STARTS,
     PART_NUMBERS, PART_SIZES, BOUNDS, TOPS, ORDER, COUNT
 };
 enum { AUTO = 0, ALL = 1, BOUNDED = 2 };
@@ -46,7 +46,7 @@ static int wide_enough(int64_t bytes, int64_t count) {
     return !count ? 1 : bytes >= 4 * count ? 4 : bytes >= 2 * count ? 2 : 1;
 }
 
-/* Lists(n_rows, n_terms, kind, list_sizes, list_starts, dense, windows, near, far, weights,
+/* Lists(n_rows, n_terms, kind, list_sizes, list_starts, dense, windows, ids, weights,
    list_parts, part_starts, part_numbers, part_sizes, bounds, tops, order); those of parts, tops
    and order may be None. */
 static int lists_init(PyObject *self, PyObject *args, PyObject *kwargs) {
@@ -57,8 +57,8 @@ static int lists_init(PyObject *self, PyObject *args, PyObject *kwargs) {
         PyErr_SetString(PyExc_TypeError, "Lists takes positional arguments, once");
         return -1;
     }
-    if (!PyArg_ParseTuple(args, "LLiy*y*y*y*y*y*y*z*z*z*z*y*z*z*", &n, &m, &kind, &b[LIST_SIZES],
-                          &b[LIST_STARTS], &b[DENSE], &b[WINDOWS], &b[NEAR], &b[FAR], &b[WEIGHTS],
+    if (!PyArg_ParseTuple(args, "LLiy*y*y*y*y*y*z*z*z*z*y*z*z*", &n, &m, &kind, &b[LIST_SIZES],
+                          &b[LIST_STARTS], &b[DENSE], &b[WINDOWS], &b[IDS], &b[WEIGHTS],
                           &b[LIST_PARTS], &b[PART_STARTS], &b[PART_NUMBERS], &b[PART_SIZES],
                           &b[BOUNDS], &b[TOPS], &b[ORDER]))
         return -1;
@@ -73,16 +73,18 @@ static int lists_init(PyObject *self, PyObject *args, PyObject *kwargs) {
         .lists = {b[LIST_STARTS].buf, b[LIST_SIZES].buf, wide_enough(b[LIST_SIZES].len, m)},
         .parts = {b[PART_STARTS].buf, b[LIST_PARTS].buf, wide_enough(b[LIST_PARTS].len, m)},
         .dense = b[DENSE].buf, .n_dense = b[DENSE].len / 4, .windows = b[WINDOWS].buf,
-        .near = b[NEAR].buf, .n_near = b[NEAR].len, .far = b[FAR].buf, .n_far = b[FAR].len / 2,
+        .ids = b[IDS].buf, .n_postings = b[IDS].len / 2,
         .weights = b[WEIGHTS].buf, .part_numbers = b[PART_NUMBERS].buf,
         .part_sizes = b[PART_SIZES].buf, .n_part_entries = b[PART_NUMBERS].len / 2,
         .bounds = b[BOUNDS].buf, .tops = b[TOPS].buf, .order = b[ORDER].buf,
     };
     if (lists->n_parts <= 1) lists->parts.starts = NULL;
     int64_t strides = (m + STRIDE - 1) / STRIDE + 1;
+    int64_t offsets = lists->n_dense * (lists->n_windows + 1);
+    if (!fits(&b[WINDOWS], offsets, 4, "windows")) return -1;
+    lists->skip = offsets ? lists->windows[offsets - 1] : 0;
     return fits(&b[LIST_SIZES], m, 1, "list_sizes") && fits(&b[LIST_STARTS], strides, 4, "list_starts") &&
-           fits(&b[WINDOWS], lists->n_dense * (lists->n_windows + 1), 4, "windows") &&
-           fits(&b[WEIGHTS], lists->n_near + lists->n_far, kind == BYTE ? 1 : 2, "weights") &&
+           fits(&b[WEIGHTS], lists->n_postings, kind == BYTE ? 1 : 2, "weights") &&
            fits(&b[BOUNDS], lists->n_dense * lists->n_windows * BLOCKS, 1, "bounds") &&
            (kind != HALF || fits(&b[TOPS], m, 2, "tops")) &&
            (lists->n_parts <= 1 || (fits(&b[LIST_PARTS], m, 1, "list_parts") &&
@@ -125,7 +127,7 @@ static int wants_bounds(const Lists *lists, const Term *terms, int64_t count, in
         if (terms[i].dense >= 0) dense += terms[i].size;
         else sparse += terms[i].size;
     }
-    return k * 4096 <= lists->n_rows && 2 * dense > sparse && dense > lists->n_rows / 16;
+    return k * 16384 <= lists->n_rows && 2 * dense > sparse && dense > lists->n_rows / 16;
 }
 
 /* search(numbers, factors, indptr, k, norms, block_norms, mask, owners, floors, plan,
@@ -349,33 +351,33 @@ static PyObject *py_count_rows(PyObject *module, PyObject *args) {
 }
 
 /* fill_lists(indptr, terms, weights, order, place, cursors, part_cursors, tops,
-              n_windows, windows, near, far, lists_weights, part_numbers, part_sizes, bounds) */
+              n_windows, windows, ids, lists_weights, part_numbers, part_sizes, bounds) */
 static PyObject *py_fill_lists(PyObject *module, PyObject *args) {
     (void)module;
-    Py_buffer b[15] = {{0}};
+    Py_buffer b[14] = {{0}};
     long long n_windows;
-    if (!PyArg_ParseTuple(args, "y*y*y*z*y*y*z*z*Lw*w*w*w*w*w*w*", &b[0], &b[1], &b[2], &b[3], &b[4],
+    if (!PyArg_ParseTuple(args, "y*y*y*z*y*y*z*z*Lw*w*w*w*w*w*", &b[0], &b[1], &b[2], &b[3], &b[4],
                           &b[5], &b[6], &b[7], &n_windows, &b[8], &b[9], &b[10], &b[11], &b[12],
-                          &b[13], &b[14]))
+                          &b[13]))
         return NULL;
     int64_t n_terms = b[4].len / 4;
     Rows rows;
     int ok = rows_of(&rows, &b[0], &b[1], &b[2], &b[3], n_terms) &&
              fits(&b[5], n_terms, 8, "cursors") &&
-             fits(&b[11], rows.indptr[rows.n_rows], 2, "weights");
+             fits(&b[9], rows.indptr[rows.n_rows], 2, "ids") &&
+             fits(&b[10], rows.indptr[rows.n_rows], 2, "weights");
     int failed = 0;
     if (ok) {
         Room room = {
             .place = b[4].buf, .cursors = b[5].buf, .part_cursors = b[6].buf, .tops = b[7].buf,
-            .n_windows = n_windows, .n_near = b[9].len, .windows = b[8].buf, .near = b[9].buf,
-            .far = b[10].buf, .weights = b[11].buf, .part_numbers = b[12].buf,
-            .part_sizes = b[13].buf, .bounds = b[14].buf,
+            .n_windows = n_windows, .windows = b[8].buf, .ids = b[9].buf, .weights = b[10].buf,
+            .part_numbers = b[11].buf, .part_sizes = b[12].buf, .bounds = b[13].buf,
         };
         Py_BEGIN_ALLOW_THREADS
         failed = fill_lists(&rows, &room);
         Py_END_ALLOW_THREADS
     }
-    release(b, 15);
+    release(b, 14);
     if (!ok) return NULL;
     if (failed) return PyErr_NoMemory();
     Py_RETURN_NONE;

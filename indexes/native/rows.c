@@ -3,16 +3,13 @@
 
 /* Where a row's posting is among all weights; -1 if the term is not in the row, -2 if garbled. */
 INLINE int64_t find_posting(const Lists *lists, const Term *term, int64_t row) {
-    if (term->dense >= 0) {
-        int64_t from = term->at[row / WINDOW], to = term->at[row / WINDOW + 1];
-        if (from > to || to > lists->n_near) return -2;
-        const uint8_t *found = memchr(lists->near + from, (int)(row % WINDOW), (size_t)(to - from));
-        return found ? found - lists->near : -1;
-    }
-    int64_t to = term->at[row / PART + 1];
+    int64_t from, to;
+    if (term->dense >= 0) from = term->at[row / WINDOW], to = term->at[row / WINDOW + 1];
+    else from = term->at[row / PART], to = term->at[row / PART + 1];
+    if (from > to || to > lists->n_postings) return -2;
     uint16_t id = (uint16_t)(row % PART);
-    int64_t p = seek(lists->far, term->at[row / PART], to, id);
-    return p < to && lists->far[p] == id ? lists->n_near + p : -1;
+    int64_t p = seek(lists->ids, from, to, id);
+    return p < to && lists->ids[p] == id ? p : -1;
 }
 
 int score_rows(const Lists *lists, const Term *terms, int64_t n_terms, const float *norms,
@@ -26,7 +23,7 @@ int score_rows(const Lists *lists, const Term *terms, int64_t n_terms, const flo
             if (j + 8 < count && term->dense >= 0)
                 __builtin_prefetch(term->at + rows[j + 8] / WINDOW);
             if (j + 4 < count && term->dense >= 0)
-                __builtin_prefetch(lists->near + term->at[rows[j + 4] / WINDOW]);
+                __builtin_prefetch(lists->ids + term->at[rows[j + 4] / WINDOW]);
             int64_t at = find_posting(lists, term, rows[j]);
             if (at == -2) return -1;
             if (at >= 0)
@@ -39,19 +36,16 @@ int score_rows(const Lists *lists, const Term *terms, int64_t n_terms, const flo
 /* How many postings of a term are in rows that `mask` (n_rows,) marks; -1 if garbled. */
 int64_t count_marked(const Lists *lists, const Term *term, const uint8_t *mask) {
     int64_t count = 0;
-    if (term->dense >= 0) {
-        for (int64_t window = 0; window < lists->n_windows; window++) {
-            int64_t from = term->at[window], to = term->at[window + 1];
-            if (!is_sound(lists, window, from, to)) return -1;
-            for (int64_t p = from; p < to; p++) count += mask[window * WINDOW + lists->near[p]] != 0;
-        }
-        return count;
-    }
-    for (int64_t part = 0; part < lists->n_parts; part++)
-        for (int64_t p = term->at[part]; p < term->at[part + 1]; p++) {
-            int64_t row = part * PART + lists->far[p];
+    for (int64_t part = 0; part < lists->n_parts; part++) {
+        int64_t window = part * PART_WINDOWS, last = window + PART_WINDOWS;
+        if (last > lists->n_windows) last = lists->n_windows;
+        int64_t to = term->at[term->dense >= 0 ? last : part + 1];
+        if (to > lists->n_postings) return -1;
+        for (int64_t p = term->at[term->dense >= 0 ? window : part]; p < to; p++) {
+            int64_t row = part * PART + lists->ids[p];
             if (row >= lists->n_rows) return -1;
             count += mask[row] != 0;
         }
+    }
     return count;
 }

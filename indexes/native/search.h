@@ -68,12 +68,4 @@ INLINE void offer_rows(const Query *query, TopK *top, int64_t base, const float 
     }
 }
 
-/* Adds the postings [from, to) of a dense list's window to the sums of its rows. */
-INLINE void add_near(const Lists *lists, int kind, const float *norms, float factor, int64_t from,
-                     int64_t to, float *sums) {
-    const uint8_t *near = lists->near;
-    for (int64_t p = from; p < to; p++)
-        sums[near[p]] += factor * impact_at(lists->weights, kind, p, norms, near[p]);
-}
-
 #endif

@@ -69,10 +69,10 @@ def ask_everything(arrays: Arrays, kind: Kind, query: TermVectors, alive: np.nda
 def main(kind: Kind, n_rows: int, times: int) -> None:
     """Garble `times` times, from seed 0 on."""
     inversion.DENSE_FROM = 1
+    inversion.DENSE_SHARE = {"f": 64, "u": 96}
     n_terms, mean = (30, 2.5) if n_rows < 10_000 else (300, 0.2)
     arrays = built_from(random_rows(1, n_rows, n_terms, mean, kind), kind)
-    assert len(arrays["near"])
-    assert len(arrays["far"])
+    assert 0 < arrays["windows"][-1, -1] < len(arrays["ids"])  # both kinds of lists
     query = random_rows(2, 1, n_terms, 12.0, "impact")
     alive = np.random.default_rng(3).random(n_rows) < 0.8
     found = 0

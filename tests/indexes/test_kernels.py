@@ -144,7 +144,7 @@ def lists(**changes: Any) -> Any:
     module = kernels.native()
     assert module is not None
     arrays = built([{"a": 1.0, "b": 2.0}, {"a": 1.0}], "impact")
-    names = ["list_sizes", "list_starts", "dense", "windows", "near", "far", "weights"]
+    names = ["list_sizes", "list_starts", "dense", "windows", "ids", "weights"]
     names += ["list_parts", "part_starts", "part_numbers", "part_sizes", "bounds", "tops", "order"]
     held = {name: arrays.get(name) for name in names}
     as_bytes = {

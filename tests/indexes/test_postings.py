@@ -220,8 +220,8 @@ DAMAGES = [
     ("terms", 0, 123), ("term_sizes", 0, 2), ("term_starts", 0, 1), ("list_sizes", 0, 1),
     ("list_sizes", 1, 1), ("list_sizes", 1, 0), ("list_starts", 0, 1),
     ("dense", 0, 1), ("dense", 0, 7), ("windows", (0, 0), 1), ("windows", (0, 1), 999),
-    ("windows", (0, 1), 255), ("windows", (0, 2), 298), ("near", 0, 1), ("near", 298, 44),
-    ("far", 0, 290), ("far", 1, 300), ("weights", 0, 0), ("weights", 300, 0),
+    ("windows", (0, 1), 255), ("windows", (0, 2), 298), ("ids", 0, 1), ("ids", 298, 300),
+    ("ids", 299, 290), ("ids", 300, 300), ("weights", 0, 0), ("weights", 300, 0),
     ("bounds", (0, 0), 3), ("bounds", (0, 18), 0), ("tops", 0, 49), ("tops", 0, 51),
     ("tops", 1, 3), ("weights", 5, np.inf), ("weights", 5, -1),
 ]  # fmt: skip
@@ -231,7 +231,7 @@ DAMAGES = [
 def test_check_finds(name: str, place: Any, value: float) -> None:
     arrays = sample()
     assert arrays["dense"].tolist() == [0]
-    assert arrays["far"].tolist() == [7, 290]
+    assert arrays["ids"].tolist() == [*range(299), 7, 290]
     Postings(arrays).check()
     arrays[name] = arrays[name].copy()
     assert arrays[name][place] != value

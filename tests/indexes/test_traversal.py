@@ -415,7 +415,7 @@ def test_bounds_do_not_overflow_with_many_terms(
     n_terms: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One row holds all terms; bounds are rounded up by a unit a term."""
-    monkeypatch.setattr(inversion, "DENSE_SHARE", 10**6)
+    monkeypatch.setattr(inversion, "DENSE_SHARE", {"f": 10**6, "u": 10**6})
     whole = {f"t{i}": 255.0 for i in range(n_terms)}
     half = {f"t{i}": 255.0 for i in range(n_terms // 2)}
     rows = [{f"t{i % n_terms}": 255.0} for i in range(8000)]
