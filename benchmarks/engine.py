@@ -23,7 +23,7 @@ import sparse_tasks
 import whole_tasks
 from material import Material
 from report import Result, one_line_errors, parser, print_results, provenance, say
-from workplace import QUICK_SIZES, SIZES, Workplace
+from workplace import NAMES, QUICK_SIZES, SIZES, Workplace
 
 from searchlib.errors import BadQuery, ModelNotFound, NotFound
 
@@ -60,6 +60,11 @@ def arguments() -> argparse.Namespace:
     made.add_argument(
         "--sizes", nargs="+", type=int, metavar="N",
         help=f"documents (default: {' '.join(map(str, SIZES))})",
+    )  # fmt: skip
+    made.add_argument(
+        "--lengths", nargs="+", choices=tuple(NAMES), metavar="LENGTH",
+        help="of documents, in the task sparse: short (40 terms), passage (200 terms); "
+        "default: both, with --quick short",
     )  # fmt: skip
     made.add_argument(
         "--without", nargs="+", default=[], metavar="PEER",
@@ -144,6 +149,7 @@ def main() -> None:
                 options.quick,
                 options.data,
                 options.without,
+                options.lengths or (("short",) if options.quick else tuple(NAMES)),
             )
             run(place, wanted)
 

@@ -7,7 +7,7 @@ prepared before the clock starts; what it returns is turned into row numbers aft
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from dataclasses import field as attribute
@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from report import Result, judged
 
 from indexes.manifest import TermField, VectorField
 from indexes.similarity import Dot
@@ -29,6 +30,8 @@ Csr = Any
 OURS = "searchlib"
 BUDGET = 4 << 30  # bytes: one segment
 RECORDS_AT_ONCE = 20_000
+
+SEVERAL = 100_000  # documents from which on the targets of building and size hold
 
 
 class Searcher(Protocol):
@@ -69,6 +72,11 @@ class Ours:
     @property
     def nbytes(self) -> int:
         return self.snapshot.nbytes
+
+    @property
+    def structure_nbytes(self) -> int:
+        """Bytes of the inverted file alone: peers keep neither ids nor documents."""
+        return self.snapshot.field_bytes()[self.field]
 
     def ask(self, i: int, k: int) -> Any:
         return self.snapshot.search(self.field, self.queries[i], k)[0]
@@ -169,6 +177,17 @@ def bare(path: Path, count: int) -> tuple[float, float]:
     none = np.empty(0, np.int32)
     empty = TermVectors([], np.zeros(count + 1, np.int64), none, none.astype(np.float32))
     return write_rows(path, [TermField("sparse", "impact", "passage", Dot())], {"sparse": empty})
+
+
+def structures(task: str, made: Ours, size: int, postings: int, folder: Path) -> Iterator[Result]:
+    """Our building and size without what ids, records and the documents' store take."""
+    empty = bare(folder / f"{task} {size} bare.index", size)
+    took = max(made.build[1] - empty[1], 1e-9)
+    rate = Result(f"{OURS}, structures", f"{task}: build", size, "docs/s/core", size / took)
+    yield judged(rate, ">= 300000") if size >= SEVERAL and postings < 80 * size else rate
+    share = made.structure_nbytes / postings
+    held = Result(f"{OURS}, structures", f"{task}: size", size, "bytes/posting", share)
+    yield judged(held, "<= 5.5") if size >= SEVERAL else held
 
 
 def split_rows(values: NDArray[Any], indptr: NDArray[Any]) -> list[NDArray[Any]]:

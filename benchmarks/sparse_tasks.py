@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import vectors_data
 from comparison import Comparison, Systems
-from engine_room import OURS, Searcher, bare, ours
-from material import Length
+from engine_room import OURS, Searcher, ours, structures
 from oracle import Oracle
 from report import Result, judged, say
 from rounds import Times, query_times, ratio
@@ -21,23 +20,21 @@ from workplace import NAMES, Workplace
 
 Csr = Any
 DEPTHS = (10, 100, 1000)
-SEVERAL = 100_000  # documents from which on the targets of building and size hold
 REAL = ("scifact", "squad_dev", "vaswani_npl")
 
 
 def sparse(place: Workplace) -> Iterator[Result]:
     """Every system, at every size and both lengths."""
     yield _rounding(place)
-    lengths: tuple[Length, ...] = ("short",) if place.quick else ("short", "passage")
     for size in place.sizes:
-        for length in lengths:
+        for length in place.lengths:
             documents = place.material.documents(length, size)
             queries = place.material.asked(length, place.asked)
             made = place.sparse(length, size, documents)
             task = f"sparse, {NAMES[length]}"
             systems = _systems(task, made, documents, queries, place)
             yield from _built(task, systems, size, documents.nnz)
-            yield _structures(task, made, size, documents.nnz, place)
+            yield from structures(task, made, size, documents.nnz, place.folder)
             del documents
             yield from _searched(task, systems, queries, place)
 
@@ -105,19 +102,8 @@ def _systems(task: str, made: Searcher, documents: Csr, queries: Csr, place: Wor
 def _built(task: str, systems: Systems, size: int, postings: int) -> Iterator[Result]:
     """Building from vectors in memory, once each, and size with everything included."""
     for name, system in systems.items():
-        stated = name == OURS and size >= SEVERAL
-        rate = Result(name, f"{task}: build", size, "docs/s/core", size / system.build[1])
-        yield judged(rate, ">= 300000") if stated and postings < 80 * size else rate
-        share = Result(name, f"{task}: size", size, "bytes/posting", system.nbytes / postings)
-        yield judged(share, "<= 5.5") if stated else share
-
-
-def _structures(task: str, made: Searcher, size: int, postings: int, place: Workplace) -> Result:
-    """Our building without what ids, records and the documents' store take."""
-    empty = bare(place.folder / f"{task} {size} bare.index", size)
-    took = max(made.build[1] - empty[1], 1e-9)
-    rate = Result(f"{OURS}, structures", f"{task}: build", size, "docs/s/core", size / took)
-    return judged(rate, ">= 300000") if size >= SEVERAL and postings < 80 * size else rate
+        yield Result(name, f"{task}: build", size, "docs/s/core", size / system.build[1])
+        yield Result(name, f"{task}: size", size, "bytes/posting", system.nbytes / postings)
 
 
 def _searched(task: str, systems: Systems, queries: Csr, place: Workplace) -> Iterator[Result]:

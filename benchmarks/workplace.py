@@ -21,7 +21,7 @@ NAMES: dict[Length, str] = {"short": "40 terms", "passage": "200 terms"}
 class Workplace:
     """`folder` is for what is thrown away; `data`, if given, a folder of BEIR folders.
 
-    `without`: peers to leave out.
+    `without`: peers to leave out. `lengths`: of documents, in the task `sparse`.
     """
 
     material: Material
@@ -31,6 +31,7 @@ class Workplace:
     quick: bool = False
     data: Path | None = None
     without: Collection[str] = ()
+    lengths: Sequence[Length] = ("short", "passage")
     _made: dict[tuple[str, int], Ours] = field(default_factory=dict)
 
     @property

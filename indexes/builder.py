@@ -49,8 +49,8 @@ class PostingsBuilder:
         stored = encode(values, self._kind)
         columns = np.asarray(rows.indices, np.int32)
         ends = rows.indptr
-        kept = stored.view(np.uint16) > 0
-        if not kept.all():
+        if stored.view(np.uint16).min(initial=1) == 0:
+            kept = stored.view(np.uint16) > 0
             ends = np.append(0, np.cumsum(kept))[ends]
             columns, stored = columns[kept], stored[kept]
         self._terms.append(self._number(rows.terms, columns))
@@ -90,8 +90,8 @@ class PostingsBuilder:
             self._columns = terms
             self._number_of = np.full(len(terms), UNKNOWN, np.int32)
         numbers = self._number_of[columns]
-        new = np.unique(columns[numbers == UNKNOWN])
-        if len(new):
+        if numbers.min(initial=0) == UNKNOWN:
+            new = np.unique(columns[numbers == UNKNOWN])
             for column in new.tolist():
                 term = terms[column]
                 number = self._numbers.get(term)
