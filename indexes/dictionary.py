@@ -49,10 +49,12 @@ class Dictionary:
 
     def numbers(self, terms: Sequence[str]) -> NDArray[np.int32]:
         """The number of each term, int32 (m,); -1 where no row holds it."""
-        try:
-            return np.array([self._known[term] for term in terms], np.int32)
-        except KeyError:
-            return np.array([self.number(term) for term in terms], np.int32)
+        return np.array([self.number(term) for term in terms], np.int32)
+
+    def known(self, terms: Sequence[str]) -> NDArray[np.int32]:
+        """The same for terms that were asked for before; KeyError for any other."""
+        known = self._known
+        return np.array([known[term] for term in terms], np.int32)
 
     def columns(self, terms: Sequence[str], columns: NDArray[np.int32]) -> NDArray[np.int32]:
         """The numbers of the terms in `columns` (m,) of a list of terms; -1 where no row has it.
@@ -61,7 +63,11 @@ class Dictionary:
         is asked for.
         """
         if len(terms) <= SHORT:
-            return self.numbers([terms[column] for column in columns.tolist()])
+            wanted = [terms[column] for column in columns.tolist()]
+            try:
+                return self.known(wanted)
+            except KeyError:
+                return self.numbers(wanted)
         vocabulary, of_column = self._vocabulary, self._of_column
         if terms is not vocabulary or len(terms) != len(of_column):
             of_column = np.full(len(terms), UNKNOWN, np.int32)

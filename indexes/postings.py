@@ -148,8 +148,11 @@ class Postings:
 
     def term_ids(self, terms: Sequence[str]) -> NDArray[np.int32]:
         """The number of each term, int32 (m,); -1 where no row holds it."""
-        with damage_named(self.name):
-            return self.dictionary.numbers(terms)
+        try:
+            return self.dictionary.known(terms)
+        except KeyError:
+            with damage_named(self.name):
+                return self.dictionary.numbers(terms)
 
     def sizes(self, numbers: NDArray[np.int32]) -> NDArray[np.int64]:
         """How many rows hold each term, deleted ones included; 0 for -1. int64 (m,)."""

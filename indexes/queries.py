@@ -17,6 +17,8 @@ def compact(queries: TermVectors) -> TermVectors:
     ['b']
     """
     indices = queries.indices
+    if len(queries) == 1 and len(queries.terms) == len(indices):
+        return queries
     if len(queries) == 1:  # subtle: a row holds a column once at most
         used, renumbered = indices, np.arange(len(indices), dtype=np.int32)
     else:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .dictionary import KNOWN_TERMS
 from .manifest import FieldSpec, TermField, VectorField
 from .numbering import Ids, Numbering
 from .queries import compact
@@ -108,6 +109,7 @@ class Scoring:
         self._segments = segments
         self._numbers = numbers
         self._totals: dict[str, tuple[int, float]] = {}
+        self._frequencies: dict[str, dict[str, int]] = {}  # by field and term
         self._last: OrderedDict[tuple[object, ...], tuple[Queries, _TermQueries]] = OrderedDict()
 
     def search(
@@ -236,12 +238,20 @@ class Scoring:
         self, spec: TermField, similarity: Similarity | None, terms: Sequence[str]
     ) -> Statistics:
         """Of the live rows of all segments; Dot needs none, so document frequencies stay 0."""
-        frequency = np.zeros(len(terms), np.int64)
-        if not isinstance(similarity, Dot):
+        if isinstance(similarity, Dot):
+            return Statistics(np.zeros(len(terms), np.int64), *self._total(spec))
+        known = self._frequencies.setdefault(spec.name, {})
+        try:
+            frequency = np.array([known[term] for term in terms], np.int64)
+        except KeyError:
+            frequency = np.zeros(len(terms), np.int64)
             for segment in self._segments:
                 postings = segment.postings[spec.name]
                 numbers = postings.term_ids(terms)
                 frequency += postings.document_frequency(numbers, segment.alive_rows(spec.unit))
+            if len(known) > KNOWN_TERMS:
+                known.clear()
+            known.update(zip(terms, frequency.tolist(), strict=True))
         return Statistics(frequency, *self._total(spec))
 
     def _total(self, spec: TermField) -> tuple[int, float]:

@@ -1,6 +1,8 @@
 /* Term at a time over parts of 65,536 rows, whose sums stay in the cache. */
 #include "search.h"
 
+#define MANY 64 /* rows wanted, from which on a floor is worth a look at all sums */
+
 INLINE int search_parts(const Query *query, Scratch *scratch, TopK *top, int kind, int normed) {
     const Lists *lists = query->lists;
     for (int64_t part = 0; part < lists->n_parts; part++) {
@@ -17,7 +19,7 @@ INLINE int search_parts(const Query *query, Scratch *scratch, TopK *top, int kin
             if (add_run(lists, kind, norms, term->factor, from, to, 0, count, scratch->sums)) return -1;
         }
         keep_marked(query, base, scratch->sums, count);
-        if (!query->owners) { /* each row counts */
+        if (!query->owners && top->k >= MANY) { /* each row counts */
             uint64_t floor = floor_of(scratch->sums, count, top->k, scratch->maxima);
             if (floor && (floor << 32) - 1 > top->worst) top->worst = (floor << 32) - 1;
         }
