@@ -60,7 +60,7 @@ class Directory(Protocol):
         ...
 
     def build(self, name: str) -> AbstractContextManager[Path]:
-        """The same for a library that insists on opening the path itself (SQLite, FAISS)."""
+        """The same for a library that insists on opening the path itself (SQLite)."""
         ...
 
     def sync(self) -> None:

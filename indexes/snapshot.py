@@ -160,7 +160,7 @@ class Snapshot:
 
         `queries` are n rows of `TermVectors`, or float32 (n, dim). A term field returns only
         what shares a term with the query. A document's score in a passage field is its best
-        passage's. `similarity` (default: the field's) is for term fields, `exact` (no HNSW) for
+        passage's. `similarity` (default: the field's) is for term fields, `exact` (no codes) for
         vector fields. Raises ValueError for a field, unit, k or dimension that does not fit.
         """
         return self._scoring.search(

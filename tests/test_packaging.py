@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -55,6 +56,15 @@ def test_the_wheel_holds_two_packages_and_nothing_else(built: Path) -> None:
         assert wanted in names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     assert not [name for name in names if "test" in name or "benchmarks" in name]
+    assert not [name for name in names if name.endswith((".c", ".h"))]
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_the_wheel_holds_the_extensions(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = {Path(name).name.split(".")[0] for name in archive.namelist() if "abi3" in name}
+    assert names == {"_kernels", "_scan", "_fused", "_words"}
 
 
 def test_every_module_of_the_checkout_is_in_the_wheel(built: Path) -> None:
@@ -72,6 +82,10 @@ def test_the_sdist_can_be_built_from(built: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[-1] for name in archive.getnames()}
     assert {"pyproject.toml", "README.md", "LICENSE", "cli/app.py", "indexes/FORMAT.md"} <= names
+    sources = {path.relative_to(ROOT).as_posix() for folder in ("indexes", "searchlib")
+               for path in (ROOT / folder).rglob("*.[ch]")}  # fmt: skip
+    assert sources
+    assert sources | {"setup.py"} <= names
 
 
 def test_the_wheel_works_in_a_fresh_environment(built: Path, tmp_path: Path) -> None:
