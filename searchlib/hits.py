@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
+from itertools import accumulate
 
 from indexes.types import TermVectors, TopK, Unit
 
@@ -77,11 +79,13 @@ def wanted_words(
     """Analysed terms worth showing in a snippet, with weights: the query's words first."""
     largest = max(expansions.values(), default=1.0)
     words: dict[str, float] = {}
-    for term, weight in expansions.items():
-        if term.startswith("##"):  # the middle of a word says nothing on its own
-            continue
-        for _, _, word in analyzer.tokens(term.strip("\u0120\u2581")):
-            words[word] = max(words.get(word, 0.0), EXPANSION_SHARE * weight / largest)
+    # the middle of a word says nothing on its own
+    shown = [term for term in expansions if not term.startswith("##")]
+    lines = [" ".join(term.strip("\u0120\u2581").splitlines()) for term in shown]
+    ends = list(accumulate(len(line) + 1 for line in lines))
+    for start, _, word in analyzer.tokens("\n".join(lines)):  # all at once: it is faster
+        weight = expansions[shown[bisect_right(ends, start)]]
+        words[word] = max(words.get(word, 0.0), EXPANSION_SHARE * weight / largest)
     for _, _, word in analyzer.tokens(query):
         words[word] = 1.0
     return words
