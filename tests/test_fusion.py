@@ -88,7 +88,7 @@ class Known:
 
 
 def test_a_candidate_of_one_retriever_gets_its_true_score_from_the_other() -> None:
-    """Depth 1: `a` finds document 0 only, `b` document 2 only; both score both.
+    """Depth 1: `a` finds document 0 only, `b` document 2 only; each scores the other's as well.
 
     a: 4, 3, 2 -> pool {0, 2} -> min-max 1 and 0; b: 1, 3, 5 -> 0 and 1. Document 1, in nobody's
     best, is no candidate although it would be second for both.
@@ -97,8 +97,8 @@ def test_a_candidate_of_one_retriever_gets_its_true_score_from_the_other() -> No
     fused = Fused("f", (a, b), (1.0, 2.0), (min_max, min_max), depth=1)
     top = fused.top(["q"], 1, None, "document")[0]
     assert (top.ids.tolist(), top.scores.tolist()) == ([2], [2.0])
-    assert a.asked == [[0, 2]]
-    assert b.asked == [[0, 2]]
+    assert a.asked == [[2]]  # its own are known
+    assert b.asked == [[0]]
 
 
 METHODS = [(z_score, z_score), (min_max, theoretical_min_max(0.0)), ReciprocalRank(60)]
