@@ -12,7 +12,6 @@ import argparse
 import hashlib
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -184,14 +183,7 @@ def arguments() -> argparse.Namespace:
     made.add_argument("--rounds", type=int, help=f"measured rounds; default: {ROUNDS}")
     made.add_argument("--peers", nargs="*", help=f"of {', '.join(PEERS)}; default: all")
     made.add_argument("--cache", type=Path, default=CACHE, help="default: %(default)s")
-    # subtle: argparse ends with code 2 and a usage; a bad option here is one line and code 1
-    made.error = _refuse  # type: ignore[method-assign, assignment]
     return made.parse_args()
-
-
-def _refuse(message: str) -> None:
-    say(f"error: {message}")
-    sys.exit(1)
 
 
 def check(options: argparse.Namespace) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -81,14 +80,7 @@ def arguments() -> argparse.Namespace:
         help="for what was encoded; default: %(default)s",
     )  # fmt: skip
     made.add_argument("--folder", type=Path, help="for indexes, thrown away (default: temporary)")
-    # subtle: argparse ends with code 2 and a usage; a bad option here is one line and code 1
-    made.error = _refuse  # type: ignore[method-assign, assignment]
     return made.parse_args()
-
-
-def _refuse(message: str) -> None:
-    say(f"error: {message}")
-    sys.exit(1)
 
 
 def check(options: argparse.Namespace) -> list[str]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -121,13 +120,7 @@ def arguments() -> argparse.Namespace:
         help=f"documents (default: {' '.join(map(str, SIZES))})",
     )  # fmt: skip
     made.add_argument("--rounds", type=int, help="measured rounds; default: 5, quick: 2")
-    made.error = _refuse  # type: ignore[method-assign, assignment]
     return made.parse_args()
-
-
-def _refuse(message: str) -> None:
-    say(f"error: {message}")
-    sys.exit(1)
 
 
 def main() -> None:

@@ -194,7 +194,10 @@ def seconds(action: Callable[[], object], repeats: int) -> float:
 
 
 def parser(description: str, example: str) -> argparse.ArgumentParser:
-    """The arguments of a benchmark: `--quick`, and an example at the end of its help."""
+    """The arguments of a benchmark: `--quick`, and an example at the end of its help.
+
+    A bad option is one line and exit code 1: argparse's own way is a usage, and code 2.
+    """
     made = argparse.ArgumentParser(
         description=description,
         epilog=f"example:\n  {example}",
@@ -203,7 +206,13 @@ def parser(description: str, example: str) -> argparse.ArgumentParser:
     made.add_argument(
         "--quick", action="store_true", help="under a minute: less data, rougher figures"
     )
+    made.error = _refuse  # type: ignore[method-assign, assignment]
     return made
+
+
+def _refuse(message: str) -> None:
+    say(f"error: {message}")
+    sys.exit(1)
 
 
 def _git(*command: str) -> str:

@@ -6,7 +6,6 @@ nor on what was deleted.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -95,7 +94,6 @@ class _VectorQueries:
 
 _Prepared = _TermQueries | _VectorQueries
 
-REMEMBERED = 8  # queries, with their statistics
 NO_STATISTICS = Statistics(np.empty(0, np.int64), 0, 0.0)  # Dot needs none
 
 
@@ -110,7 +108,6 @@ class Scoring:
         self._numbers = numbers
         self._totals: dict[str, tuple[int, float]] = {}
         self._frequencies: dict[str, dict[str, int]] = {}  # by field and term
-        self._last: OrderedDict[tuple[object, ...], tuple[Queries, _TermQueries]] = OrderedDict()
 
     def search(
         self,
@@ -174,7 +171,7 @@ class Scoring:
         if not isinstance(spec, TermField):
             raise ValueError(f"field {field} holds vectors; an inner product has no named parts")
         terms = compact(_term_vectors(spec, query))
-        statistics = self._statistics(spec, None, terms.terms)
+        statistics = self._statistics(spec, terms.terms)
         [(number, _, local)] = self._numbers.split(np.array([id], np.int64), spec.unit)
         postings = self._segments[number].postings[field]
         return explain_row(
@@ -191,7 +188,7 @@ class Scoring:
     def _prepared(
         self, spec: FieldSpec, queries: Queries, similarity: Similarity | None, exact: bool
     ) -> _Prepared:
-        """The queries, checked, with their statistics; kept for the queries asked for last."""
+        """The queries, checked, with their statistics."""
         if isinstance(spec, VectorField):
             kind = "exact" if exact else spec.kind
             return _VectorQueries(spec.name, _vectors(spec, queries), kind)
@@ -199,17 +196,9 @@ class Scoring:
         similarity = similarity or spec.similarity
         if isinstance(similarity, Dot):
             return _TermQueries(spec.name, terms, similarity, NO_STATISTICS)
-        key = (spec.name, id(queries), similarity)
-        known = self._last.get(key)
-        if known is not None and known[0] is queries:
-            return known[1]
         terms = compact(terms)
-        statistics = self._statistics(spec, similarity, terms.terms)
-        prepared = _TermQueries(spec.name, terms, similarity, statistics)
-        self._last[key] = queries, prepared
-        if len(self._last) > REMEMBERED:
-            self._last.popitem(last=False)
-        return prepared
+        statistics = self._statistics(spec, terms.terms)
+        return _TermQueries(spec.name, terms, similarity, statistics)
 
     def _row_scores(
         self, spec: FieldSpec, query: Queries, rows: Ids, similarity: Similarity | None
@@ -234,12 +223,8 @@ class Scoring:
         chosen = where.documents[number]
         return chosen if unit == "document" else segment.to_passages(chosen)
 
-    def _statistics(
-        self, spec: TermField, similarity: Similarity | None, terms: Sequence[str]
-    ) -> Statistics:
-        """Of the live rows of all segments; Dot needs none, so document frequencies stay 0."""
-        if isinstance(similarity, Dot):
-            return Statistics(np.zeros(len(terms), np.int64), *self._total(spec))
+    def _statistics(self, spec: TermField, terms: Sequence[str]) -> Statistics:
+        """Of the live rows of all segments; a term's frequency is counted once."""
         known = self._frequencies.setdefault(spec.name, {})
         try:
             frequency = np.array([known[term] for term in terms], np.int64)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from .norms import Norms, norms_of
 from .postings import Postings, damage_named
 from .similarity import BM25, Similarity, Statistics
-from .topk import best_of, top_k
+from .topk import top_k
 from .types import TermPart, TermVectors, TopK
 
 Float32s = NDArray[np.float32]
@@ -299,6 +299,3 @@ def _ranked(
     groups, firsts = np.unique(owners[rows], return_index=True)  # owners ascend with rows
     places, values = top_k(np.maximum.reduceat(scores, firsts), k)
     return TopK(groups[places].astype(np.int64), values)
-
-
-__all__ = ["Plan", "best_of", "explain_row", "factors_of", "score_all", "score_rows", "search"]

@@ -10,12 +10,10 @@ INLINE int search_parts(const Query *query, Scratch *scratch, TopK *top, int kin
         if (count > PART) count = PART;
         memset(scratch->sums, 0, sizeof(float) * (size_t)count);
         const float *norms = normed ? query->norms + base : NULL;
-        int64_t window = part * PART_WINDOWS, last = window + PART_WINDOWS;
-        if (last > lists->n_windows) last = lists->n_windows;
         for (int64_t i = 0; i < query->n_terms; i++) {
             const Term *term = &query->terms[i];
-            int64_t from = term->at[term->dense >= 0 ? window : part];
-            int64_t to = term->at[term->dense >= 0 ? last : part + 1];
+            int64_t from, to;
+            part_span(lists, term, part, &from, &to);
             if (add_run(lists, kind, norms, term->factor, from, to, 0, count, scratch->sums)) return -1;
         }
         keep_marked(query, base, scratch->sums, count);

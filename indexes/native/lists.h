@@ -76,6 +76,15 @@ typedef struct {
     int64_t size;
 } Term;
 
+/* Where a term's postings in a part begin and end. */
+INLINE void part_span(const Lists *lists, const Term *term, int64_t part, int64_t *from,
+                      int64_t *to) {
+    int64_t window = part * PART_WINDOWS, last = window + PART_WINDOWS;
+    if (last > lists->n_windows) last = lists->n_windows;
+    *from = term->at[term->dense >= 0 ? window : part];
+    *to = term->at[term->dense >= 0 ? last : part + 1];
+}
+
 INLINE float half(uint16_t bits) {
     /* right for 0 and normal numbers >= 0: only those are stored */
     uint32_t wide = (uint32_t)bits << 13;

@@ -165,7 +165,7 @@ static PyObject *lists_search(PyObject *self, PyObject *args) {
     }
     enum { BUFFERS = 9 };
     size_t sizes[BUFFERS] = {
-        rounded(PART * 4), rounded(PART), rounded(lists->n_windows * BLOCKS * 2), rounded(lists->n_windows * 2),
+        rounded(PART * 4), rounded(PART / 4 * 8), rounded(lists->n_windows * BLOCKS * 2), rounded(lists->n_windows * 2),
         rounded(lists->n_windows * 4), rounded(most * 8), rounded(most * (int64_t)sizeof(Term)),
         rounded(most * (lists->n_parts + 1) * 4), rounded(ROOM(k) * 8),
     };
@@ -179,7 +179,7 @@ static PyObject *lists_search(PyObject *self, PyObject *args) {
     char *at[BUFFERS] = {memory};
     for (int i = 1; i < BUFFERS; i++) at[i] = at[i - 1] + sizes[i - 1];
     Scratch scratch = {
-        .sums = (float *)at[0], .maxima = (uint32_t *)at[1], .bounds = (uint16_t *)at[2],
+        .sums = (float *)at[0], .maxima = (uint64_t *)at[1], .bounds = (uint16_t *)at[2],
         .highest = (uint16_t *)at[3], .queue = (uint32_t *)at[4], .cursors = (int64_t *)at[5],
     };
     Term *terms = (Term *)at[6];

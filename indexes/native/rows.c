@@ -37,11 +37,10 @@ int score_rows(const Lists *lists, const Term *terms, int64_t n_terms, const flo
 int64_t count_marked(const Lists *lists, const Term *term, const uint8_t *mask) {
     int64_t count = 0;
     for (int64_t part = 0; part < lists->n_parts; part++) {
-        int64_t window = part * PART_WINDOWS, last = window + PART_WINDOWS;
-        if (last > lists->n_windows) last = lists->n_windows;
-        int64_t to = term->at[term->dense >= 0 ? last : part + 1];
+        int64_t p, to;
+        part_span(lists, term, part, &p, &to);
         if (to > lists->n_postings) return -1;
-        for (int64_t p = term->at[term->dense >= 0 ? window : part]; p < to; p++) {
+        for (; p < to; p++) {
             int64_t row = part * PART + lists->ids[p];
             if (row >= lists->n_rows) return -1;
             count += mask[row] != 0;

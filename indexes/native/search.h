@@ -20,7 +20,7 @@ typedef struct {
 
 typedef struct {
     float *sums;       /* PART */
-    uint32_t *maxima;  /* PART / 4 */
+    uint64_t *maxima;  /* PART / 4 */
     uint16_t *bounds;  /* n_windows * BLOCKS */
     uint16_t *highest; /* n_windows */
     uint32_t *queue;   /* n_windows */

@@ -18,21 +18,28 @@ static int64_t unique(uint64_t *keys, int64_t count) {
     return kept;
 }
 
-/* Moves the k largest keys to the front (Hoare's selection). */
-static void select_largest(uint64_t *keys, int64_t count, int64_t k) {
-    int64_t low = 0, high = count - 1;
-    while (low < high) {
-        uint64_t pivot = keys[low + (high - low) / 2];
-        int64_t i = low, j = high;
-        while (i <= j) {
-            while (keys[i] > pivot) i++;
-            while (keys[j] < pivot) j--;
-            if (i <= j) {
-                uint64_t swapped = keys[i];
-                keys[i++] = keys[j];
-                keys[j--] = swapped;
-            }
+/* Moves keys above the pivot, which is one of them, to the front (Hoare): those up to the place that
+   is returned are at least the pivot, those from `*rest` on at most. */
+static int64_t partition(uint64_t *keys, int64_t low, int64_t high, uint64_t pivot, int64_t *rest) {
+    int64_t i = low, j = high;
+    while (i <= j) {
+        while (keys[i] > pivot) i++;
+        while (keys[j] < pivot) j--;
+        if (i <= j) {
+            uint64_t swapped = keys[i];
+            keys[i++] = keys[j];
+            keys[j--] = swapped;
         }
+    }
+    *rest = i;
+    return j;
+}
+
+/* Moves the k largest keys to the front, the least of them last. */
+static void select_largest(uint64_t *keys, int64_t count, int64_t k) {
+    int64_t low = 0, high = count - 1, i;
+    while (low < high) {
+        int64_t j = partition(keys, low, high, keys[low + (high - low) / 2], &i);
         if (k - 1 <= j) high = j;
         else if (k - 1 >= i) low = i;
         else break;
@@ -44,16 +51,7 @@ static void sort_descending(uint64_t *keys, int64_t count) {
     while (count > 16) {
         uint64_t a = keys[0], b = keys[count / 2], c = keys[count - 1];
         uint64_t pivot = a > b ? (b > c ? b : a > c ? c : a) : (a > c ? a : b > c ? c : b);
-        int64_t i = 0, j = count - 1;
-        while (i <= j) {
-            while (keys[i] > pivot) i++;
-            while (keys[j] < pivot) j--;
-            if (i <= j) {
-                uint64_t swapped = keys[i];
-                keys[i++] = keys[j];
-                keys[j--] = swapped;
-            }
-        }
+        int64_t i, j = partition(keys, 0, count - 1, pivot, &i);
         if (j + 1 < count - i) { /* the smaller side by recursion: its depth is logarithmic */
             sort_descending(keys, j + 1);
             keys += i, count -= i;
@@ -70,36 +68,23 @@ static void sort_descending(uint64_t *keys, int64_t count) {
     }
 }
 
-CLONES uint32_t floor_of(const float *sums, int64_t count, int64_t k, uint32_t *maxima) {
-    const int32_t *bits = (const int32_t *)sums;
+CLONES static void find_maxima(const float *sums, int64_t groups, int64_t depth, uint64_t *maxima) {
+    const uint32_t *bits = (const uint32_t *)sums;
+    for (int64_t g = 0; g < groups; g++) maxima[g] = bits[g];
+    for (int64_t d = 1; d < depth; d++) /* group g: the sums g, g + groups, g + 2 groups, ... */
+        for (int64_t g = 0; g < groups; g++) {
+            uint64_t other = bits[d * groups + g];
+            maxima[g] = other > maxima[g] ? other : maxima[g];
+        }
+}
+
+uint32_t floor_of(const float *sums, int64_t count, int64_t k, uint64_t *maxima) {
     int64_t groups = count / 4;
     while (groups >= 8 * k && groups >= 64) groups /= 2;
     if (groups < 2 * k) return 0;
-    int64_t depth = count / groups;
-    for (int64_t g = 0; g < groups; g++) maxima[g] = (uint32_t)bits[g];
-    for (int64_t d = 1; d < depth; d++) /* group g: the sums g, g + groups, g + 2 groups, ... */
-        for (int64_t g = 0; g < groups; g++) {
-            uint32_t other = (uint32_t)bits[d * groups + g];
-            maxima[g] = other > maxima[g] ? other : maxima[g];
-        }
-    int64_t low = 0, high = groups - 1; /* Hoare's selection of the k-th largest */
-    while (low < high) {
-        uint32_t pivot = maxima[low + (high - low) / 2];
-        int64_t i = low, j = high;
-        while (i <= j) {
-            while (maxima[i] > pivot) i++;
-            while (maxima[j] < pivot) j--;
-            if (i <= j) {
-                uint32_t swapped = maxima[i];
-                maxima[i++] = maxima[j];
-                maxima[j--] = swapped;
-            }
-        }
-        if (k - 1 <= j) high = j;
-        else if (k - 1 >= i) low = i;
-        else break;
-    }
-    return maxima[k - 1];
+    find_maxima(sums, groups, count / groups, maxima);
+    select_largest(maxima, groups, k);
+    return (uint32_t)maxima[k - 1];
 }
 
 void topk_begin(TopK *top, uint64_t *keys, int64_t k, int distinct, float floor) {
@@ -116,9 +101,7 @@ void topk_shrink(TopK *top) {
     if (top->count < top->k) return;
     select_largest(top->keys, top->count, top->k);
     top->count = top->k;
-    uint64_t worst = top->keys[0];
-    for (int64_t i = 1; i < top->k; i++)
-        if (top->keys[i] < worst) worst = top->keys[i];
+    uint64_t worst = top->keys[top->k - 1];
     if (worst > top->worst) top->worst = worst;
 }
 

@@ -30,7 +30,7 @@ void topk_sort(TopK *top);    /* and best first */
 
 /* A score's bits that at least k of `count` sums >= 0 reach, or 0: the k-th largest of the maxima of
    groups of sums. `maxima` has room for count / 4 numbers. */
-uint32_t floor_of(const float *sums, int64_t count, int64_t k, uint32_t *maxima);
+uint32_t floor_of(const float *sums, int64_t count, int64_t k, uint64_t *maxima);
 
 INLINE void topk_offer(TopK *top, uint64_t key) {
     if (key <= top->worst) return;
