@@ -20,7 +20,7 @@ import lexical_tasks
 import sparse_peers
 import sparse_tasks
 import whole_tasks
-from material import Material
+from material import Material, add_options
 from report import Result, one_line_errors, parser, print_results, provenance, say
 from workplace import NAMES, QUICK_SIZES, SIZES, Workplace
 
@@ -70,15 +70,8 @@ def arguments() -> argparse.Namespace:
         help=f"leave out these, of {', '.join(PEERS)}",
     )  # fmt: skip
     made.add_argument("--rounds", type=int, default=5, help="measured rounds; default: %(default)s")
-    made.add_argument("--vectors", type=Path, help="sparse vectors of documents: .npz, scipy CSR")
-    made.add_argument("--query-vectors", type=Path, help="those of queries")
-    made.add_argument("--lines", type=Path, help="texts, one a line (.xz: compressed)")
-    made.add_argument("--queries", type=Path, help="queries, one a line")
+    add_options(made)
     made.add_argument("--data", type=Path, help="a folder of BEIR folders, for `collections`")
-    made.add_argument(
-        "--cache", type=Path, default=Path("build/bench"),
-        help="for what was encoded; default: %(default)s",
-    )  # fmt: skip
     made.add_argument("--folder", type=Path, help="for indexes, thrown away (default: temporary)")
     return made.parse_args()
 
@@ -123,14 +116,7 @@ def main() -> None:
     os.environ.setdefault("NUMBA_CACHE_DIR", str(options.cache.resolve() / "numba"))
     with one_line_errors():
         wanted = check(options)
-        material = Material(
-            options.vectors,
-            options.query_vectors,
-            options.lines,
-            options.queries,
-            options.cache,
-            options.quick,
-        )
+        material = Material.given(options)
         say(json.dumps(provenance()))
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             place = Workplace(

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import lexical_peers
 from comparison import Comparison
-from engine_room import OURS, RECORDS_AT_ONCE, Searcher, structures
+from engine_room import OURS, Searcher, structures
+from ingest import ingest_rows
 from oracle import Oracle
 from report import Result, judged, say
-from rounds import installed, ratio, turns
+from rounds import ratio
 from workplace import Workplace
-
-from searchlib.encoders.analyzer import Analyzer
 
 DEPTHS = (10, 100, 1000)
 SEVERAL = 50_000  # documents from which on the issue's targets hold
@@ -92,76 +89,6 @@ def _batches(compared: Comparison, threads: int) -> Iterator[Result]:
 
 
 def text(place: Workplace) -> Iterator[Result]:
-    """Building from text, tokenising included: documents per CPU second.
-
-    "searchlib, structures": analyzer and inverted file, which is all that bm25s makes;
-    "searchlib": `Engine.add`, with texts, passages and change detection besides.
-    """
+    """Building from text, tokenising included: see `ingest`."""
     size = 2_000 if place.quick else min(FROM_TEXT, max(place.sizes))
-    texts = place.material.texts(size)
-    with tempfile.TemporaryDirectory(dir=place.folder) as name:
-        folder = Path(name)
-        actions: dict[str, Callable[[], object]] = {
-            OURS: lambda: _engine(folder, texts),
-            f"{OURS}, structures": lambda: _structures(folder, texts),
-        }
-        if installed("bm25s", "bm25s"):
-            actions["bm25s"] = lambda: _bm25s(folder, texts)
-        if installed("tantivy", "tantivy"):
-            actions["tantivy"] = lambda: _tantivy(folder, texts)
-        found = turns(actions, place.rounds)
-    task = "build from text"
-    for system, (wall, cpu) in found.items():
-        yield Result(system, task, size, "docs/s/core", size / cpu)
-        yield Result(system, task, size, "docs/s", size / wall)
-    for system in (OURS, f"{OURS}, structures"):
-        if "bm25s" in found:
-            made = Result(system, task, size, "x bm25s", found["bm25s"][1] / found[system][1])
-            yield judged(made, ">= 2") if size >= SEVERAL else made
-
-
-def _fresh(folder: Path) -> Path:
-    return Path(tempfile.mkdtemp(dir=folder)) / "index"
-
-
-def _engine(folder: Path, texts: list[str]) -> None:
-    from searchlib import Document, Engine, Settings
-
-    settings = Settings(dense_model=None, sparse_model=None)
-    with Engine.create(_fresh(folder), settings, memory=1 << 30) as engine:
-        engine.add(Document(str(i), text) for i, text in enumerate(texts))
-
-
-def _structures(folder: Path, texts: list[str]) -> None:
-    analyzer = Analyzer()
-    starts = range(0, len(texts), RECORDS_AT_ONCE)
-    batches = [analyzer.encode_document(texts[s : s + RECORDS_AT_ONCE]) for s in starts]
-    lexical_peers.write_counts(_fresh(folder), batches)
-
-
-def _bm25s(folder: Path, texts: list[str]) -> None:
-    import bm25s
-    import Stemmer
-
-    stemmer = Stemmer.Stemmer("porter")
-    tokens = bm25s.tokenize(texts, stopwords="en", stemmer=stemmer, show_progress=False)
-    retriever = bm25s.BM25(method="lucene")
-    retriever.index(tokens, show_progress=False)
-    retriever.save(str(_fresh(folder)), show_progress=False)
-
-
-def _tantivy(folder: Path, texts: list[str]) -> None:
-    import tantivy
-
-    path = _fresh(folder)
-    path.mkdir()
-    builder = tantivy.SchemaBuilder()
-    builder.add_text_field("text", stored=False, tokenizer_name="en_stem", index_option="freq")
-    index = tantivy.Index(builder.build(), path=str(path))
-    writer = index.writer(heap_size=lexical_peers.HEAP, num_threads=1)
-    for text in texts:
-        document = tantivy.Document()
-        document.add_text("text", text)
-        writer.add_document(document)
-    writer.commit()
-    writer.wait_merging_threads()
+    yield from ingest_rows(place.material.texts(size), place.rounds)

@@ -5,6 +5,7 @@ Given as files, or made of this Python's docstrings: less, but without anything 
 
 from __future__ import annotations
 
+import argparse
 import functools
 import itertools
 import lzma
@@ -29,6 +30,18 @@ ENCODED = 3000  # lines of docstrings that are encoded where no vectors are give
 ENCODED_QUERIES = 300
 
 
+def add_options(made: argparse.ArgumentParser) -> None:
+    """The options that say where the material comes from (see `Material.given`)."""
+    made.add_argument("--vectors", type=Path, help="sparse vectors of documents: .npz, scipy CSR")
+    made.add_argument("--query-vectors", type=Path, help="those of queries")
+    made.add_argument("--lines", type=Path, help="texts, one a line (.xz: compressed)")
+    made.add_argument("--queries", type=Path, help="queries, one a line")
+    made.add_argument(
+        "--cache", type=Path, default=Path("build/bench"),
+        help="for what was encoded; default: %(default)s",
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Material:
     """Texts and vectors, read or made when they are first wanted.
@@ -51,6 +64,18 @@ class Material:
         for path in (self.vectors, self.query_vectors, self.lines, self.queries):
             if path is not None and not path.is_file():
                 raise NotFound(f"{path}: no such file")
+
+    @staticmethod
+    def given(options: argparse.Namespace) -> Material:
+        """What the options of `add_options`, and `--quick`, say."""
+        return Material(
+            options.vectors,
+            options.query_vectors,
+            options.lines,
+            options.queries,
+            options.cache,
+            options.quick,
+        )
 
     @functools.cached_property
     def real(self) -> tuple[Csr, Csr]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import scale_data
-from material import Material
+from material import Material, add_options
 from memory import peak_bytes
 from numpy.typing import NDArray
 from report import Result, one_line_errors, parser, print_results, provenance, say
@@ -136,14 +136,7 @@ def _top(scorer: FieldRetriever | Fused, i: int) -> object:
 
 def measure(options: argparse.Namespace, sizes: Sequence[int]) -> Iterator[Result]:
     """Every figure at every size."""
-    material = Material(
-        options.vectors,
-        options.query_vectors,
-        options.lines,
-        options.queries,
-        options.cache,
-        options.quick,
-    )
+    material = Material.given(options)
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         documents, queries = folder / "documents", folder / "queries.jsonl"
@@ -203,13 +196,7 @@ def main() -> None:
         "--memory", type=int, default=MEMORY_BUDGET,
         help="bytes that indexing may buffer; default: %(default)s",
     )  # fmt: skip
-    made.add_argument("--vectors", type=Path, help="sparse vectors of documents: .npz, scipy CSR")
-    made.add_argument("--query-vectors", type=Path, help="those of queries")
-    made.add_argument("--lines", type=Path, help="texts, one a line (.xz: compressed)")
-    made.add_argument("--queries", type=Path, help="queries, one a line")
-    made.add_argument(
-        "--cache", type=Path, default=Path("build/bench"), help="for what was encoded"
-    )
+    add_options(made)
     made.add_argument("--folder", type=Path, help="for indexes, thrown away (default: temporary)")
     made.add_argument("--out", type=Path, default=Path("build/scale"), help="for results")
     made.add_argument("--child", nargs="+", help=argparse.SUPPRESS)

@@ -175,6 +175,22 @@ static int view(PyObject *object, Py_buffer *to, int ndim, int flags)
     return -1;
 }
 
+/* The same of several; -1 if one of them fails, and none is held then. */
+static int view_all(PyObject **objects, Py_buffer *to, int count, const int *ndims, const int *flags)
+{
+    for (int i = 0; i < count; i++) {
+        if (view(objects[i], &to[i], ndims[i], flags[i]) == 0) continue;
+        while (i--) PyBuffer_Release(&to[i]);
+        return -1;
+    }
+    return 0;
+}
+
+static void release_all(Py_buffer *held, int count)
+{
+    for (int i = 0; i < count; i++) PyBuffer_Release(&held[i]);
+}
+
 static const Kind *kind_of(int number)
 {
     if (number >= 0 && number < KINDS_COUNT && runs_here(&KINDS[number])) return &KINDS[number];
@@ -182,80 +198,71 @@ static const Kind *kind_of(int number)
     return NULL;
 }
 
-static PyObject *py_largest(PyObject *module, PyObject *args)
+/* Packs the rows (T, D) and multiplies them with the weight (V, D): the largest product of each v, or
+   all of them with the bias (V,) where there is one. Shapes were checked. */
+static PyObject *product(const Kind *kind, const Py_buffer *rows, const Py_buffer *weight,
+                         const Py_buffer *bias, const Py_buffer *out)
 {
-    PyObject *objects[3], *result = NULL;
-    Py_buffer rows, weight, out;
-    int number;
-    (void)module;
-    if (!PyArg_ParseTuple(args, "OOOi", &objects[0], &objects[1], &objects[2], &number))
-        return NULL;
-    const Kind *kind = kind_of(number);
-    if (!kind || view(objects[0], &rows, 2, PyBUF_STRIDES) < 0) return NULL;
-    if (view(objects[1], &weight, 2, PyBUF_C_CONTIGUOUS) < 0) goto free_rows;
-    if (view(objects[2], &out, 1, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE) < 0) goto free_weight;
-    if (rows.shape[0] < 1 || rows.shape[1] < 1 || rows.shape[1] != weight.shape[1] ||
-        weight.shape[0] < kind->rows || out.shape[0] != weight.shape[0]) {
-        PyErr_SetString(PyExc_ValueError, "shapes don't fit: (T, D), (V, D), (V,)");
-        goto free_out;
-    }
     int failed;
     Py_BEGIN_ALLOW_THREADS
     Packed text;
-    failed = pack(&text, &rows, kind);
+    failed = pack(&text, rows, kind);
     if (!failed) {
-        all_largest(kind, &text, weight.buf, weight.shape[0], out.buf);
+        if (bias) all_affine(kind, &text, weight->buf, bias->buf, weight->shape[0], out->buf);
+        else all_largest(kind, &text, weight->buf, weight->shape[0], out->buf);
         free(text.memory);
     }
     Py_END_ALLOW_THREADS
-    result = failed ? PyErr_NoMemory() : Py_NewRef(Py_None);
-free_out:
-    PyBuffer_Release(&out);
-free_weight:
-    PyBuffer_Release(&weight);
-free_rows:
-    PyBuffer_Release(&rows);
+    return failed ? PyErr_NoMemory() : Py_NewRef(Py_None);
+}
+
+static int multiply(const Kind *kind, const Py_buffer *rows, const Py_buffer *weight)
+{
+    return rows->shape[0] >= 1 && rows->shape[1] >= 1 && rows->shape[1] == weight->shape[1] &&
+           weight->shape[0] >= kind->rows;
+}
+
+static PyObject *py_largest(PyObject *module, PyObject *args)
+{
+    enum { LEFT, RIGHT, OUT, N };
+    static const int ndims[N] = {2, 2, 1};
+    static const int flags[N] = {PyBUF_STRIDES, PyBUF_C_CONTIGUOUS,
+                                 PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE};
+    PyObject *objects[N], *result = NULL;
+    Py_buffer b[N];
+    int number;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OOOi", &objects[LEFT], &objects[RIGHT], &objects[OUT], &number))
+        return NULL;
+    const Kind *kind = kind_of(number);
+    if (!kind || view_all(objects, b, N, ndims, flags) < 0) return NULL;
+    if (multiply(kind, &b[LEFT], &b[RIGHT]) && b[OUT].shape[0] == b[RIGHT].shape[0])
+        result = product(kind, &b[LEFT], &b[RIGHT], NULL, &b[OUT]);
+    else PyErr_SetString(PyExc_ValueError, "shapes don't fit: (T, D), (V, D), (V,)");
+    release_all(b, N);
     return result;
 }
 
 static PyObject *py_affine(PyObject *module, PyObject *args)
 {
-    PyObject *objects[4], *result = NULL;
-    Py_buffer rows, weight, bias, out;
+    enum { LEFT, RIGHT, BIAS, OUT, N };
+    static const int ndims[N] = {2, 2, 1, 2};
+    static const int flags[N] = {PyBUF_STRIDES, PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS,
+                                 PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE};
+    PyObject *objects[N], *result = NULL;
+    Py_buffer b[N];
     int number;
     (void)module;
-    if (!PyArg_ParseTuple(args, "OOOOi", &objects[0], &objects[1], &objects[2], &objects[3],
-                          &number))
+    if (!PyArg_ParseTuple(args, "OOOOi", &objects[LEFT], &objects[RIGHT], &objects[BIAS],
+                          &objects[OUT], &number))
         return NULL;
     const Kind *kind = kind_of(number);
-    if (!kind || view(objects[0], &rows, 2, PyBUF_STRIDES) < 0) return NULL;
-    if (view(objects[1], &weight, 2, PyBUF_C_CONTIGUOUS) < 0) goto free_rows;
-    if (view(objects[2], &bias, 1, PyBUF_C_CONTIGUOUS) < 0) goto free_weight;
-    if (view(objects[3], &out, 2, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE) < 0) goto free_bias;
-    if (rows.shape[0] < 1 || rows.shape[1] < 1 || rows.shape[1] != weight.shape[1] ||
-        weight.shape[0] < kind->rows || bias.shape[0] != weight.shape[0] ||
-        out.shape[0] != weight.shape[0] || out.shape[1] != rows.shape[0]) {
-        PyErr_SetString(PyExc_ValueError, "shapes don't fit: (T, D), (V, D), (V,), (V, T)");
-        goto free_out;
-    }
-    int failed;
-    Py_BEGIN_ALLOW_THREADS
-    Packed text;
-    failed = pack(&text, &rows, kind);
-    if (!failed) {
-        all_affine(kind, &text, weight.buf, bias.buf, weight.shape[0], out.buf);
-        free(text.memory);
-    }
-    Py_END_ALLOW_THREADS
-    result = failed ? PyErr_NoMemory() : Py_NewRef(Py_None);
-free_out:
-    PyBuffer_Release(&out);
-free_bias:
-    PyBuffer_Release(&bias);
-free_weight:
-    PyBuffer_Release(&weight);
-free_rows:
-    PyBuffer_Release(&rows);
+    if (!kind || view_all(objects, b, N, ndims, flags) < 0) return NULL;
+    if (multiply(kind, &b[LEFT], &b[RIGHT]) && b[BIAS].shape[0] == b[RIGHT].shape[0] &&
+        b[OUT].shape[0] == b[RIGHT].shape[0] && b[OUT].shape[1] == b[LEFT].shape[0])
+        result = product(kind, &b[LEFT], &b[RIGHT], &b[BIAS], &b[OUT]);
+    else PyErr_SetString(PyExc_ValueError, "shapes don't fit: (T, D), (V, D), (V,), (V, T)");
+    release_all(b, N);
     return result;
 }
 

@@ -81,7 +81,7 @@ def run(load: Load, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
 
 
 def without_peers(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("sparse_peers", "lexical_peers", "lexical_tasks"):
+    for name in ("sparse_peers", "lexical_peers", "ingest"):
         monkeypatch.setattr(load(name), "installed", lambda module, package: False)
 
 

@@ -1,0 +1,298 @@
+/* `Lists`: the posting lists of one term field as a Python object, searched through its methods.
+
+   The Python side checks shapes and types (postings.py, traversal.py); here is checked what memory
+   safety needs: sizes now, offsets wherever they are followed. */
+#include "buffers.h"
+
+#include <stdlib.h>
+
+#include "rows.h"
+#include "search.h"
+
+enum {
+    LIST_SIZES, LIST_STARTS, DENSE, WINDOWS, IDS, WEIGHTS, LIST_PARTS, PART_STARTS,
+    PART_NUMBERS, PART_SIZES, BOUNDS, TOPS, ORDER, COUNT
+};
+enum { AUTO = 0, ALL = 1, BOUNDED = 2 };
+
+typedef struct {
+    PyObject_HEAD
+    Lists lists;
+    Py_buffer buffers[COUNT];
+    char *spare; /* the scratch memory of the last search, for the next one */
+    size_t spare_size;
+} ListsObject;
+
+static int wide_enough(int64_t bytes, int64_t count) {
+    return !count ? 1 : bytes >= 4 * count ? 4 : bytes >= 2 * count ? 2 : 1;
+}
+
+/* Lists(n_rows, n_terms, kind, list_sizes, list_starts, dense, windows, ids, weights,
+   list_parts, part_starts, part_numbers, part_sizes, bounds, tops, order); those of parts, tops
+   and order may be None. */
+static int lists_init(PyObject *self, PyObject *args, PyObject *kwargs) {
+    Py_buffer *b = ((ListsObject *)self)->buffers;
+    long long n, m;
+    int kind;
+    if (b[0].obj || kwargs) {
+        PyErr_SetString(PyExc_TypeError, "Lists takes positional arguments, once");
+        return -1;
+    }
+    if (!PyArg_ParseTuple(args, "LLiy*y*y*y*y*y*z*z*z*z*y*z*z*", &n, &m, &kind, &b[LIST_SIZES],
+                          &b[LIST_STARTS], &b[DENSE], &b[WINDOWS], &b[IDS], &b[WEIGHTS],
+                          &b[LIST_PARTS], &b[PART_STARTS], &b[PART_NUMBERS], &b[PART_SIZES],
+                          &b[BOUNDS], &b[TOPS], &b[ORDER]))
+        return -1;
+    if (n < 0 || m < 0 || n > INT32_MAX || m > INT32_MAX || kind < HALF || kind > SHORT) {
+        PyErr_SetString(PyExc_ValueError, "illegal numbers of rows, terms or kind");
+        return -1;
+    }
+    Lists *lists = &((ListsObject *)self)->lists;
+    *lists = (Lists){
+        .n_rows = n, .n_terms = m, .kind = kind,
+        .n_windows = (n + WINDOW - 1) / WINDOW, .n_parts = (n + PART - 1) / PART,
+        .lists = {b[LIST_STARTS].buf, b[LIST_SIZES].buf, wide_enough(b[LIST_SIZES].len, m)},
+        .parts = {b[PART_STARTS].buf, b[LIST_PARTS].buf, wide_enough(b[LIST_PARTS].len, m)},
+        .dense = b[DENSE].buf, .n_dense = b[DENSE].len / 4, .windows = b[WINDOWS].buf,
+        .ids = b[IDS].buf, .n_postings = b[IDS].len / 2,
+        .weights = b[WEIGHTS].buf, .part_numbers = b[PART_NUMBERS].buf,
+        .part_sizes = b[PART_SIZES].buf, .n_part_entries = b[PART_NUMBERS].len / 2,
+        .bounds = b[BOUNDS].buf, .tops = b[TOPS].buf, .order = b[ORDER].buf,
+    };
+    if (lists->n_parts <= 1) lists->parts.starts = NULL;
+    int64_t strides = (m + STRIDE - 1) / STRIDE + 1;
+    int64_t offsets = lists->n_dense * (lists->n_windows + 1);
+    if (!fits(&b[WINDOWS], offsets, 4, "windows")) return -1;
+    lists->skip = offsets ? lists->windows[offsets - 1] : 0;
+    return fits(&b[LIST_SIZES], m, 1, "list_sizes") && fits(&b[LIST_STARTS], strides, 4, "list_starts") &&
+           fits(&b[WEIGHTS], lists->n_postings, kind == BYTE ? 1 : 2, "weights") &&
+           fits(&b[BOUNDS], lists->n_dense * lists->n_windows * BLOCKS, 1, "bounds") &&
+           (kind != HALF || fits(&b[TOPS], m, 2, "tops")) &&
+           (lists->n_parts <= 1 || (fits(&b[LIST_PARTS], m, 1, "list_parts") &&
+                                    fits(&b[PART_STARTS], strides, 4, "part_starts") &&
+                                    fits(&b[PART_SIZES], lists->n_part_entries, 2, "part_sizes"))) &&
+           (!b[ORDER].buf || fits(&b[ORDER], n, 4, "order")) ? 0 : -1;
+}
+
+static void lists_dealloc(PyObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    release(((ListsObject *)self)->buffers, COUNT);
+    free(((ListsObject *)self)->spare);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+/* Scratch memory: the last search's, if no other thread has it now and it is large enough. */
+static char *borrow(ListsObject *object, size_t size, size_t *got) {
+    char *memory = object->spare;
+    *got = object->spare_size;
+    object->spare = NULL;
+    if (memory && *got >= size) return memory;
+    free(memory);
+    *got = size;
+    return malloc(size);
+}
+
+static void give_back(ListsObject *object, char *memory, size_t size) {
+    free(object->spare);
+    object->spare = memory;
+    object->spare_size = size;
+}
+
+static size_t rounded(int64_t size) { return ((size_t)size + 63) & ~(size_t)63; }
+
+/* Bounds pay where most postings are in dense lists, and few rows are wanted of many. */
+static int wants_bounds(const Lists *lists, const Term *terms, int64_t count, int64_t k) {
+    int64_t dense = 0, sparse = 0;
+    for (int64_t i = 0; i < count; i++) {
+        if (terms[i].dense >= 0) dense += terms[i].size;
+        else sparse += terms[i].size;
+    }
+    return k * 16384 <= lists->n_rows && 2 * dense > sparse && dense > lists->n_rows / 16;
+}
+
+/* search(numbers, factors, indptr, k, norms, block_norms, mask, owners, floors, plan,
+          ids, scores, counts): the k best rows of each query */
+static PyObject *lists_search(PyObject *self, PyObject *args) {
+    ListsObject *object = (ListsObject *)self;
+    const Lists *lists = &object->lists;
+    enum { NUMBERS, FACTORS, INDPTR, NORMS, BLOCK_NORMS, MASK, OWNERS, FLOORS, IDS, SCORES, COUNTS, N };
+    Py_buffer b[N] = {{0}};
+    long long k;
+    int plan;
+    if (!PyArg_ParseTuple(args, "y*y*y*Lz*z*z*z*z*iw*w*w*", &b[NUMBERS], &b[FACTORS], &b[INDPTR], &k,
+                          &b[NORMS], &b[BLOCK_NORMS], &b[MASK], &b[OWNERS], &b[FLOORS], &plan,
+                          &b[IDS], &b[SCORES], &b[COUNTS]))
+        return NULL;
+    int64_t n_queries = b[INDPTR].len / 8 - 1, most = 0, n_terms = b[NUMBERS].len / 4;
+    const int64_t *indptr = b[INDPTR].buf;
+    int sound = n_queries >= 0 && k > 0 && k <= INT32_MAX && indptr[0] >= 0;
+    for (int64_t q = 0; sound && q < n_queries; q++) {
+        int64_t count = indptr[q + 1] - indptr[q];
+        sound = count >= 0 && indptr[q + 1] <= n_terms;
+        most = count > most ? count : most;
+    }
+    if (!sound) PyErr_SetString(PyExc_ValueError, "illegal k or offsets of queries");
+    if (!sound || !fits(&b[FACTORS], n_terms, 4, "factors") ||
+        !fits(&b[IDS], n_queries * k, 8, "ids") || !fits(&b[SCORES], n_queries * k, 4, "scores") ||
+        !fits(&b[COUNTS], n_queries, 8, "counts") ||
+        (b[NORMS].buf && !fits(&b[NORMS], lists->n_rows, 4, "norms")) ||
+        (b[NORMS].buf && !fits(&b[BLOCK_NORMS], lists->n_windows * BLOCKS, 4, "block_norms")) ||
+        (b[MASK].buf && !fits(&b[MASK], lists->n_rows, 1, "mask")) ||
+        (b[OWNERS].buf && !fits(&b[OWNERS], lists->n_rows, 4, "owners")) ||
+        (b[FLOORS].buf && !fits(&b[FLOORS], n_queries, 4, "floors"))) {
+        release(b, N);
+        return NULL;
+    }
+    enum { BUFFERS = 9 };
+    size_t sizes[BUFFERS] = {
+        rounded(PART * 4), rounded(PART / 4 * 8), rounded(lists->n_windows * BLOCKS * 2), rounded(lists->n_windows * 2),
+        rounded(lists->n_windows * 4), rounded(most * 8), rounded(most * (int64_t)sizeof(Term)),
+        rounded(most * (lists->n_parts + 1) * 4), rounded(ROOM(k) * 8),
+    };
+    size_t size = 0, got;
+    for (int i = 0; i < BUFFERS; i++) size += sizes[i];
+    char *memory = borrow(object, size, &got);
+    if (!memory) {
+        release(b, N);
+        return PyErr_NoMemory();
+    }
+    char *at[BUFFERS] = {memory};
+    for (int i = 1; i < BUFFERS; i++) at[i] = at[i - 1] + sizes[i - 1];
+    Scratch scratch = {
+        .sums = (float *)at[0], .maxima = (uint64_t *)at[1], .bounds = (uint16_t *)at[2],
+        .highest = (uint16_t *)at[3], .queue = (uint32_t *)at[4], .cursors = (int64_t *)at[5],
+    };
+    Term *terms = (Term *)at[6];
+    int failed = 0;
+    Py_BEGIN_ALLOW_THREADS
+    for (int64_t q = 0; q < n_queries && !failed; q++) {
+        int64_t start = indptr[q], count = indptr[q + 1] - start;
+        int64_t *ids = (int64_t *)b[IDS].buf + q * k;
+        float *scores = (float *)b[SCORES].buf + q * k;
+        TopK top;
+        topk_begin(&top, (uint64_t *)at[8], k, b[OWNERS].buf != NULL,
+                   b[FLOORS].buf ? ((const float *)b[FLOORS].buf)[q] : 0);
+        count = find_terms(lists, (const int32_t *)b[NUMBERS].buf + start,
+                           (const float *)b[FACTORS].buf + start, count, b[NORMS].buf,
+                           (uint32_t *)at[7], terms);
+        failed = count < 0;
+        if (count > 0) {
+            Query query = {lists, terms, count, b[NORMS].buf, b[BLOCK_NORMS].buf, b[MASK].buf,
+                           b[OWNERS].buf};
+            int bounded = plan == AUTO ? wants_bounds(lists, terms, count, k) : plan == BOUNDED;
+            failed = bounded ? search_bounded(&query, &scratch, &top)
+                             : search_all(&query, &scratch, &top);
+        }
+        topk_sort(&top);
+        ((int64_t *)b[COUNTS].buf)[q] = top.count;
+        for (int64_t i = 0; i < top.count; i++) {
+            ids[i] = id_of(top.keys[i]);
+            scores[i] = score_of(top.keys[i]);
+        }
+    }
+    Py_END_ALLOW_THREADS
+    give_back(object, memory, got);
+    release(b, N);
+    if (failed) return garbled();
+    Py_RETURN_NONE;
+}
+
+/* Terms found outside a search; the caller frees `table` and `terms`. */
+static int64_t find(const Lists *lists, const Py_buffer *numbers, const float *factors,
+                const float *norms, Term **terms, uint32_t **table) {
+    int64_t count = numbers->len / 4;
+    *terms = malloc(sizeof(Term) * (size_t)(count + 1));
+    *table = malloc(sizeof(uint32_t) * (size_t)((count + 1) * (lists->n_parts + 1)));
+    if (!*terms || !*table) return -1;
+    return find_terms(lists, numbers->buf, factors, count, norms, *table, *terms);
+}
+
+/* score_rows(numbers, factors, norms, rows, sums): rows in storage order */
+static PyObject *lists_score_rows(PyObject *self, PyObject *args) {
+    const Lists *lists = &((ListsObject *)self)->lists;
+    Py_buffer b[5] = {{0}};
+    if (!PyArg_ParseTuple(args, "y*y*z*y*w*", &b[0], &b[1], &b[2], &b[3], &b[4])) return NULL;
+    int64_t n_terms = b[0].len / 4, count = b[3].len / 8;
+    if (!fits(&b[1], n_terms, 4, "factors") || !fits(&b[4], count, 4, "sums") ||
+        (b[2].buf && !fits(&b[2], lists->n_rows, 4, "norms"))) {
+        release(b, 5);
+        return NULL;
+    }
+    Term *terms = NULL;
+    uint32_t *table = NULL;
+    int failed = 0;
+    Py_BEGIN_ALLOW_THREADS
+    n_terms = find(lists, &b[0], b[1].buf, b[2].buf, &terms, &table);
+    failed = n_terms < 0 ||
+             score_rows(lists, terms, n_terms, b[2].buf, b[3].buf, count, b[4].buf);
+    free(terms), free(table);
+    Py_END_ALLOW_THREADS
+    release(b, 5);
+    if (failed) return garbled();
+    Py_RETURN_NONE;
+}
+
+/* sizes(numbers, sizes): how many rows hold each term; 0 for -1 */
+static PyObject *lists_sizes(PyObject *self, PyObject *args) {
+    const Lists *lists = &((ListsObject *)self)->lists;
+    Py_buffer b[2] = {{0}};
+    if (!PyArg_ParseTuple(args, "y*w*", &b[0], &b[1])) return NULL;
+    int64_t count = b[0].len / 4;
+    uint32_t *table = malloc(sizeof *table * (size_t)(lists->n_parts + 1));
+    int ok = fits(&b[1], count, 8, "sizes"), failed = 0;
+    for (int64_t i = 0; ok && table && i < count && !failed; i++) {
+        Term term = {0};
+        failed = find_terms(lists, (const int32_t *)b[0].buf + i, (const float[]){1}, 1, NULL,
+                            table, &term) < 0;
+        ((int64_t *)b[1].buf)[i] = term.size;
+    }
+    free(table);
+    release(b, 2);
+    if (!ok) return NULL;
+    if (!table) return PyErr_NoMemory();
+    if (failed) return garbled();
+    Py_RETURN_NONE;
+}
+
+/* count_marked(number, mask): how many marked rows, in storage order, hold a term */
+static PyObject *lists_count_marked(PyObject *self, PyObject *args) {
+    const Lists *lists = &((ListsObject *)self)->lists;
+    Py_buffer mask = {0};
+    int number;
+    if (!PyArg_ParseTuple(args, "iy*", &number, &mask)) return NULL;
+    int64_t count = -1;
+    uint32_t *table = malloc(sizeof *table * (size_t)(lists->n_parts + 2));
+    int ok = fits(&mask, lists->n_rows, 1, "mask");
+    if (ok && table) {
+        Term term;
+        Py_BEGIN_ALLOW_THREADS
+        if (find_terms(lists, &number, (const float[]){1}, 1, NULL, table, &term) == 1)
+            count = count_marked(lists, &term, mask.buf);
+        Py_END_ALLOW_THREADS
+    }
+    free(table);
+    PyBuffer_Release(&mask);
+    if (!ok) return NULL;
+    if (!table) return PyErr_NoMemory();
+    return count < 0 ? garbled() : PyLong_FromLongLong(count);
+}
+
+static PyMethodDef lists_methods[] = {
+    {"search", lists_search, METH_VARARGS, "The k best rows of each query."},
+    {"score_rows", lists_score_rows, METH_VARARGS, "The scores of given rows."},
+    {"sizes", lists_sizes, METH_VARARGS, "How many rows hold each term."},
+    {"count_marked", lists_count_marked, METH_VARARGS, "How many marked rows hold each term."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot lists_slots[] = {
+    {Py_tp_init, lists_init},
+    {Py_tp_dealloc, lists_dealloc},
+    {Py_tp_methods, lists_methods},
+    {Py_tp_doc, "The posting lists of one term field."},
+    {0, NULL},
+};
+
+PyType_Spec lists_spec = {
+    "indexes._kernels.Lists", sizeof(ListsObject), 0, Py_TPFLAGS_DEFAULT, lists_slots};
