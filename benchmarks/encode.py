@@ -37,7 +37,7 @@ from encode_peers import (
 )
 from report import Result, judged, one_line_errors, parser, print_results, provenance, say
 
-from searchlib.encoders.batching import cores
+from indexes.threads import cores
 from searchlib.encoders.dense import DenseEncoder
 from searchlib.encoders.models import DENSE_DEFAULT, SPARSE_DEFAULT
 from searchlib.encoders.sparse import SparseEncoder

@@ -21,6 +21,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 
+from indexes.threads import cores
+
 PACKAGES = (
     "searchlib",
     "numpy",
@@ -157,9 +159,7 @@ def machine() -> dict[str, object]:
     """Processor, cores that may be used, memory in GiB, operating system."""
     return {
         "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": cores(),
         "memory_gib": _memory_gib(),
         "system": f"{platform.system()} {platform.machine()}",
     }

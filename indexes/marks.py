@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-Bools = NDArray[np.bool_]
+from .remembered import Remembered
 
-REMEMBERED = 16  # sets of marked rows
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Marked:
-    """Rows marked in one segment, in their own order and in the order of storage."""
+    """Rows marked in one segment, in the order of storage."""
 
-    rows: Bools  # (n_rows,)
     places: Bools  # (n_rows,)
     count: int
     counts: dict[int, int] = field(default_factory=dict)  # term number -> marked rows that hold it
 
 
 class Marks:
-    """Remembers what was made of the arrays of marks asked for last; nobody may change them."""
+    """Marks of the arrays of bools (n_rows,) that were asked for last."""
 
     def __init__(self, order: NDArray[np.uint32] | None) -> None:
         self._order = order
-        self._known: OrderedDict[int, Marked] = OrderedDict()
+        self._known: Remembered[Marked] = Remembered()
 
     def of(self, rows: Bools) -> Marked:
         """Marks of rows (n_rows,)."""
-        marked = self._known.get(id(rows))
-        if marked is None or marked.rows is not rows:
-            places = rows if self._order is None else rows[self._order]
-            marked = Marked(rows, np.ascontiguousarray(places), int(np.count_nonzero(rows)))
-            self._known[id(rows)] = marked
-            if len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
-        return marked
+        return self._known.of(rows, self._made)
+
+    def _made(self, rows: Bools) -> Marked:
+        places = rows if self._order is None else rows[self._order]
+        return Marked(np.ascontiguousarray(places), int(np.count_nonzero(rows)))

@@ -8,7 +8,6 @@ but the commit's: a file of its own, replaced by a new one with every commit tha
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -23,12 +22,12 @@ from .errors import Damaged
 from .manifest import FieldSpec, FileEntry, SegmentEntry, TermField, VectorField, file_checksum
 from .postings import Postings
 from .pq import Codes, build_codes
+from .remembered import Remembered
 from .store import Store
 from .types import Unit
 from .vectors import Vectors, wants_codes
 
 STORE, PASSAGES, DEAD = "store", "passages", "dead"
-REMEMBERED = 16  # bools per document, as bools per passage
 
 Bools = NDArray[np.bool_]
 
@@ -106,7 +105,7 @@ class Segment:
             raise Damaged(f"{directory.root}: segment {entry.name} lacks {', '.join(missing)}")
         self.first = self._first()  # (n_documents + 1,): the first passage of each document
         self.alive = ~self._dead()
-        self._passages_of: OrderedDict[int, tuple[Bools, Bools]] = OrderedDict()
+        self._passages_of: Remembered[Bools] = Remembered()
         self.n_alive = entry.n_documents - entry.n_dead
         self.postings: dict[str, Postings] = {}
         self.vectors: dict[str, Vectors] = {}
@@ -122,14 +121,9 @@ class Segment:
         self.store.close()
 
     @cached_property
-    def document_of(self) -> NDArray[np.int64]:
-        """The document of each passage, int64 (n_passages,)."""
-        return np.repeat(np.arange(self.n_documents), np.diff(self.first))
-
-    @cached_property
     def owners(self) -> NDArray[np.uint32]:
         """The document of each passage, uint32 (n_passages,)."""
-        return self.document_of.astype(np.uint32)
+        return np.repeat(np.arange(self.n_documents, dtype=np.uint32), np.diff(self.first))
 
     @cached_property
     def alive_passages(self) -> NDArray[np.bool_]:
@@ -145,13 +139,7 @@ class Segment:
         """A bool per document as a bool per passage; remembered, so nobody may change them."""
         if self.n_passages == self.n_documents:
             return documents
-        known = self._passages_of.get(id(documents))
-        if known is None or known[0] is not documents:
-            known = documents, documents[self.document_of]
-            self._passages_of[id(documents)] = known
-            if len(self._passages_of) > REMEMBERED:
-                self._passages_of.popitem(last=False)
-        return known[1]
+        return self._passages_of.of(documents, lambda bools: bools[self.owners])
 
     def n_rows(self, unit: Unit) -> int:
         """How many documents or passages there are, dead ones included."""

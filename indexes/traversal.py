@@ -7,11 +7,8 @@ extension, whatever the batch and however rows fell into segments.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 from typing import Literal
 
@@ -21,6 +18,7 @@ from numpy.typing import NDArray
 from .norms import Norms, norms_of
 from .postings import Postings, damage_named
 from .similarity import BM25, Similarity, Statistics
+from .threads import cores, on_threads
 from .topk import top_k
 from .types import TermPart, TermVectors, TopK
 
@@ -189,12 +187,11 @@ def _search_natively(
     lists = postings.lists
     assert lists is not None
 
-    def work(start: int, stop: int) -> None:
-        some = slice(start, stop)
+    def work(some: slice) -> None:
         lists.search(
             factors.numbers,
             factors.factors,
-            factors.indptr[start : stop + 1],
+            factors.indptr[some.start : some.stop + 1],
             k,
             None if norms is None else norms.rows,
             None if norms is None else norms.blocks,
@@ -207,29 +204,12 @@ def _search_natively(
             counts[some],
         )
 
-    if n_queries < 2 * QUERIES_AT_ONCE or (n_threads := _n_threads()) == 1:
-        work(0, n_queries)
-    else:
-        n_parts = min(n_threads, n_queries // QUERIES_AT_ONCE)
-        bounds = [n_queries * i // n_parts for i in range(n_parts + 1)]
-        for done in [_threads().submit(work, *pair) for pair in pairwise(bounds)]:
-            done.result()
+    n_parts = n_queries // QUERIES_AT_ONCE
+    n_parts = min(cores(), n_parts) if n_parts > 1 else 1
+    bounds = [n_queries * i // n_parts for i in range(n_parts + 1)]
+    on_threads(work, [slice(*pair) for pair in pairwise(bounds)])
     sizes = counts.tolist()
     return [TopK(ids[i, :size], scores[i, :size]) for i, size in enumerate(sizes)]
-
-
-def _n_threads() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-@cache
-def _threads() -> ThreadPoolExecutor:
-    if hasattr(os, "register_at_fork"):  # threads do not live on in a forked process
-        os.register_at_fork(after_in_child=_threads.cache_clear)
-    return ThreadPoolExecutor(_n_threads(), "search")
 
 
 # --- by numpy

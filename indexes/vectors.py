@@ -6,7 +6,6 @@ time by the same arithmetic, so that a score depends on nothing but the query an
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from .errors import Damaged
 from .pq import Codes, kernel
+from .threads import cores, on_threads
 from .topk import best_of, floor_of
 from .types import TopK
 
@@ -187,15 +187,10 @@ class Vectors:
                 return [TopK(*best_of(rows, self.scores(q, rows), k)) for q, rows in found]
             return [self._grouped(q, rows, k, eligible, groups) for q, rows in found]
 
-        threads = _n_threads() if len(queries) > 1 else 1
+        threads = cores() if len(queries) > 1 else 1
         share = min(QUERIES_AT_ONCE, -(-len(queries) // threads))
         parts = [queries[i : i + share] for i in range(0, len(queries), share)]
-        if threads == 1:
-            return [top for part in parts for top in answer(part)]
-        from concurrent.futures import ThreadPoolExecutor  # late: one query needs no threads
-
-        with ThreadPoolExecutor(threads) as pool:
-            return [top for answers in pool.map(answer, parts) for top in answers]
+        return [top for answers in on_threads(answer, parts) for top in answers]
 
     def _grouped(
         self, query: Float32s, rows: Integers, k: int, eligible: Bools | None, groups: Integers
@@ -219,10 +214,3 @@ class Vectors:
         rows = np.arange(sizes.sum()) + np.repeat(groups[places] - firsts, sizes)
         best = np.maximum.reduceat(self.scores(query, rows), firsts)
         return TopK(*best_of(places, best, k))
-
-
-def _n_threads() -> int:
-    """How many threads a batch may have: one for each core that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -11,8 +11,10 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from indexes.threads import cores
+
 from ..errors import BadInput
-from .batching import cores, windows
+from .batching import windows
 from .blas import one_blas_thread
 from .layout import Transformer
 from .lean import LeanEncoder, lean_encoder

@@ -101,7 +101,7 @@ def test_the_extension_is_optional() -> None:
 def test_a_batch_shared_by_threads_finds_what_single_queries_find(
     plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(traversal, "_n_threads", lambda: 3)
+    monkeypatch.setattr(traversal, "cores", lambda: 3)
     with computed_by("kernels", 1):
         postings = Postings(built_from(random_rows(2, 3000, 60, 6, "count"), "count"))
         vectors = random_rows(3, 100, 60, 4, "impact")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from indexes.marks import REMEMBERED, Marks
+from indexes.marks import Marks
+from indexes.remembered import REMEMBERED
 
 
 def test_places_follow_the_order() -> None:

@@ -180,7 +180,7 @@ def test_threads_share_a_batch(
     queries = unit_vectors(100, seed=8)
     answers = []
     for threads in (1, 3, 200):
-        monkeypatch.setattr(module, "_n_threads", lambda threads=threads: threads)
+        monkeypatch.setattr(module, "cores", lambda threads=threads: threads)
         answers.append([pairs_of(r) for r in vectors.search(queries, 5, candidates=50)])
     assert answers[1:] == answers[:1] * 2
 
