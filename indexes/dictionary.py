@@ -10,10 +10,6 @@ from numpy.typing import NDArray
 
 from .offsets import STRIDE, Offsets
 
-KNOWN_TERMS = 200_000  # remembered with their numbers
-SHORT = 256  # terms; more are taken for an encoder's vocabulary
-UNKNOWN = -2
-
 
 class Dictionary:
     """Opened from the terms' bytes, one after the other, and their packed offsets."""
@@ -24,9 +20,6 @@ class Dictionary:
         self._starts = np.ascontiguousarray(offsets.starts).data
         self._sizes = np.ascontiguousarray(offsets.sizes).data
         self._offsets = offsets
-        self._known: dict[str, int] = {}
-        self._vocabulary: Sequence[str] = ()  # an encoder's columns, asked for again and again
-        self._of_column = np.empty(0, np.int32)
 
     def __len__(self) -> int:
         return len(self._offsets)
@@ -38,46 +31,10 @@ class Dictionary:
             blob[start:stop].decode("utf-8", "surrogatepass") for start, stop in pairwise(bounds)
         ]
 
-    def number(self, term: str) -> int:
-        """The number of `term`, or -1 where no row holds it."""
-        number = self._known.get(term)
-        if number is None:
-            if len(self._known) >= KNOWN_TERMS:
-                self._known.clear()
-            number = self._known[term] = self._find(term.encode("utf-8", "surrogatepass"))
-        return number
-
     def numbers(self, terms: Sequence[str]) -> NDArray[np.int32]:
         """The number of each term, int32 (m,); -1 where no row holds it."""
-        return np.array([self.number(term) for term in terms], np.int32)
-
-    def known(self, terms: Sequence[str]) -> NDArray[np.int32]:
-        """The same for terms that were asked for before; KeyError for any other."""
-        known = self._known
-        return np.array([known[term] for term in terms], np.int32)
-
-    def columns(self, terms: Sequence[str], columns: NDArray[np.int32]) -> NDArray[np.int32]:
-        """The numbers of the terms in `columns` (m,) of a list of terms; -1 where no row has it.
-
-        Of a long list, what was found once is remembered by column as long as the very same list
-        is asked for.
-        """
-        if len(terms) <= SHORT:
-            wanted = [terms[column] for column in columns.tolist()]
-            try:
-                return self.known(wanted)
-            except KeyError:
-                return self.numbers(wanted)
-        vocabulary, of_column = self._vocabulary, self._of_column
-        if terms is not vocabulary or len(terms) != len(of_column):
-            of_column = np.full(len(terms), UNKNOWN, np.int32)
-            self._vocabulary, self._of_column = terms, of_column
-        numbers = of_column[columns]
-        if len(numbers) and numbers.min() == UNKNOWN:
-            for column in columns[numbers == UNKNOWN].tolist():
-                of_column[column] = self.number(terms[column])
-            numbers = of_column[columns]
-        return numbers
+        words = (term.encode("utf-8", "surrogatepass") for term in terms)
+        return np.fromiter(map(self._find, words), np.int32, len(terms))
 
     def _find(self, wanted: bytes) -> int:
         """By bisection over every 64th term, then one after the other."""

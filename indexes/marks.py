@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,17 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Marked:
-    """Rows marked in one segment, in the order of storage."""
+    """Rows marked in one segment."""
 
-    places: Bools  # (n_rows,)
+    chosen: Bools  # (n_rows,)
+    places: Bools  # (n_rows,) the same in the order of storage
     count: int
     counts: dict[int, int] = field(default_factory=dict)  # term number -> marked rows that hold it
+
+    @cached_property
+    def rows(self) -> NDArray[np.int64]:
+        """The marked rows, ascending (count,)."""
+        return np.flatnonzero(self.chosen)
 
 
 class Marks:
@@ -34,4 +41,4 @@ class Marks:
 
     def _made(self, rows: Bools) -> Marked:
         places = rows if self._order is None else rows[self._order]
-        return Marked(np.ascontiguousarray(places), int(np.count_nonzero(rows)))
+        return Marked(rows, np.ascontiguousarray(places), int(np.count_nonzero(rows)))

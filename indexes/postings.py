@@ -148,11 +148,8 @@ class Postings:
 
     def term_ids(self, terms: Sequence[str]) -> NDArray[np.int32]:
         """The number of each term, int32 (m,); -1 where no row holds it."""
-        try:
-            return self.dictionary.known(terms)
-        except KeyError:
-            with damage_named(self.name):
-                return self.dictionary.numbers(terms)
+        with damage_named(self.name):
+            return self.dictionary.numbers(terms)
 
     def sizes(self, numbers: NDArray[np.int32]) -> NDArray[np.int64]:
         """How many rows hold each term, deleted ones included; 0 for -1. int64 (m,)."""
@@ -292,4 +289,9 @@ def damage_named(name: str) -> Iterator[None]:
     try:
         yield
     except (IndexError, ValueError) as error:
-        raise Damaged(f"{name}: its posting lists are garbled ({error})") from error
+        raise damaged(name, error) from error
+
+
+def damaged(name: str, error: Exception) -> Damaged:
+    """The error for a file whose garbled numbers made numpy or the kernels stumble."""
+    return Damaged(f"{name}: its posting lists are garbled ({error})")

@@ -7,94 +7,23 @@ nor on what was deleted.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .dictionary import KNOWN_TERMS
+from .asked import Asked, TermQueries, VectorQueries
+from .factors import KnownTerms
 from .manifest import FieldSpec, TermField, VectorField
 from .numbering import Ids, Numbering
-from .queries import compact
 from .segment import Segment
 from .selection import Selection
-from .similarity import Dot, Similarity, Statistics
-from .traversal import explain_row, score_rows
-from .traversal import search as search_postings
+from .similarity import BM25, Dot, Similarity, Statistics, idf
+from .traversal import explain_row
 from .types import TermPart, TermVectors, TopK, Unit
-from .vectors import VectorKind
 
 Bools = NDArray[np.bool_]
 Float32s = NDArray[np.float32]
 Queries = TermVectors | Float32s
-
-
-@dataclass(frozen=True)
-class _TermQueries:
-    """Queries of a term field, with all that a segment must be told to score them."""
-
-    field: str
-    terms: TermVectors
-    similarity: Similarity
-    statistics: Statistics
-
-    def search(
-        self,
-        segment: Segment,
-        k: int,
-        eligible: Bools | None,
-        grouped: bool,
-        floors: Float32s | None,
-    ) -> list[TopK]:
-        """The k best rows, or documents, of a segment for each query."""
-        if grouped and eligible is not None:
-            eligible = segment.to_passages(eligible)
-        return search_postings(
-            segment.postings[self.field],
-            self.terms,
-            k,
-            self.similarity,
-            self.statistics,
-            eligible=eligible,
-            owners=segment.owners if grouped else None,
-            floors=floors,
-        )
-
-    def scores(self, segment: Segment, rows: Ids) -> Float32s:
-        """The scores of rows (m,) of a segment for the one query."""
-        postings = segment.postings[self.field]
-        return score_rows(postings, self.terms, self.similarity, self.statistics, rows)
-
-
-@dataclass(frozen=True)
-class _VectorQueries:
-    """Queries of a vector field (q, dim), and which structure to search."""
-
-    field: str
-    vectors: Float32s
-    kind: VectorKind
-
-    def search(
-        self,
-        segment: Segment,
-        k: int,
-        eligible: Bools | None,
-        grouped: bool,
-        floors: Float32s | None,
-    ) -> list[TopK]:
-        """The k best rows, or documents, of a segment for each query."""
-        vectors = segment.vectors[self.field]
-        groups = segment.first[:-1] if grouped else None
-        return vectors.search(self.vectors, k, eligible=eligible, groups=groups, kind=self.kind)
-
-    def scores(self, segment: Segment, rows: Ids) -> Float32s:
-        """The scores of rows (m,) of a segment for the one query."""
-        return segment.vectors[self.field].scores(self.vectors[0], rows)
-
-
-_Prepared = _TermQueries | _VectorQueries
-
-NO_STATISTICS = Statistics(np.empty(0, np.int64), 0, 0.0)  # Dot needs none
 
 
 class Scoring:
@@ -107,7 +36,7 @@ class Scoring:
         self._segments = segments
         self._numbers = numbers
         self._totals: dict[str, tuple[int, float]] = {}
-        self._frequencies: dict[str, dict[str, int]] = {}  # by field and term
+        self._terms: dict[tuple[str, bool], KnownTerms] = {}  # by field, and whether idf counts
 
     def search(
         self,
@@ -129,20 +58,48 @@ class Scoring:
             segment.n_documents for segment in self._segments
         ]:
             raise ValueError("the selection was made by another snapshot")
-        prepared = self._prepared(spec, queries, similarity, exact)
+        asked = self._asked(spec, queries, similarity, exact)
         best: list[TopK] = []
         for number, segment in enumerate(self._segments):
             eligible = self._eligible(number, unit, where)
             if eligible is not None and not eligible.any():
                 continue
-            floors = _floors(best, k)
+            floors = _floors(best, k) if best else None
             grouped = spec.unit != unit and segment.n_passages > segment.n_documents
-            found = prepared.search(segment, k, eligible, grouped, floors)
+            found = asked.search(
+                segment, number, k, eligible=eligible, grouped=grouped, floors=floors
+            )
             base = self._numbers.base(unit, number)
             if base:
                 found = [TopK(part.ids + base, part.scores) for part in found]
             best = [_best(pair, k) for pair in zip(best, found, strict=True)] if best else found
         return best or [TopK(np.empty(0, np.int64), np.empty(0, np.float32))] * len(queries)
+
+    def search_and_score(
+        self,
+        field: str,
+        query: Queries,
+        k: int,
+        ids: Ids,
+        *,
+        unit: Unit,
+        where: Selection | None,
+        similarity: Similarity | None,
+    ) -> tuple[TopK, Float32s]:
+        """`search` and `scores` for one query."""
+        spec = self._field(field)
+        if len(self._segments) == 1 and len(ids):
+            segment = self._segments[0]
+            eligible = self._eligible(0, unit, where)
+            one_each = spec.unit == unit or segment.n_passages == segment.n_documents
+            if one_each and (eligible is None or eligible.any()):
+                self._numbers.check(ids, unit)
+                asked = self._asked(spec, query, similarity, exact=False)
+                return asked.search_and_score(segment, 0, k, ids, eligible=eligible)
+        [top] = self.search(field, query, k, unit, where, similarity=similarity, exact=False)
+        if isinstance(query, np.ndarray):
+            query = query[0]
+        return top, self.scores(field, query, ids, unit, similarity)
 
     def scores(
         self, field: str, query: Queries, ids: Ids, unit: Unit, similarity: Similarity | None
@@ -170,8 +127,9 @@ class Scoring:
         spec = self._field(field)
         if not isinstance(spec, TermField):
             raise ValueError(f"field {field} holds vectors; an inner product has no named parts")
-        terms = compact(_term_vectors(spec, query))
-        statistics = self._statistics(spec, terms.terms)
+        terms = TermVectors.of([_term_vectors(spec, query).row(0)])
+        numbers = [segment.postings[field].term_ids(terms.terms) for segment in self._segments]
+        statistics = self._statistics(spec, numbers)
         [(number, _, local)] = self._numbers.split(np.array([id], np.int64), spec.unit)
         postings = self._segments[number].postings[field]
         return explain_row(
@@ -185,20 +143,32 @@ class Scoring:
             raise ValueError(f"no field {name!r}, the index has {', '.join(self._fields)}")
         return self._fields[name]
 
-    def _prepared(
+    def _asked(
         self, spec: FieldSpec, queries: Queries, similarity: Similarity | None, exact: bool
-    ) -> _Prepared:
+    ) -> Asked:
         """The queries, checked, with their statistics."""
         if isinstance(spec, VectorField):
             kind = "exact" if exact else spec.kind
-            return _VectorQueries(spec.name, _vectors(spec, queries), kind)
+            return VectorQueries(spec.name, _vectors(spec, queries), kind)
         terms = _term_vectors(spec, queries)
         similarity = similarity or spec.similarity
-        if isinstance(similarity, Dot):
-            return _TermQueries(spec.name, terms, similarity, NO_STATISTICS)
-        terms = compact(terms)
-        statistics = self._statistics(spec, terms.terms)
-        return _TermQueries(spec.name, terms, similarity, statistics)
+        known = self._known(spec, similarity)
+        average_length = self._total(spec)[1] if isinstance(similarity, BM25) else 0.0
+        return TermQueries(spec.name, known.weighed(terms), similarity, average_length)
+
+    def _known(self, spec: TermField, similarity: Similarity) -> KnownTerms:
+        """What is known of the terms that queries named to a field."""
+        weighs = not isinstance(similarity, Dot)
+        known = self._terms.get((spec.name, weighs))
+        if known is None:
+            postings = [segment.postings[spec.name] for segment in self._segments]
+
+            def multipliers(numbers: Sequence[NDArray[np.int32]]) -> NDArray[np.float64]:
+                return idf(self._statistics(spec, numbers))
+
+            known = KnownTerms(postings, multipliers if weighs else None)
+            self._terms[spec.name, weighs] = known
+        return known
 
     def _row_scores(
         self, spec: FieldSpec, query: Queries, rows: Ids, similarity: Similarity | None
@@ -206,13 +176,13 @@ class Scoring:
         """The scores of rows (m,), numbered through all segments, for one query."""
         if isinstance(spec, VectorField):
             query = np.reshape(query, (1, -1))  # type: ignore[arg-type]
-        prepared = self._prepared(spec, query, similarity, exact=True)
+        asked = self._asked(spec, query, similarity, exact=True)
         if len(self._segments) == 1:
             self._numbers.check(rows, spec.unit)
-            return prepared.scores(self._segments[0], rows)
+            return asked.scores(self._segments[0], 0, rows)
         scores = np.zeros(len(rows), np.float32)
         for number, places, local in self._numbers.split(rows, spec.unit):
-            scores[places] = prepared.scores(self._segments[number], local)
+            scores[places] = asked.scores(self._segments[number], number, local)
         return scores
 
     def _eligible(self, number: int, unit: Unit, where: Selection | None) -> Bools | None:
@@ -223,20 +193,12 @@ class Scoring:
         chosen = where.documents[number]
         return chosen if unit == "document" else segment.to_passages(chosen)
 
-    def _statistics(self, spec: TermField, terms: Sequence[str]) -> Statistics:
-        """Of the live rows of all segments; a term's frequency is counted once."""
-        known = self._frequencies.setdefault(spec.name, {})
-        try:
-            frequency = np.array([known[term] for term in terms], np.int64)
-        except KeyError:
-            frequency = np.zeros(len(terms), np.int64)
-            for segment in self._segments:
-                postings = segment.postings[spec.name]
-                numbers = postings.term_ids(terms)
-                frequency += postings.document_frequency(numbers, segment.alive_rows(spec.unit))
-            if len(known) > KNOWN_TERMS:
-                known.clear()
-            known.update(zip(terms, frequency.tolist(), strict=True))
+    def _statistics(self, spec: TermField, numbers: Sequence[NDArray[np.int32]]) -> Statistics:
+        """Of the live rows of all segments; `numbers`: of the terms (m,), in each segment."""
+        frequency = np.zeros(len(numbers[0]) if numbers else 0, np.int64)
+        for segment, found in zip(self._segments, numbers, strict=True):
+            alive = segment.alive_rows(spec.unit)
+            frequency += segment.postings[spec.name].document_frequency(found, alive)
         return Statistics(frequency, *self._total(spec))
 
     def _total(self, spec: TermField) -> tuple[int, float]:

@@ -181,6 +181,25 @@ class Snapshot:
         """
         return self._scoring.scores(field, query, ids, unit, similarity)
 
+    def search_and_score(
+        self,
+        field: str,
+        query: Queries,
+        k: int,
+        ids: Ids,
+        *,
+        unit: Unit = "document",
+        where: Selection | None = None,
+        similarity: Similarity | None = None,
+    ) -> tuple[TopK, NDArray[np.float32]]:
+        """`search` for one query, and `scores` of `ids`: together they often cost no more.
+
+        `query` is one row of `TermVectors`, or float32 (1, dim).
+        """
+        return self._scoring.search_and_score(
+            field, query, k, ids, unit=unit, where=where, similarity=similarity
+        )
+
     def explain(
         self, field: str, query: TermVectors, id: int, similarity: Similarity | None = None
     ) -> list[TermPart]:

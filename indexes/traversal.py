@@ -7,19 +7,18 @@ extension, whatever the batch and however rows fell into segments.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .factors import Factors, factors_of
 from .norms import Norms, norms_of
-from .postings import Postings, damage_named
-from .similarity import BM25, Similarity, Statistics
+from .postings import Postings, damage_named, damaged
+from .similarity import Similarity, Statistics
+from .sums import all_sums, each, impacts_of, ranked, row_sums
 from .threads import cores, on_threads
-from .topk import top_k
 from .types import TermPart, TermVectors, TopK
 
 Float32s = NDArray[np.float32]
@@ -29,30 +28,8 @@ Plan = Literal["auto", "all", "bounded"]
 PLANS: dict[Plan, int] = {"auto": 0, "all": 1, "bounded": 2}
 QUERIES_AT_ONCE = 16  # a thread's share of a batch is at least so many
 FEW_MARKED = 8  # a posting looked up costs about as much as so many read in passing
-
-
-@dataclass(frozen=True)
-class Factors:
-    """Queries as one segment sees them: CSR over the segment's term numbers."""
-
-    indptr: NDArray[np.int64]  # (q + 1,)
-    numbers: NDArray[np.int32]  # -1 where no row holds the term
-    factors: Float32s  # query weight times idf, where the similarity has it
-
-    def __len__(self) -> int:
-        return len(self.indptr) - 1
-
-
-def factors_of(
-    postings: Postings, queries: TermVectors, similarity: Similarity, statistics: Statistics
-) -> Factors:
-    """The queries' terms and factors in a segment; `statistics` are aligned with their terms."""
-    numbers = postings.dictionary.columns(queries.terms, queries.indices)
-    values = np.asarray(queries.values, np.float32)
-    multipliers = similarity.term_weights(statistics)
-    if multipliers is not None:
-        values = (values * multipliers[queries.indices]).astype(np.float32)
-    return Factors(queries.indptr, numbers, values)
+NOTHING = np.empty(0, np.int64)
+NO_SCORES = np.empty(0, np.float32)
 
 
 def search(
@@ -73,30 +50,82 @@ def search(
     `eligible` is a bool per row. `floors` (q,): only what scores higher is asked for. `statistics`
     are aligned with `queries.terms`. Raises Damaged.
     """
-    norms = norms_of(postings, similarity, statistics)
-    with damage_named(postings.name):
-        factors = factors_of(postings, queries, similarity, statistics)
-        if eligible is not None:
-            marked = postings.marks.of(eligible)
-            cost = marked.count * len(factors.numbers) * FEW_MARKED
-            if cost < int(postings.sizes(factors.numbers).sum()):
-                rows = np.flatnonzero(eligible)
-                sums = [_sums(postings, one, norms, rows) for one in _each(factors)]
-                return [_ranked(rows, scores, k, owners, None) for scores in sums]
+    norms = norms_of(postings, similarity, statistics.average_length)
+    factors = factors_of(postings, queries, similarity, statistics)
+    return best_rows(
+        postings, factors, norms, k, eligible=eligible, owners=owners, floors=floors, plan=plan
+    )
+
+
+def best_rows(
+    postings: Postings,
+    factors: Factors,
+    norms: Norms | None,
+    k: int,
+    *,
+    eligible: NDArray[np.bool_] | None = None,
+    owners: NDArray[np.uint32] | None = None,
+    floors: Float32s | None = None,
+    plan: Plan = "auto",
+) -> list[TopK]:
+    """`search` for queries whose factors in the segment are known."""
+    try:
+        if eligible is not None and (few := _few(postings, factors, eligible)) is not None:
+            sums = [row_sums(postings, one, norms, few) for one in each(factors)]
+            return [ranked(few, scores, k, owners, None) for scores in sums]
         if postings.lists is not None:
+            places = None if eligible is None else postings.marks.of(eligible).places
             return _search_natively(
-                postings,
-                factors,
-                k,
-                norms,
-                eligible=eligible,
-                owners=owners,
-                floors=floors,
-                plan=plan,
+                postings, factors, norms, k, places=places, owners=owners, floors=floors, plan=plan
             )
-        sums = [_all_sums(postings, one, norms) for one in _each(factors)]
+        sums = [all_sums(postings, one, norms) for one in each(factors)]
         rows = np.arange(postings.n_rows)
-        return [_ranked(rows, scores, k, owners, eligible) for scores in sums]
+        return [ranked(rows, scores, k, owners, eligible) for scores in sums]
+    except (IndexError, ValueError) as error:
+        raise damaged(postings.name, error) from error
+
+
+def best_rows_and_scores(
+    postings: Postings,
+    factors: Factors,
+    norms: Norms | None,
+    k: int,
+    rows: NDArray[np.int64],
+    *,
+    eligible: NDArray[np.bool_] | None = None,
+    plan: Plan = "auto",
+) -> tuple[TopK, Float32s]:
+    """One query's `best_rows`, and the scores of `rows`, which often come with them for nothing."""
+    lists = postings.lists
+    if lists is None or (eligible is not None and _few(postings, factors, eligible) is not None):
+        [top] = best_rows(postings, factors, norms, k, eligible=eligible, plan=plan)
+        return top, scores_of(postings, factors, norms, rows)
+    try:
+        wanted = rows if postings.places is None else postings.places[rows]
+        scores = np.empty(len(rows), np.float32)
+        [top] = _search_natively(
+            postings,
+            factors,
+            norms,
+            k,
+            places=None if eligible is None else postings.marks.of(eligible).places,
+            owners=None,
+            floors=None,
+            plan=plan,
+            wanted=np.ascontiguousarray(wanted, np.int64),
+            wanted_scores=scores,
+        )
+    except (IndexError, ValueError) as error:
+        raise damaged(postings.name, error) from error
+    return top, scores
+
+
+def scores_of(
+    postings: Postings, factors: Factors, norms: Norms | None, rows: NDArray[np.int64]
+) -> Float32s:
+    """`score_rows` for a query whose factors in the segment are known."""
+    with damage_named(postings.name):
+        return row_sums(postings, factors, norms, rows)
 
 
 def score_all(
@@ -106,9 +135,9 @@ def score_all(
 
     The exhaustive oracle, by numpy. 0 where row and query share no term. Raises Damaged.
     """
-    norms = norms_of(postings, similarity, statistics)
+    norms = norms_of(postings, similarity, statistics.average_length)
     with damage_named(postings.name):
-        return _all_sums(postings, factors_of(postings, query, similarity, statistics), norms)
+        return all_sums(postings, factors_of(postings, query, similarity, statistics), norms)
 
 
 def score_rows(
@@ -119,10 +148,8 @@ def score_rows(
     rows: NDArray[np.int64],
 ) -> Float32s:
     """`score_all(...)[rows]`, bit by bit, reading only these rows' postings: (len(rows),)."""
-    norms = norms_of(postings, similarity, statistics)
-    with damage_named(postings.name):
-        factors = factors_of(postings, query, similarity, statistics)
-        return _sums(postings, factors, norms, rows)
+    norms = norms_of(postings, similarity, statistics.average_length)
+    return scores_of(postings, factors_of(postings, query, similarity, statistics), norms, rows)
 
 
 def explain_row(
@@ -138,7 +165,7 @@ def explain_row(
     contribution = query_weight * impact as the score adds it.
     """
     factors = factors_of(postings, query, similarity, statistics)
-    norms = norms_of(postings, similarity, statistics)
+    norms = norms_of(postings, similarity, statistics.average_length)
     parts = []
     for i, column in enumerate(query.indices.tolist()):
         number, factor, query_weight = factors.numbers[i], factors.factors[i], query.values[i]
@@ -148,7 +175,7 @@ def explain_row(
         at = np.flatnonzero(rows == row)
         if not len(at):
             continue
-        contribution = float(factor * _impacts(weights[at], norms, rows[at])[0])
+        contribution = float(factor * impacts_of(weights[at], norms, rows[at])[0])
         parts.append(
             TermPart(
                 query.terms[column],
@@ -168,114 +195,61 @@ def explain_row(
 def _search_natively(
     postings: Postings,
     factors: Factors,
-    k: int,
     norms: Norms | None,
+    k: int,
     *,
-    eligible: NDArray[np.bool_] | None,
+    places: NDArray[np.bool_] | None,
     owners: NDArray[np.uint32] | None,
     floors: Float32s | None,
     plan: Plan,
+    wanted: NDArray[np.int64] = NOTHING,
+    wanted_scores: Float32s = NO_SCORES,
 ) -> list[TopK]:
+    """`places` marks the eligible ones; the first query's scores of `wanted` places are left in
+    `wanted_scores`."""
     n_queries = len(factors)
     k = min(k, postings.n_rows)
     if k == 0:
         return [TopK(np.empty(0, np.int64), np.empty(0, np.float32))] * n_queries
-    ids = np.empty((n_queries, k), np.int64)
-    scores = np.empty((n_queries, k), np.float32)
-    counts = np.empty(n_queries, np.int64)
-    places = None if eligible is None else postings.marks.of(eligible).places
     lists = postings.lists
     assert lists is not None
+    by_row, by_block = (None, None) if norms is None else (norms.rows, norms.blocks)
 
-    def work(some: slice) -> None:
-        lists.search(
+    def work(some: slice) -> list[TopK]:
+        ids = np.empty((some.stop - some.start, k), np.int64)
+        scores = np.empty((some.stop - some.start, k), np.float32)
+        counts = lists.search(
             factors.numbers,
             factors.factors,
             factors.indptr[some.start : some.stop + 1],
             k,
-            None if norms is None else norms.rows,
-            None if norms is None else norms.blocks,
+            by_row,
+            by_block,
             places,
             owners,
             None if floors is None else floors[some],
             PLANS[plan],
-            ids[some],
-            scores[some],
-            counts[some],
+            ids,
+            scores,
+            wanted,
+            wanted_scores,
         )
+        return [TopK(ids[i, :count], scores[i, :count]) for i, count in enumerate(counts)]
 
-    n_parts = n_queries // QUERIES_AT_ONCE
-    n_parts = min(cores(), n_parts) if n_parts > 1 else 1
+    if n_queries < 2 * QUERIES_AT_ONCE:
+        return work(slice(0, n_queries))
+    n_parts = min(cores(), n_queries // QUERIES_AT_ONCE)
     bounds = [n_queries * i // n_parts for i in range(n_parts + 1)]
-    on_threads(work, [slice(*pair) for pair in pairwise(bounds)])
-    sizes = counts.tolist()
-    return [TopK(ids[i, :size], scores[i, :size]) for i, size in enumerate(sizes)]
+    parts = on_threads(work, [slice(*pair) for pair in pairwise(bounds)])
+    return [top for part in parts for top in part]
 
 
-# --- by numpy
-
-
-def _each(factors: Factors) -> Iterator[Factors]:
-    """The queries one by one."""
-    for start, stop in pairwise(factors.indptr.tolist()):
-        indptr = np.array([0, stop - start], np.int64)
-        yield Factors(indptr, factors.numbers[start:stop], factors.factors[start:stop])
-
-
-def _terms(query: Factors) -> list[tuple[int, np.float32]]:
-    """One query's terms in this segment, ascending, and their factors > 0."""
-    pairs = zip(query.numbers.tolist(), query.factors, strict=True)
-    return sorted((number, factor) for number, factor in pairs if number >= 0 and factor > 0)
-
-
-def _all_sums(postings: Postings, query: Factors, norms: Norms | None) -> Float32s:
-    """Every row's score, term at a time: float32 (n_rows,)."""
-    sums = np.zeros(postings.n_rows, np.float32)
-    for number, factor in _terms(query):
-        rows, weights = postings.postings(number)
-        sums[rows] += _impacts(weights, norms, rows) * factor
-    return sums
-
-
-def _sums(
-    postings: Postings, query: Factors, norms: Norms | None, rows: NDArray[np.int64]
-) -> Float32s:
-    """The scores of some rows: float32 (len(rows),)."""
-    places = rows if postings.places is None else postings.places[rows]
-    sums = np.zeros(len(rows), np.float32)
-    if postings.lists is not None:
-        rows_of = None if norms is None else norms.rows
-        places = np.ascontiguousarray(places, np.int64)
-        postings.lists.score_rows(query.numbers, query.factors, rows_of, places, sums)
-        return sums
-    for number, factor in _terms(query):
-        held, stored = postings.postings(number)
-        by_row = np.argsort(held)
-        at = np.searchsorted(held, rows, sorter=by_row)
-        at = by_row[np.minimum(at, len(held) - 1)]
-        shared = np.flatnonzero(held[at] == rows)
-        sums[shared] += _impacts(stored[at[shared]], norms, rows[shared]) * factor
-    return sums
-
-
-def _impacts(weights: Float32s, norms: Norms | None, rows: NDArray[np.int64]) -> Float32s:
-    """What a score takes stored weights in rows for."""
-    return weights if norms is None else BM25.impacts(weights, norms.rows[rows])
-
-
-def _ranked(
-    rows: NDArray[np.int64],
-    scores: Float32s,
-    k: int,
-    owners: NDArray[np.uint32] | None,
-    eligible: NDArray[np.bool_] | None,
-) -> TopK:
-    """The k best of rows (ascending) with their scores, or of their owners."""
-    if eligible is not None:
-        scores = np.where(eligible[rows], scores, np.float32(0))
-    if owners is None or not len(rows):
-        places, values = top_k(scores, k)
-        return TopK(rows[places], values)
-    groups, firsts = np.unique(owners[rows], return_index=True)  # owners ascend with rows
-    places, values = top_k(np.maximum.reduceat(scores, firsts), k)
-    return TopK(groups[places].astype(np.int64), values)
+def _few(
+    postings: Postings, factors: Factors, eligible: NDArray[np.bool_]
+) -> NDArray[np.int64] | None:
+    """The eligible rows, if they are so few that their postings had better be looked up."""
+    marked = postings.marks.of(eligible)
+    cost = marked.count * len(factors.numbers) * FEW_MARKED
+    # subtle: reading lists means to look at every row too; eight of them are as fast as a posting
+    few = cost < postings.n_rows // 8 or cost < int(postings.sizes(factors.numbers).sum())
+    return marked.rows if few else None

@@ -16,6 +16,10 @@ INLINE int search_parts(const Query *query, Scratch *scratch, TopK *top, int kin
             part_span(lists, term, part, &from, &to);
             if (add_run(lists, kind, norms, term->factor, from, to, 0, count, scratch->sums)) return -1;
         }
+        for (int64_t i = 0; i < query->n_wanted; i++) {
+            int64_t row = query->wanted[i] - base;
+            if (row >= 0 && row < count) query->wanted_scores[i] = scratch->sums[row];
+        }
         keep_marked(query, base, scratch->sums, count);
         if (!query->owners && top->k >= MANY) { /* each row counts */
             uint64_t floor = floor_of(scratch->sums, count, top->k, scratch->maxima);

@@ -113,7 +113,36 @@ static PyObject *py_order_rows(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+/* find_slots(known, terms, columns, slots): known[terms[column]] of each column; False where one
+   is not known */
+static PyObject *py_find_slots(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *known, *terms;
+    Py_buffer b[2] = {{0}};
+    if (!PyArg_ParseTuple(args, "O!Oy*w*", &PyDict_Type, &known, &terms, &b[0], &b[1])) return NULL;
+    const int32_t *columns = b[0].buf;
+    int64_t count = b[0].len / 4, i = 0;
+    int ok = fits(&b[1], count, 4, "slots"), list = PyList_CheckExact(terms);
+    for (; ok && i < count; i++) {
+        PyObject *term, *slot;
+        if (columns[i] < 0) PyErr_SetString(PyExc_IndexError, "a column below 0");
+        if (columns[i] < 0 || !(term = list ? Py_XNewRef(PyList_GetItem(terms, columns[i]))
+                                            : PySequence_GetItem(terms, columns[i]))) {
+            ok = 0;
+            break;
+        }
+        slot = PyDict_GetItemWithError(known, term);
+        Py_DECREF(term);
+        if (!slot) break;
+        ((int32_t *)b[1].buf)[i] = (int32_t)PyLong_AsLong(slot);
+    }
+    release(b, 2);
+    if (!ok || PyErr_Occurred()) return NULL;
+    return PyBool_FromLong(i == count);
+}
+
 static PyMethodDef functions[] = {
+    {"find_slots", py_find_slots, METH_VARARGS, "Terms of queries as known."},
     {"encode_weights", py_encode_weights, METH_VARARGS, "Weights as stored."},
     {"count_rows", py_count_rows, METH_VARARGS, "Sizes of posting lists."},
     {"fill_lists", py_fill_lists, METH_VARARGS, "Posting lists from rows."},

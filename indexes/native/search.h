@@ -16,6 +16,9 @@ typedef struct {
     const float *block_norms; /* (n_windows * BLOCKS,) the smallest norm of a block, where norms */
     const uint8_t *mask;    /* or NULL: all rows */
     const uint32_t *owners; /* of the segment's rows; or NULL */
+    const int64_t *wanted;  /* (n_wanted,) places whose scores `search_all` gives besides */
+    int64_t n_wanted;
+    float *wanted_scores;
 } Query;
 
 typedef struct {

@@ -2,26 +2,11 @@
 
    The Python side checks shapes and types (postings.py, traversal.py); here is checked what memory
    safety needs: sizes now, offsets wherever they are followed. */
-#include "buffers.h"
+#include "searcher.h"
 
 #include <stdlib.h>
 
 #include "rows.h"
-#include "search.h"
-
-enum {
-    LIST_SIZES, LIST_STARTS, DENSE, WINDOWS, IDS, WEIGHTS, LIST_PARTS, PART_STARTS,
-    PART_NUMBERS, PART_SIZES, BOUNDS, TOPS, ORDER, COUNT
-};
-enum { AUTO = 0, ALL = 1, BOUNDED = 2 };
-
-typedef struct {
-    PyObject_HEAD
-    Lists lists;
-    Py_buffer buffers[COUNT];
-    char *spare; /* the scratch memory of the last search, for the next one */
-    size_t spare_size;
-} ListsObject;
 
 static int wide_enough(int64_t bytes, int64_t count) {
     return !count ? 1 : bytes >= 4 * count ? 4 : bytes >= 2 * count ? 2 : 1;
@@ -39,7 +24,7 @@ static int lists_init(PyObject *self, PyObject *args, PyObject *kwargs) {
         return -1;
     }
     if (!PyArg_ParseTuple(args, "LLiy*y*y*y*y*y*z*z*z*z*y*z*z*", &n, &m, &kind, &b[LIST_SIZES],
-                          &b[LIST_STARTS], &b[DENSE], &b[WINDOWS], &b[IDS], &b[WEIGHTS],
+                          &b[LIST_STARTS], &b[DENSE], &b[WINDOWS], &b[LIST_IDS], &b[LIST_WEIGHTS],
                           &b[LIST_PARTS], &b[PART_STARTS], &b[PART_NUMBERS], &b[PART_SIZES],
                           &b[BOUNDS], &b[TOPS], &b[ORDER]))
         return -1;
@@ -54,8 +39,8 @@ static int lists_init(PyObject *self, PyObject *args, PyObject *kwargs) {
         .lists = {b[LIST_STARTS].buf, b[LIST_SIZES].buf, wide_enough(b[LIST_SIZES].len, m)},
         .parts = {b[PART_STARTS].buf, b[LIST_PARTS].buf, wide_enough(b[LIST_PARTS].len, m)},
         .dense = b[DENSE].buf, .n_dense = b[DENSE].len / 4, .windows = b[WINDOWS].buf,
-        .ids = b[IDS].buf, .n_postings = b[IDS].len / 2,
-        .weights = b[WEIGHTS].buf, .part_numbers = b[PART_NUMBERS].buf,
+        .ids = b[LIST_IDS].buf, .n_postings = b[LIST_IDS].len / 2,
+        .weights = b[LIST_WEIGHTS].buf, .part_numbers = b[PART_NUMBERS].buf,
         .part_sizes = b[PART_SIZES].buf, .n_part_entries = b[PART_NUMBERS].len / 2,
         .bounds = b[BOUNDS].buf, .tops = b[TOPS].buf, .order = b[ORDER].buf,
     };
@@ -65,7 +50,7 @@ static int lists_init(PyObject *self, PyObject *args, PyObject *kwargs) {
     if (!fits(&b[WINDOWS], offsets, 4, "windows")) return -1;
     lists->skip = offsets ? lists->windows[offsets - 1] : 0;
     return fits(&b[LIST_SIZES], m, 1, "list_sizes") && fits(&b[LIST_STARTS], strides, 4, "list_starts") &&
-           fits(&b[WEIGHTS], lists->n_postings, kind == BYTE ? 1 : 2, "weights") &&
+           fits(&b[LIST_WEIGHTS], lists->n_postings, kind == BYTE ? 1 : 2, "weights") &&
            fits(&b[BOUNDS], lists->n_dense * lists->n_windows * BLOCKS, 1, "bounds") &&
            (kind != HALF || fits(&b[TOPS], m, 2, "tops")) &&
            (lists->n_parts <= 1 || (fits(&b[LIST_PARTS], m, 1, "list_parts") &&
@@ -80,122 +65,6 @@ static void lists_dealloc(PyObject *self) {
     free(((ListsObject *)self)->spare);
     PyObject_Free(self);
     Py_DECREF(type);
-}
-
-/* Scratch memory: the last search's, if no other thread has it now and it is large enough. */
-static char *borrow(ListsObject *object, size_t size, size_t *got) {
-    char *memory = object->spare;
-    *got = object->spare_size;
-    object->spare = NULL;
-    if (memory && *got >= size) return memory;
-    free(memory);
-    *got = size;
-    return malloc(size);
-}
-
-static void give_back(ListsObject *object, char *memory, size_t size) {
-    free(object->spare);
-    object->spare = memory;
-    object->spare_size = size;
-}
-
-static size_t rounded(int64_t size) { return ((size_t)size + 63) & ~(size_t)63; }
-
-/* Bounds pay where most postings are in dense lists, and few rows are wanted of many. */
-static int wants_bounds(const Lists *lists, const Term *terms, int64_t count, int64_t k) {
-    int64_t dense = 0, sparse = 0;
-    for (int64_t i = 0; i < count; i++) {
-        if (terms[i].dense >= 0) dense += terms[i].size;
-        else sparse += terms[i].size;
-    }
-    return k * 16384 <= lists->n_rows && 2 * dense > sparse && dense > lists->n_rows / 16;
-}
-
-/* search(numbers, factors, indptr, k, norms, block_norms, mask, owners, floors, plan,
-          ids, scores, counts): the k best rows of each query */
-static PyObject *lists_search(PyObject *self, PyObject *args) {
-    ListsObject *object = (ListsObject *)self;
-    const Lists *lists = &object->lists;
-    enum { NUMBERS, FACTORS, INDPTR, NORMS, BLOCK_NORMS, MASK, OWNERS, FLOORS, IDS, SCORES, COUNTS, N };
-    Py_buffer b[N] = {{0}};
-    long long k;
-    int plan;
-    if (!PyArg_ParseTuple(args, "y*y*y*Lz*z*z*z*z*iw*w*w*", &b[NUMBERS], &b[FACTORS], &b[INDPTR], &k,
-                          &b[NORMS], &b[BLOCK_NORMS], &b[MASK], &b[OWNERS], &b[FLOORS], &plan,
-                          &b[IDS], &b[SCORES], &b[COUNTS]))
-        return NULL;
-    int64_t n_queries = b[INDPTR].len / 8 - 1, most = 0, n_terms = b[NUMBERS].len / 4;
-    const int64_t *indptr = b[INDPTR].buf;
-    int sound = n_queries >= 0 && k > 0 && k <= INT32_MAX && indptr[0] >= 0;
-    for (int64_t q = 0; sound && q < n_queries; q++) {
-        int64_t count = indptr[q + 1] - indptr[q];
-        sound = count >= 0 && indptr[q + 1] <= n_terms;
-        most = count > most ? count : most;
-    }
-    if (!sound) PyErr_SetString(PyExc_ValueError, "illegal k or offsets of queries");
-    if (!sound || !fits(&b[FACTORS], n_terms, 4, "factors") ||
-        !fits(&b[IDS], n_queries * k, 8, "ids") || !fits(&b[SCORES], n_queries * k, 4, "scores") ||
-        !fits(&b[COUNTS], n_queries, 8, "counts") ||
-        (b[NORMS].buf && !fits(&b[NORMS], lists->n_rows, 4, "norms")) ||
-        (b[NORMS].buf && !fits(&b[BLOCK_NORMS], lists->n_windows * BLOCKS, 4, "block_norms")) ||
-        (b[MASK].buf && !fits(&b[MASK], lists->n_rows, 1, "mask")) ||
-        (b[OWNERS].buf && !fits(&b[OWNERS], lists->n_rows, 4, "owners")) ||
-        (b[FLOORS].buf && !fits(&b[FLOORS], n_queries, 4, "floors"))) {
-        release(b, N);
-        return NULL;
-    }
-    enum { BUFFERS = 9 };
-    size_t sizes[BUFFERS] = {
-        rounded(PART * 4), rounded(PART / 4 * 8), rounded(lists->n_windows * BLOCKS * 2), rounded(lists->n_windows * 2),
-        rounded(lists->n_windows * 4), rounded(most * 8), rounded(most * (int64_t)sizeof(Term)),
-        rounded(most * (lists->n_parts + 1) * 4), rounded(ROOM(k) * 8),
-    };
-    size_t size = 0, got;
-    for (int i = 0; i < BUFFERS; i++) size += sizes[i];
-    char *memory = borrow(object, size, &got);
-    if (!memory) {
-        release(b, N);
-        return PyErr_NoMemory();
-    }
-    char *at[BUFFERS] = {memory};
-    for (int i = 1; i < BUFFERS; i++) at[i] = at[i - 1] + sizes[i - 1];
-    Scratch scratch = {
-        .sums = (float *)at[0], .maxima = (uint64_t *)at[1], .bounds = (uint16_t *)at[2],
-        .highest = (uint16_t *)at[3], .queue = (uint32_t *)at[4], .cursors = (int64_t *)at[5],
-    };
-    Term *terms = (Term *)at[6];
-    int failed = 0;
-    Py_BEGIN_ALLOW_THREADS
-    for (int64_t q = 0; q < n_queries && !failed; q++) {
-        int64_t start = indptr[q], count = indptr[q + 1] - start;
-        int64_t *ids = (int64_t *)b[IDS].buf + q * k;
-        float *scores = (float *)b[SCORES].buf + q * k;
-        TopK top;
-        topk_begin(&top, (uint64_t *)at[8], k, b[OWNERS].buf != NULL,
-                   b[FLOORS].buf ? ((const float *)b[FLOORS].buf)[q] : 0);
-        count = find_terms(lists, (const int32_t *)b[NUMBERS].buf + start,
-                           (const float *)b[FACTORS].buf + start, count, b[NORMS].buf,
-                           (uint32_t *)at[7], terms);
-        failed = count < 0;
-        if (count > 0) {
-            Query query = {lists, terms, count, b[NORMS].buf, b[BLOCK_NORMS].buf, b[MASK].buf,
-                           b[OWNERS].buf};
-            int bounded = plan == AUTO ? wants_bounds(lists, terms, count, k) : plan == BOUNDED;
-            failed = bounded ? search_bounded(&query, &scratch, &top)
-                             : search_all(&query, &scratch, &top);
-        }
-        topk_sort(&top);
-        ((int64_t *)b[COUNTS].buf)[q] = top.count;
-        for (int64_t i = 0; i < top.count; i++) {
-            ids[i] = id_of(top.keys[i]);
-            scores[i] = score_of(top.keys[i]);
-        }
-    }
-    Py_END_ALLOW_THREADS
-    give_back(object, memory, got);
-    release(b, N);
-    if (failed) return garbled();
-    Py_RETURN_NONE;
 }
 
 /* Terms found outside a search; the caller frees `table` and `terms`. */

@@ -187,7 +187,8 @@ def asked(**changes: Any) -> list[Any]:
         "plan": 0,
         "ids": np.empty(2, np.int64),
         "scores": np.empty(2, np.float32),
-        "counts": np.empty(1, np.int64),
+        "wanted": np.array([0, 1]),
+        "wanted_scores": np.empty(2, np.float32),
     }
     return [*{**arguments, **changes}.values()]
 
@@ -199,7 +200,7 @@ def asked(**changes: Any) -> list[Any]:
      {"indptr": np.array([1, 0])}, {"indptr": np.array([-1, 1])}, {"indptr": SHORT}, {"k": 0},
      {"k": 3}, {"k": 2**62}, {"norms": SHORT}, {"norms": np.ones(2, np.float32)},
      {"mask": SHORT}, {"owners": SHORT}, {"floors": SHORT}, {"ids": SHORT}, {"scores": SHORT},
-     {"counts": SHORT}],
+     {"wanted_scores": SHORT}, {"wanted": np.array([2])}, {"wanted": np.array([-1])}],
     ids=str,
 )  # fmt: skip
 def test_searches_with_too_little_room_are_refused(changes: dict[str, Any]) -> None:
@@ -212,7 +213,7 @@ def test_searches_with_too_little_room_are_refused(changes: dict[str, Any]) -> N
 def test_parts_are_ignored_where_there_is_one() -> None:
     arguments = asked()
     lists(part_starts=SHORT, list_parts=SHORT).search(*arguments)
-    assert arguments[-3].tolist() == [0, 1]
+    assert arguments[-4].tolist() == [0, 1]
 
 
 @needs_kernels

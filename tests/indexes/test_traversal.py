@@ -30,12 +30,20 @@ from postings_cases import (
 from indexes import inversion, traversal
 from indexes.arrays import write_arrays
 from indexes.builder import PostingsBuilder
+from indexes.factors import factors_of
 from indexes.inversion import Kind, decode, encode
+from indexes.norms import norms_of
 from indexes.postings import Postings
-from indexes.queries import compact
 from indexes.similarity import BM25, Dot, IdfDot, Similarity, Statistics
 from indexes.topk import top_k
-from indexes.traversal import Plan, explain_row, score_all, score_rows, search
+from indexes.traversal import (
+    Plan,
+    best_rows_and_scores,
+    explain_row,
+    score_all,
+    score_rows,
+    search,
+)
 from indexes.types import TermVectors
 
 WORDS = [*"abcdefg", "ä", "日", "\U0001f600"]
@@ -167,14 +175,21 @@ def test_every_way_to_a_score_gives_the_same_bits(
         vectors = TermVectors.of(queries)
         statistics = statistics_of([postings], vectors)
         everyone = np.arange(postings.n_rows)
-        short = compact(vectors)
-        again = search(postings, short, k, similarity, statistics_of([postings], short))
+        again = search(postings, vectors, k, similarity, statistics)
         for i in range(len(queries)):
             query = vectors.select(i, i + 1)
             scores = score_all(postings, query, similarity, statistics)
             assert pairs_of(again[i].ids, again[i].scores) == ranked(scores, k)
             by_row = score_rows(postings, query, similarity, statistics, everyone[::-1])
             assert by_row.tolist() == scores[::-1].tolist()
+            factors = factors_of(postings, query, similarity, statistics)
+            norms = norms_of(postings, similarity, statistics.average_length)
+            for plan in PLANS:
+                top, given = best_rows_and_scores(
+                    postings, factors, norms, k, everyone[::-2], plan=plan
+                )
+                assert given.tolist() == scores[::-2].tolist()
+                assert pairs_of(top.ids, top.scores) == ranked(scores, k)
         assert_all_plans_rank_like_the_oracle(postings, vectors, k, similarity)
 
 
@@ -270,13 +285,13 @@ def test_ties_at_the_last_place_go_to_the_first_rows(plan: Plan, k: int) -> None
 def test_few_eligible_rows_are_looked_up_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where few rows of many are eligible, lists are not read; the ranking is the same."""
     looked_up: list[int] = []
-    sums = traversal._sums
+    sums = traversal.row_sums
 
     def counted(*arguments: Any) -> Any:
         looked_up.append(len(arguments[3]))
         return sums(*arguments)
 
-    monkeypatch.setattr(traversal, "_sums", counted)
+    monkeypatch.setattr(traversal, "row_sums", counted)
     postings = opened([{"a": float(i % 9 + 1)} for i in range(1000)], "impact")
     vectors = TermVectors.of([{"a": 1.0}])
     statistics = statistics_of([postings], vectors)
@@ -426,14 +441,6 @@ def test_bounds_do_not_overflow_with_many_terms(
         statistics = statistics_of([postings], query)
         [found] = search(postings, query, 1, Dot(), statistics, plan="bounded")
     assert pairs_of(found.ids, found.scores) == [(8001, 255 * n_terms)]
-
-
-def test_compact_keeps_the_columns_in_use() -> None:
-    vectors = TermVectors.of([{"z": 1.0, "ä": 2.0}, {"b": 3.0}, {"ä": 3.0, "c": 1.0}])
-    one, two = compact(vectors.select(0, 1)), compact(vectors.take(np.array([2, 0])))
-    assert (one.terms, one.row(0)) == (["z", "ä"], vectors.row(0))
-    assert (two.terms, two.row(0), two.row(1)) == (["z", "ä", "c"], vectors.row(2), vectors.row(0))
-    assert compact(TermVectors.of([{}])).terms == []
 
 
 def test_equals_scipy() -> None:

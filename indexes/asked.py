@@ -1,0 +1,124 @@
+"""Queries of a field, with all that a segment must be told to answer them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .factors import Weighed
+from .norms import norms_of
+from .numbering import Ids
+from .segment import Segment
+from .similarity import Similarity
+from .traversal import best_rows, best_rows_and_scores, scores_of
+from .types import TopK
+from .vectors import VectorKind
+
+Bools = NDArray[np.bool_]
+Float32s = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TermQueries:
+    """Queries of a term field, with all that a segment must be told to score them."""
+
+    field: str
+    weighed: Weighed
+    similarity: Similarity
+    average_length: float
+
+    def search(
+        self,
+        segment: Segment,
+        number: int,
+        k: int,
+        *,
+        eligible: Bools | None,
+        grouped: bool,
+        floors: Float32s | None,
+    ) -> list[TopK]:
+        """The k best rows, or documents, of a segment for each query."""
+        if grouped and eligible is not None:
+            eligible = segment.to_passages(eligible)
+        postings = segment.postings[self.field]
+        return best_rows(
+            postings,
+            self.weighed.in_segment(number),
+            norms_of(postings, self.similarity, self.average_length),
+            k,
+            eligible=eligible,
+            owners=segment.owners if grouped else None,
+            floors=floors,
+        )
+
+    def search_and_score(
+        self,
+        segment: Segment,
+        number: int,
+        k: int,
+        rows: Ids,
+        *,
+        eligible: Bools | None,
+    ) -> tuple[TopK, Float32s]:
+        """The k best rows of a segment for the one query, and the scores of `rows`."""
+        postings = segment.postings[self.field]
+        return best_rows_and_scores(
+            postings,
+            self.weighed.in_segment(number),
+            norms_of(postings, self.similarity, self.average_length),
+            k,
+            rows,
+            eligible=eligible,
+        )
+
+    def scores(self, segment: Segment, number: int, rows: Ids) -> Float32s:
+        """The scores of rows (m,) of a segment for the one query."""
+        postings = segment.postings[self.field]
+        norms = norms_of(postings, self.similarity, self.average_length)
+        return scores_of(postings, self.weighed.in_segment(number), norms, rows)
+
+
+@dataclass(frozen=True)
+class VectorQueries:
+    """Queries of a vector field (q, dim), and which structure to search."""
+
+    field: str
+    vectors: Float32s
+    kind: VectorKind
+
+    def search(
+        self,
+        segment: Segment,
+        number: int,
+        k: int,
+        *,
+        eligible: Bools | None,
+        grouped: bool,
+        floors: Float32s | None,
+    ) -> list[TopK]:
+        """The k best rows, or documents, of a segment for each query."""
+        vectors = segment.vectors[self.field]
+        groups = segment.first[:-1] if grouped else None
+        return vectors.search(self.vectors, k, eligible=eligible, groups=groups, kind=self.kind)
+
+    def search_and_score(
+        self,
+        segment: Segment,
+        number: int,
+        k: int,
+        rows: Ids,
+        *,
+        eligible: Bools | None,
+    ) -> tuple[TopK, Float32s]:
+        """The k best rows of a segment for the one query, and the scores of `rows`."""
+        [top] = self.search(segment, number, k, eligible=eligible, grouped=False, floors=None)
+        return top, self.scores(segment, number, rows)
+
+    def scores(self, segment: Segment, number: int, rows: Ids) -> Float32s:
+        """The scores of rows (m,) of a segment for the one query."""
+        return segment.vectors[self.field].scores(self.vectors[0], rows)
+
+
+Asked = TermQueries | VectorQueries
