@@ -116,6 +116,15 @@ class Remembered:
             self._scores[query, unit] = known, scores
         return scores[np.searchsorted(known, ids)]
 
+    @property
+    def direct(self) -> bool:
+        return True
+
+    def top_and_scores(
+        self, query: str, k: int, ids: Ids, where: Selection | None, unit: Unit
+    ) -> tuple[TopK, Floats]:
+        return self.top([query], k, where, unit)[0], self.scores(query, ids, where, unit)
+
     def explain_id(self, query: str, id: int, where: Selection | None, unit: Unit) -> Explanation:
         return self.part.explain_id(query, id, where, unit)
 

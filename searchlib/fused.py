@@ -29,6 +29,15 @@ class ReciprocalRank:
 
 
 @dataclass(frozen=True)
+class Candidates:
+    """What any part found: `ids` (m,) ascending, each part's scores of them (parts, m)."""
+
+    ids: Ids
+    scores: Floats
+    tops: Sequence[Ids]  # each part's own, best first
+
+
+@dataclass(frozen=True)
 class Fused:
     """Several scorers merged over complete scores: every candidate of any part gets its true
     score from all parts before they are normalised and summed.
@@ -61,6 +70,11 @@ class Fused:
         """The snapshot that all parts search."""
         return self.parts[0].snapshot
 
+    @property
+    def direct(self) -> bool:
+        """A fused score takes a search of every part."""
+        return False
+
     def search(
         self, queries: Sequence[str], k: int, where: str | None = None, unit: Unit = "document"
     ) -> list[Ranking]:
@@ -75,20 +89,20 @@ class Fused:
         self, queries: Sequence[str], k: int, where: Selection | None, unit: Unit
     ) -> list[TopK]:
         """The k best ids of each query."""
+        if len(queries) == 1:
+            return [self._best(self._candidates(queries[0], max(k, self.depth), where, unit), k)]
         lists = [part.top(queries, max(k, self.depth), where, unit) for part in self.parts]
         answers = []
         for i, query in enumerate(queries):
-            tops = [ranking[i] for ranking in lists]
-            candidates = _union([top.ids for top in tops])
-            complete = self._completed(query, candidates, tops, where, unit)
-            pool = complete
-            if k > self.depth:
-                deep = np.isin(candidates, _union([top.ids[: self.depth] for top in tops]))
-                pool = complete[:, deep]
-            fused = self._merge(complete, pool).astype(np.float32)
-            best = np.lexsort((candidates, -fused))[:k]
-            answers.append(TopK(candidates[best], fused[best]))
+            found = self._completed(query, [ranking[i] for ranking in lists], [], where, unit)
+            answers.append(self._best(found, k))
         return answers
+
+    def top_and_scores(
+        self, query: str, k: int, ids: Ids, where: Selection | None, unit: Unit
+    ) -> tuple[TopK, Floats]:
+        """The k best ids, and the fused scores of `ids`."""
+        return self.top([query], k, where, unit)[0], self.scores(query, ids, where, unit)
 
     def scores(self, query: str, ids: Ids, where: Selection | None, unit: Unit) -> Floats:
         """Fused scores of `ids`, normalised over the same pool as `top`'s."""
@@ -126,22 +140,63 @@ class Fused:
         )
 
     def _pool(self, query: str, where: Selection | None, unit: Unit) -> Floats:
-        tops = [part.top([query], self.depth, where, unit)[0] for part in self.parts]
-        return self._completed(query, _union([top.ids for top in tops]), tops, where, unit)
+        return self._candidates(query, self.depth, where, unit).scores
+
+    def _candidates(
+        self, query: str, depth: int, where: Selection | None, unit: Unit
+    ) -> Candidates:
+        """Every part's best `depth`, completely scored.
+
+        One part is asked after the other, those first whose scores are at hand anyway; each is
+        told what was found before, and scores it in passing.
+        """
+        tops: dict[int, TopK] = {}
+        passing: list[tuple[int, TopK]] = []
+        for i in sorted(range(len(self.parts)), key=lambda i: not self.parts[i].direct):
+            part = self.parts[i]
+            if tops and not part.direct:
+                found = np.concatenate([top.ids for top in tops.values()])
+                tops[i], scores = part.top_and_scores(query, depth, found, where, unit)
+                passing.append((i, TopK(found, scores)))
+            else:
+                [tops[i]] = part.top([query], depth, where, unit)
+        in_order = [tops[i] for i in range(len(self.parts))]
+        return self._completed(query, in_order, passing, where, unit)
 
     def _completed(
-        self, query: str, ids: Ids, tops: Sequence[TopK], where: Selection | None, unit: Unit
-    ) -> Floats:
-        # as `_complete`, but a part need not score again what stands in its own ranking
-        complete = np.empty((len(self.parts), len(ids)), np.float32)
-        for scores, part, top in zip(complete, self.parts, tops, strict=True):
-            places = np.searchsorted(ids, top.ids)
-            scores[places] = top.scores
-            missing = np.ones(len(ids), np.bool_)
-            missing[places] = False
-            if len(places) < len(ids):
-                scores[missing] = part.scores(query, ids[missing], where, unit)
-        return complete
+        self,
+        query: str,
+        tops: Sequence[TopK],
+        passing: Sequence[tuple[int, TopK]],
+        where: Selection | None,
+        unit: Unit,
+    ) -> Candidates:
+        """Complete scores of all parts' best; `passing`: a part, and other scores that it gave."""
+        known = [*enumerate(tops), *passing]
+        ids, places = np.unique(
+            np.concatenate([some.ids for _, some in known]), return_inverse=True
+        )
+        complete = np.full((len(self.parts), len(ids)), np.nan, np.float32)
+        start = 0
+        for i, some in known:
+            stop = start + len(some.ids)
+            complete[i, places[start:stop]] = some.scores
+            start = stop
+        unknown = np.isnan(complete)
+        if unknown.any():
+            for scores, part, missing in zip(complete, self.parts, unknown, strict=True):
+                if missing.any():
+                    scores[missing] = part.scores(query, ids[missing], where, unit)
+        return Candidates(ids, complete, [top.ids for top in tops])
+
+    def _best(self, found: Candidates, k: int) -> TopK:
+        pool = found.scores
+        if k > self.depth:
+            deep = np.isin(found.ids, np.concatenate([ids[: self.depth] for ids in found.tops]))
+            pool = pool[:, deep]
+        fused = self._merge(found.scores, pool).astype(np.float32)
+        best = np.argsort(-fused, kind="stable")[:k]  # ids ascend: of equal scores the first
+        return TopK(found.ids[best], fused[best])
 
     def _complete(self, query: str, ids: Ids, where: Selection | None, unit: Unit) -> Floats:
         # (parts, m): every candidate's true score from every part
@@ -169,9 +224,11 @@ def _affine_node(tree: Explanation, affine: Affine) -> Explanation:
     return Explanation(shifted.value * affine.scale, "normalised", "product", (scale, shifted))
 
 
-def _union(ids: list[Ids]) -> Ids:
-    """All ids once, ascending."""
-    every = np.sort(np.concatenate(ids))
+def _union(parts: Sequence[Ids]) -> tuple[Ids, Ids]:
+    """All ids once, ascending, and the place there of each id of the parts."""
+    every = np.concatenate(parts)
+    ascending = np.sort(every)
     fresh = np.ones(len(every), np.bool_)
-    fresh[1:] = every[1:] != every[:-1]
-    return every[fresh]
+    np.not_equal(ascending[1:], ascending[:-1], out=fresh[1:])
+    ids = ascending[fresh]
+    return ids, np.searchsorted(ids, every)

@@ -7,6 +7,7 @@ candidate has its true score from every retriever, not 0 where a list was cut of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -47,7 +48,9 @@ def z_score(pool: Floats) -> Affine:
     if not pool.size:
         return Affine(0.0, 0.0)
     values = pool.astype(np.float64)
-    return Affine(float(values.mean()), _spread(float(values.std())))
+    mean = float(values.sum()) / len(values)
+    values -= mean
+    return Affine(mean, _spread(math.sqrt(float(values @ values) / len(values))))
 
 
 def min_max(pool: Floats) -> Affine:

@@ -37,6 +37,11 @@ class Scorer(Protocol):
     @property
     def snapshot(self) -> Snapshot: ...
 
+    @property
+    def direct(self) -> bool:
+        """Whether any candidate's score is at hand, so that a search need not give it."""
+        ...
+
     def top(
         self, queries: Sequence[str], k: int, where: Selection | None, unit: Unit
     ) -> list[TopK]:
@@ -45,6 +50,12 @@ class Scorer(Protocol):
 
     def scores(self, query: str, ids: Ids, where: Selection | None, unit: Unit) -> Floats:
         """The true scores of `ids`, (m,) float32."""
+        ...
+
+    def top_and_scores(
+        self, query: str, k: int, ids: Ids, where: Selection | None, unit: Unit
+    ) -> tuple[TopK, Floats]:
+        """`top` of one query and `scores` of `ids`: a search may give them in passing."""
         ...
 
     def explain_id(self, query: str, id: int, where: Selection | None, unit: Unit) -> Explanation:
@@ -118,6 +129,9 @@ class QueryCache:
 
     def encode(self, queries: Sequence[str]) -> TermVectors | Floats:
         """One row a query; only unseen texts are encoded."""
+        if len(queries) == 1 and (known := self._rows.get(queries[0])) is not None:
+            self._rows.move_to_end(queries[0])
+            return known
         missing = list(dict.fromkeys(q for q in queries if q not in self._rows))
         if missing:
             vectors = self.encoder.encode_query(missing)
@@ -183,6 +197,11 @@ class FieldRetriever:
     similarity: Similarity | None = None  # None: the field's own
     sources: Callable[[int], Mapping[str, str]] | None = None
 
+    @property
+    def direct(self) -> bool:
+        """Vectors are at hand; terms of a row must be looked up in every list."""
+        return isinstance(self.snapshot.fields[self.fields["document"]], VectorField)
+
     def search(
         self, queries: Sequence[str], k: int, where: str | None = None, unit: Unit = "document"
     ) -> list[Ranking]:
@@ -209,6 +228,20 @@ class FieldRetriever:
             vector = vector[0]
         similarity = self.similarity
         return self.snapshot.scores(self.fields[unit], vector, ids, unit, similarity=similarity)
+
+    def top_and_scores(
+        self, query: str, k: int, ids: Ids, where: Selection | None, unit: Unit
+    ) -> tuple[TopK, Floats]:
+        """The k best ids, and the true scores of `ids`."""
+        return self.snapshot.search_and_score(
+            self.fields[unit],
+            self.queries.encode([query]),
+            k,
+            ids,
+            unit=unit,
+            where=where,
+            similarity=self.similarity,
+        )
 
     def explain_id(self, query: str, id: int, where: Selection | None, unit: Unit) -> Explanation:
         """The score's parts; a document in a passage field is explained by its best passage."""

@@ -72,6 +72,7 @@ class Known:
     table: list[float]
     snapshot: Any = None
     asked: list[list[int]] = field(default_factory=list)
+    direct: bool = True
 
     def top(self, queries: Any, k: int, where: Any, unit: Any) -> list[TopK]:
         scores = np.array(self.table, np.float32)
@@ -82,6 +83,10 @@ class Known:
     def scores(self, query: str, ids: Any, where: Any, unit: Any) -> Any:
         self.asked.append(ids.tolist())
         return np.array(self.table, np.float32)[ids]
+
+    def top_and_scores(self, query: str, k: int, ids: Any, where: Any, unit: Any) -> Any:
+        scores = np.array(self.table, np.float32)[ids]
+        return self.top([query], k, where, unit)[0], scores
 
     def explain_id(self, query: str, id: int, where: Any, unit: Any) -> Explanation:
         return Explanation(self.table[id], self.name)
@@ -99,6 +104,29 @@ def test_a_candidate_of_one_retriever_gets_its_true_score_from_the_other() -> No
     assert (top.ids.tolist(), top.scores.tolist()) == ([2], [2.0])
     assert a.asked == [[2]]  # its own are known
     assert b.asked == [[0]]
+
+
+@given(
+    tables=st.lists(st.lists(st.integers(0, 9), min_size=6, max_size=6), min_size=1, max_size=4),
+    direct=st.lists(st.booleans(), min_size=4, max_size=4),
+    depth=st.integers(1, 4),
+    k=st.integers(1, 6),
+)
+def test_scores_given_in_passing_change_nothing(
+    tables: list[list[float]], direct: list[bool], depth: int, k: int
+) -> None:
+    def asked(queries: list[str], kinds: list[bool]) -> list[list[tuple[int, float]]]:
+        parts = tuple(
+            Known(str(i), table, direct=kind)
+            for i, (table, kind) in enumerate(zip(tables, kinds, strict=False))
+        )
+        fused = Fused("f", parts, (1.0,) * len(parts), (z_score,) * len(parts), depth)
+        tops = fused.top(queries, k, None, "document")
+        return [list(zip(top.ids.tolist(), top.scores.tolist(), strict=True)) for top in tops]
+
+    [alone] = asked(["q"], direct)
+    assert [alone] == asked(["q"], [True] * 4)
+    assert [alone, alone] == asked(["q", "r"], direct)
 
 
 METHODS = [(z_score, z_score), (min_max, theoretical_min_max(0.0)), ReciprocalRank(60)]
