@@ -4,9 +4,7 @@
    The layout of codes is FORMAT.md's. The best instruction set is chosen when the module is
    loaded; every one gives the same sums. Nothing here trusts a size or a row number. */
 
-#ifndef Py_LIMITED_API
 #define Py_LIMITED_API 0x030b0000
-#endif
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <stdint.h>

@@ -1,7 +1,15 @@
 /* Term at a time over parts of 65,536 rows, whose sums stay in the cache. */
 #include "search.h"
 
-#define MANY 64 /* rows wanted, from which on a floor is worth a look at all sums */
+#define MANY 64 /* rows wanted, from which on a floor may be worth a look at all sums */
+
+/* How many sums would enter. */
+INLINE int64_t above(const TopK *top, const float *sums, int64_t count) {
+    const int32_t *bits = (const int32_t *)sums; /* sums are >= 0 */
+    int32_t least = (int32_t)(top->worst >> 32), found = 0;
+    for (int64_t i = 0; i < count; i++) found += bits[i] > least;
+    return found;
+}
 
 INLINE int search_parts(const Query *query, Scratch *scratch, TopK *top, int kind, int normed) {
     const Lists *lists = query->lists;
@@ -21,7 +29,7 @@ INLINE int search_parts(const Query *query, Scratch *scratch, TopK *top, int kin
             if (row >= 0 && row < count) query->wanted_scores[i] = scratch->sums[row];
         }
         keep_marked(query, base, scratch->sums, count);
-        if (!query->owners && top->k >= MANY) { /* each row counts */
+        if (!query->owners && top->k >= MANY && above(top, scratch->sums, count) > 2 * top->k) {
             uint64_t floor = floor_of(scratch->sums, count, top->k, scratch->maxima);
             if (floor && (floor << 32) - 1 > top->worst) top->worst = (floor << 32) - 1;
         }
