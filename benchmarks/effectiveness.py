@@ -52,7 +52,7 @@ def arguments() -> argparse.Namespace:
     made.add_argument("--sparse-model", help="a folder or a name")
     made.add_argument("--systems", nargs="*", help="only these (default: all)")
     made.add_argument("-k", type=int, default=100, help="documents a query; default: %(default)s")
-    made.add_argument("--depth", type=int, default=100, help="fusion's pool; default: %(default)s")
+    made.add_argument("--depth", type=int, default=50, help="fusion's pool; default: %(default)s")
     made.add_argument("--device", help="cpu, cuda, mps")
     made.add_argument("--cache", type=Path, default=Path("build/indexes"), help="for indexes")
     made.add_argument("--out", type=Path, default=Path("build/effectiveness"), help="for results")
@@ -158,10 +158,11 @@ def opened(
 
     `needed`: index only these documents and the first few others.
     """
+    from indexes.manifest import VERSION
     from searchlib import Engine
     from searchlib.formats import ReadOptions, read_documents
 
-    made_with = json.dumps(settings.to_json(), sort_keys=True).encode()
+    made_with = json.dumps([VERSION, settings.to_json()], sort_keys=True).encode()
     if needed is not None:
         made_with += json.dumps(sorted(needed)).encode()
     name = f"{collection.name}-{hashlib.blake2b(made_with, digest_size=4).hexdigest()}.index"

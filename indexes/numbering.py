@@ -17,6 +17,8 @@ class Numbering:
 
     def __init__(self, firsts: Sequence[Ids]) -> None:
         self._firsts = firsts
+        self.one_each = all(len(first) - 1 == int(first[-1]) for first in firsts)
+        """Whether every document has one passage: then both have the same numbers."""
         self._bases: dict[Unit, Ids] = {
             "document": _ends([len(first) - 1 for first in firsts]),
             "passage": _ends([int(first[-1]) for first in firsts]),

@@ -91,7 +91,7 @@ class Scoring:
         if len(self._segments) == 1 and len(ids):
             segment = self._segments[0]
             eligible = self._eligible(0, unit, where)
-            one_each = spec.unit == unit or segment.n_passages == segment.n_documents
+            one_each = spec.unit == unit or self._numbers.one_each
             if one_each and (eligible is None or eligible.any()):
                 self._numbers.check(ids, unit)
                 asked = self._asked(spec, query, similarity, exact=False)
@@ -108,7 +108,7 @@ class Scoring:
         spec = self._field(field)
         ids = np.asarray(ids, np.int64)
         _check_unit(spec, unit)
-        if spec.unit == unit:
+        if spec.unit == unit or self._numbers.one_each:
             return self._row_scores(spec, query, ids, similarity)
         first, counts = self._numbers.passages_of(ids)
         if not len(ids) or counts.max() == 1:

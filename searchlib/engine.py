@@ -293,7 +293,7 @@ class Engine:
         *,
         weights: Sequence[float] | None = None,
         method: Normaliser | Sequence[Normaliser] | ReciprocalRank = z_score,
-        depth: int = 100,
+        depth: int = 50,
     ) -> Fused:
         """A fusion of retrievers over complete scores (see `searchlib.fused.Fused`)."""
         scorers = tuple(self._scorer(part) for part in parts)

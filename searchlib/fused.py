@@ -44,14 +44,14 @@ class Fused:
 
     `method` is a normaliser, one per part, or ReciprocalRank. `depth` is how many of each
     part's best make the pool on which normalisation rests: more makes it steadier and slower,
-    and a score never depends on k. Good range 50-1000.
+    and a score never depends on k. Good range 20-200.
     """
 
     name: str
     parts: tuple[Scorer, ...]
     weights: tuple[float, ...]
     method: tuple[Normaliser, ...] | ReciprocalRank
-    depth: int = 100
+    depth: int = 50
 
     def __post_init__(self) -> None:
         if not self.parts:
