@@ -59,21 +59,24 @@ class Scoring:
         ]:
             raise ValueError("the selection was made by another snapshot")
         asked = self._asked(spec, queries, similarity, exact)
-        best: list[TopK] = []
+        parts: list[list[TopK]] = []
+        floors: Float32s | None = None
         for number, segment in enumerate(self._segments):
             eligible = self._eligible(number, unit, where)
             if eligible is not None and not eligible.any():
                 continue
-            floors = _floors(best, k) if best else None
             grouped = spec.unit != unit and segment.n_passages > segment.n_documents
             found = asked.search(
                 segment, number, k, eligible=eligible, grouped=grouped, floors=floors
             )
+            floors = _raised(floors, found, k)
             base = self._numbers.base(unit, number)
             if base:
                 found = [TopK(part.ids + base, part.scores) for part in found]
-            best = [_best(pair, k) for pair in zip(best, found, strict=True)] if best else found
-        return best or [TopK(np.empty(0, np.int64), np.empty(0, np.float32))] * len(queries)
+            parts.append(found)
+        if len(parts) == 1:
+            return parts[0]
+        return [_best([found[i] for found in parts], k) for i in range(len(queries))]
 
     def search_and_score(
         self,
@@ -234,16 +237,18 @@ def _vectors(spec: VectorField, queries: Queries) -> Float32s:
     return np.ascontiguousarray(queries, np.float32)
 
 
-def _floors(best: Sequence[TopK], k: int) -> Float32s | None:
-    """What a score must exceed to be among the k best: rows to come lose where scores are equal."""
-    if not any(len(part.scores) == k for part in best):
-        return None
-    lowest = (part.scores[-1] if len(part.scores) == k else 0 for part in best)
-    return np.fromiter(lowest, np.float32, len(best))
+def _raised(floors: Float32s | None, found: Sequence[TopK], k: int) -> Float32s | None:
+    """What a score in the segments to come must exceed: rows to come lose where it is equal."""
+    lowest = [float(top.scores[-1]) if len(top.scores) == k else 0.0 for top in found]
+    if floors is None:
+        return np.array(lowest, np.float32) if any(lowest) else None
+    return np.maximum(floors, np.array(lowest, np.float32))
 
 
-def _best(parts: tuple[TopK, TopK], k: int) -> TopK:
-    """The k best of some segments and the next one: ties by ascending number."""
+def _best(parts: Sequence[TopK], k: int) -> TopK:
+    """The k best of all segments: ties by ascending number."""
+    if not parts:
+        return TopK(np.empty(0, np.int64), np.empty(0, np.float32))
     ids = np.concatenate([part.ids for part in parts])
     scores = np.concatenate([part.scores for part in parts])
     order = np.argsort(-scores, kind="stable")[:k]  # equal scores: the earlier segment's first
