@@ -20,6 +20,9 @@ Float32s = NDArray[np.float32]
 
 def each(factors: Factors) -> Iterator[Factors]:
     """The queries one by one."""
+    if len(factors) == 1:
+        yield factors
+        return
     for start, stop in pairwise(factors.indptr.tolist()):
         indptr = np.array([0, stop - start], np.int64)
         yield Factors(indptr, factors.numbers[start:stop], factors.factors[start:stop])

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 Float32s = NDArray[np.float32]
 
+MANY = 1000  # scores, from which on a floor is worth looking for
+
 
 def top_k(scores: Float32s, k: int) -> tuple[NDArray[np.int64], Float32s]:
     """The k largest scores above 0 and their places, best first; ties by ascending place."""
@@ -22,7 +24,7 @@ def floor_of(scores: Float32s, k: int) -> np.float32:
     several times faster than the k-th largest score: callers sift what is left.
     """
     groups = max(4 * k, len(scores) // 32)
-    if k <= 0 or 2 * groups > len(scores):
+    if k <= 0 or 2 * groups > len(scores) or len(scores) < MANY:
         return np.float32(-np.inf)
     depth = len(scores) // groups
     maxima = scores[: depth * groups].reshape(depth, groups).max(axis=0)
