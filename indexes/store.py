@@ -25,15 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import Damaged, StorageFailed
+from .excerpts import read_excerpts
 from .types import Excerpt, Record
 
 _CHUNK = 500  # ids bound to one statement
 MAX_DEPTH = 100  # nesting of metadata; SQLite's JSON functions refuse more than 1000
-_EXCERPT = """
-    SELECT document, id, title, metadata, start, "end", substr(text, start + 1, min("end" - start, ?))
-    FROM passages JOIN documents ON documents.ordinal = document
-    JOIN texts ON texts.ordinal = document WHERE passages.ordinal = ?
-"""
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -263,21 +259,8 @@ class Store:
         self, passages: NDArray[np.int64], documents: NDArray[np.int64], longest: int
     ) -> list[Excerpt]:
         """Of each passage, the first `longest` characters; `documents` are those they belong to."""
-        found = []
         with self._damage_named():
-            for passage, document in zip(passages.tolist(), documents.tolist(), strict=True):
-                # subtle: a statement each, prepared once; of several passages in one it is slower
-                [(owner, id, title, metadata, start, end, text)] = self._query(
-                    _EXCERPT, (longest, passage)
-                )
-                if owner != document:
-                    raise ValueError(f"passage {passage} belongs to {owner}, not {document}")
-                if len(text) != min(end - start, longest):  # substr stops at a NUL
-                    [(text,)] = self._query("SELECT text FROM texts WHERE ordinal = ?", (document,))
-                    text = text[start : min(end, start + longest)]
-                values = json.loads(metadata) if metadata != "{}" else {}
-                found.append(Excerpt(id, title, values, start, end, text))
-        return found
+            return read_excerpts(self._query, passages, documents, longest)
 
     def filter(self, condition: str, values: Sequence[Any]) -> NDArray[np.bool_]:
         """Which documents meet an SQL condition on `documents`, bool (n_documents,)."""

@@ -43,7 +43,8 @@ def snippet(
     passage = text[start : min(end, start + READ)]
     [matches] = analyzer.matches([passage], words)
     marked = [(begin - start, stop - start) for begin, stop in spans]
-    return _shown(passage, start + len(passage) < end, matches, words, max_chars, marked)
+    goes_on = start + len(passage) < end
+    return _shown(passage, goes_on, matches, words, max_chars=max_chars, spans=marked)
 
 
 def snippets(
@@ -55,8 +56,7 @@ def snippets(
     """
     found = zip(passages, lengths, analyzer.matches(passages, words), strict=True)
     return [
-        _shown(passage, len(passage) < length, matches, words, MAX_CHARS, [])
-        for passage, length, matches in found
+        _shown(passage, len(passage) < length, matches, words) for passage, length, matches in found
     ]
 
 
@@ -65,8 +65,9 @@ def _shown(
     goes_on: bool,
     matches: list[Token],
     words: Mapping[str, float],
-    max_chars: int,
-    spans: list[tuple[int, int]],
+    *,
+    max_chars: int = MAX_CHARS,
+    spans: Sequence[tuple[int, int]] = (),
 ) -> str:
     low, high, before, after = 0, len(passage), "", " …" if goes_on else ""
     if high > max_chars:

@@ -114,7 +114,7 @@ class Lexicon:
         others = np.flatnonzero(lengths < 0)
         if not len(others):
             return numbers, lengths
-        written = [list(words(texts[row])) for row in others]
+        written = [list(words(texts[row])) for row in others.tolist()]
         more = np.array([len(some) for some in written], np.int64)
         rows = np.concatenate([np.arange(len(texts)), others])
         lengths = np.maximum(lengths, 0)

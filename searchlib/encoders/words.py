@@ -32,7 +32,7 @@ _ASCII = re.compile(f"[A-Za-z0-9]{{1,{LONGEST}}}")
 _PLAIN = re.compile(f"[^\\W_]{{1,{LONGEST}}}")  # where nothing is special
 
 SEPARATOR, LETTER, EXOTIC = 0, 1, 2  # kinds of characters
-_KINDS_BELOW = 0x2100  # alphabets with capitals, and punctuation
+_KINDS_BELOW = 0x2600  # alphabets with capitals, punctuation and signs
 
 
 def words(text: str) -> Iterator[str]:
