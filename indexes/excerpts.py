@@ -22,9 +22,9 @@ _PASSAGES = """
 
 
 def read_excerpts(
-    query: Query, passages: NDArray[np.int64], documents: NDArray[np.int64], longest: int
+    query: Query, passages: NDArray[np.int64], first: NDArray[np.int64], longest: int
 ) -> list[Excerpt]:
-    """Each passage's first `longest` characters; `documents` (m,) are those they belong to.
+    """Each passage's first `longest` characters; `first` (n_documents + 1,) bounds passages.
 
     Raises KeyError, ValueError, TypeError where the tables contradict each other.
     """
@@ -34,11 +34,17 @@ def read_excerpts(
         marks = ", ".join("?" * len(chunk))
         # subtle: one statement for all of a query's is faster than json_each, or one for each
         rows.update((row[0], row[1:]) for row in query(f"{_PASSAGES} ({marks})", [longest, *chunk]))
-    pairs = zip(passages.tolist(), documents.tolist(), strict=True)
-    return [_excerpt(query, rows[passage], document, longest) for passage, document in pairs]
+    documents = np.searchsorted(first, passages, side="right") - 1
+    columns = (passages.tolist(), documents.tolist(), (passages - first[documents]).tolist())
+    return [
+        _excerpt(query, rows[passage], document, number, longest)
+        for passage, document, number in zip(*columns, strict=True)
+    ]
 
 
-def _excerpt(query: Query, row: tuple[Any, ...], document: int, longest: int) -> Excerpt:
+def _excerpt(
+    query: Query, row: tuple[Any, ...], document: int, number: int, longest: int
+) -> Excerpt:
     owner, id, title, metadata, start, end, text = row
     if owner != document:
         raise ValueError(f"a passage of document {document} is said to be of {owner}")
@@ -46,4 +52,4 @@ def _excerpt(query: Query, row: tuple[Any, ...], document: int, longest: int) ->
         [(whole,)] = query("SELECT text FROM texts WHERE ordinal = ?", (document,))
         text = whole[start : min(end, start + longest)]
     values = {} if metadata == "{}" else json.loads(metadata)
-    return Excerpt(id, title, values, start, end, text)
+    return Excerpt(id, title, values, number, start, end, text)

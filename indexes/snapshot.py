@@ -243,8 +243,7 @@ class Snapshot:
         result: dict[int, Excerpt] = {}
         for number, places, local in self._numbers.split(passages, "passage"):
             segment = self._segments[number]
-            documents = np.searchsorted(segment.first, local, side="right") - 1
-            found = segment.store.excerpts(local, documents, longest)
+            found = segment.store.excerpts(local, segment.first, longest)
             result.update(zip(places.tolist(), found, strict=True))
         return [result[place] for place in range(len(passages))]
 

@@ -256,11 +256,11 @@ class Store:
             return [found[ordinal] for ordinal in ordinals.tolist()]
 
     def excerpts(
-        self, passages: NDArray[np.int64], documents: NDArray[np.int64], longest: int
+        self, passages: NDArray[np.int64], first: NDArray[np.int64], longest: int
     ) -> list[Excerpt]:
-        """Of each passage, the first `longest` characters; `documents` are those they belong to."""
+        """The first `longest` characters of each passage, and whose they are; see `records`."""
         with self._damage_named():
-            return read_excerpts(self._query, passages, documents, longest)
+            return read_excerpts(self._query, passages, first, longest)
 
     def filter(self, condition: str, values: Sequence[Any]) -> NDArray[np.bool_]:
         """Which documents meet an SQL condition on `documents`, bool (n_documents,)."""

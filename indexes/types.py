@@ -96,6 +96,7 @@ class Excerpt:
     id: str  # the document's
     title: str
     metadata: dict[str, Any]  # JSON values
+    number: int  # the passage's place within the document, from 0
     start: int  # characters of the document's text
     end: int
     text: str  # from `start` on, as much as was asked for

@@ -30,9 +30,8 @@ def make_hits(
     """
     if not len(top.ids):
         return []
-    snapshot = scorer.snapshot
     passages = best_passages(scorer, query, top.ids) if unit == "document" else top.ids
-    excerpts = snapshot.excerpts(passages, READ)
+    excerpts = scorer.snapshot.excerpts(passages, READ)
     words = wanted_words(query, analyzer, expansions_of(scorer, query))
     shown = snippets(
         [excerpt.text for excerpt in excerpts],
@@ -40,22 +39,22 @@ def make_hits(
         words,
         analyzer,
     )
-    columns = (top.ids.tolist(), top.scores.tolist(), snapshot.passage_number(passages).tolist())
+    columns = (top.ids.tolist(), top.scores.tolist())
     return [
         Hit(
             rank=rank,
-            id=excerpt.id if unit == "document" else f"{excerpt.id}#{number}",
+            id=excerpt.id if unit == "document" else f"{excerpt.id}#{excerpt.number}",
             score=score,
             title=excerpt.title,
             snippet=text,
             document=excerpt.id,
-            passage=number,
+            passage=excerpt.number,
             start=excerpt.start,
             end=excerpt.end,
             metadata=excerpt.metadata,
             explanation=explain(id) if explain is not None else None,
         )
-        for rank, (excerpt, text, id, score, number) in enumerate(
+        for rank, (excerpt, text, id, score) in enumerate(
             zip(excerpts, shown, *columns, strict=True), 1
         )
     ]

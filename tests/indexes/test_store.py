@@ -60,22 +60,21 @@ def test_excerpts_are_the_beginnings_of_passages(tmp_path: Path) -> None:
     passages = np.array([*range(int(first[-1]))] * 60)[::-1]  # more than one statement binds
     documents = np.searchsorted(first, passages, side="right") - 1
     for longest in (0, 1, 4, 100):
-        found = store.excerpts(passages, documents, longest)
+        found = store.excerpts(passages, first, longest)
         for excerpt, passage, document in zip(found, passages, documents, strict=True):
-            one = records[document]
-            start, end = one.passages[passage - first[document]]
-            assert excerpt == Excerpt(
-                one.id, one.title, one.metadata, start, end, one.text[start:end][:longest]
-            )
-    assert store.excerpts(passages[:0], documents[:0], 9) == []
+            one, number = records[document], passage - first[document]
+            start, end = one.passages[number]
+            text = one.text[start:end][:longest]
+            assert excerpt == Excerpt(one.id, one.title, one.metadata, number, start, end, text)
+    assert store.excerpts(passages[:0], first, 9) == []
 
 
 def test_excerpts_of_tables_that_contradict_the_index(tmp_path: Path) -> None:
     write_store(tmp_path / "s", RECORDS)
     store = Store(tmp_path / "s", 3)
-    for passage, document in ((0, 1), (6, 2)):
+    for passage, first in ((1, [0, 1, 3, 6]), (6, [0, 2, 3, 7])):
         with pytest.raises(Damaged, match="contradict"):
-            store.excerpts(np.array([passage]), np.array([document]), 9)
+            store.excerpts(np.array([passage]), np.array(first), 9)
 
 
 def test_is_a_plain_sqlite_file(tmp_path: Path) -> None:
