@@ -193,9 +193,37 @@ def test_sentence_starts_ascend_within_the_text(text):
     assert all(start < len(text) for start in starts[1:])
 
 
-@given(texts | st.text(st.sampled_from(".!? \n\"'-1aA。？")))
+BOUNDARIES = (
+    "Dr", "e.g", "J", "fig", "approx", "Approximately", "3.5", "x_y", "a.b.c", "É", "U.S", ".", " ",
+    "\n", "\n\n", "! ", "? ", ". ", ". ", ".\n", ". \n\n", "… ", "。", "- a", "1) b", '"', ".) ",
+)  # fmt: skip
+
+
+@given(
+    texts
+    | st.text(st.sampled_from(".!? \n\"'-1aA。？"))
+    | st.lists(st.sampled_from(BOUNDARIES)).map("".join)
+)
 def test_sentence_starts_are_those_of_the_slow_way(text):
     assert sentence_starts(text) == slow_snippets.sentence_starts(text)
+
+
+def test_no_abbreviation_ends_a_sentence_however_long():
+    for word in (
+        "cats",
+        "approx",
+        "e.g",
+        "a.b.c.d",
+        "x_approx",
+        "3approx",
+        "Ünprof",
+        "J",
+        "é",
+        "É",
+    ):
+        for before in ("", " ", "\n", "_", "y"):
+            text = f"Some {before}{word}. Then"
+            assert sentence_starts(text) == slow_snippets.sentence_starts(text), text
 
 
 def test_a_million_dots_are_no_trouble():
