@@ -23,7 +23,7 @@ from .scoring import Queries, Scoring
 from .segment import Segment
 from .selection import Selection, Selections
 from .similarity import Similarity
-from .types import Record, TermPart, TermVectors, TopK, Unit
+from .types import Excerpt, Record, TermPart, TermVectors, TopK, Unit
 
 __all__ = ["Selection", "Snapshot"]
 
@@ -257,6 +257,15 @@ class Snapshot:
             result.update(zip(places.tolist(), found, strict=True))
         return [result[place] for place in range(len(documents))]
 
+    def excerpts(self, passages: Ids, longest: int) -> list[Excerpt]:
+        """Of each passage, its document and its first `longest` characters of text."""
+        result: dict[int, Excerpt] = {}
+        for number, places, local in self._numbers.split(passages, "passage"):
+            segment = self._segments[number]
+            found = segment.store.excerpts(local, segment.first, longest)
+            result.update(zip(places.tolist(), found, strict=True))
+        return [result[place] for place in range(len(passages))]
+
     def all_ids(self) -> Iterator[str]:
         """Every live document's id, in order of their numbers."""
         for segment in self._segments:
@@ -266,8 +275,12 @@ class Snapshot:
 
     def passages_of(self, document: int) -> tuple[int, int]:
         """A document's first passage, and how many it has; they follow each other."""
-        [first], [count] = self._numbers.passages_of(np.array([document], np.int64))
+        [first], [count] = self.passages_of_each(np.array([document], np.int64))
         return int(first), int(count)
+
+    def passages_of_each(self, documents: Ids) -> tuple[Ids, Ids]:
+        """`passages_of` many documents: the first, and how many, int64 (m,) each."""
+        return self._numbers.passages_of(documents)
 
     def documents_of(self, passages: Ids) -> Ids:
         """The document of each passage, int64 (m,)."""

@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import Damaged, StorageFailed
-from .types import Record
+from .excerpts import read_excerpts
+from .types import Excerpt, Record
 
 _CHUNK = 500  # ids bound to one statement
 MAX_DEPTH = 100  # nesting of metadata; SQLite's JSON functions refuse more than 1000
@@ -253,6 +254,13 @@ class Store:
                 for ordinal, id, title, text, meta, hash in rows
             }
             return [found[ordinal] for ordinal in ordinals.tolist()]
+
+    def excerpts(
+        self, passages: NDArray[np.int64], first: NDArray[np.int64], longest: int
+    ) -> list[Excerpt]:
+        """The first `longest` characters of each passage, and whose they are; see `records`."""
+        with self._damage_named():
+            return read_excerpts(self._query, passages, first, longest)
 
     def filter(self, condition: str, values: Sequence[Any]) -> NDArray[np.bool_]:
         """Which documents meet an SQL condition on `documents`, bool (n_documents,)."""

@@ -89,6 +89,19 @@ class Record:
     passages: tuple[tuple[int, int], ...] = ((0, 0),)  # (start, end) characters of text; >= 1
 
 
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """What an answer shows of one passage, and of the document it belongs to."""
+
+    id: str  # the document's
+    title: str
+    metadata: dict[str, Any]  # JSON values
+    number: int  # the passage's place within the document, from 0
+    start: int  # characters of the document's text
+    end: int
+    text: str  # from `start` on, as much as was asked for
+
+
 @dataclass(frozen=True)
 class TopK:
     """One query's ranking: ids of a snapshot's documents or passages, best first."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Mapping
-from itertools import accumulate
 
 from indexes.types import TermVectors, TopK, Unit
 
 from .encoders.analyzer import Analyzer
 from .fused import Fused
 from .retrievers import FieldRetriever, Scorer, best_passages
-from .snippets import snippet
+from .snippets import READ, snippets
 from .types import Explanation, Hit
 
 EXPANSION_SHARE = 0.5  # of an expansion term's weight, against a query word's own in a snippet
@@ -32,34 +30,34 @@ def make_hits(
     """
     if not len(top.ids):
         return []
-    snapshot = scorer.snapshot
-    if unit == "document":
-        documents, passages = top.ids, best_passages(scorer, query, top.ids)
-    else:
-        documents, passages = snapshot.documents_of(top.ids), top.ids
-    numbers = snapshot.passage_number(passages)
-    records = snapshot.records(documents)
+    passages = best_passages(scorer, query, top.ids) if unit == "document" else top.ids
+    excerpts = scorer.snapshot.excerpts(passages, READ)
     words = wanted_words(query, analyzer, expansions_of(scorer, query))
-    hits = []
-    for i, record in enumerate(records):
-        number = int(numbers[i])
-        start, end = record.passages[number]
-        hits.append(
-            Hit(
-                rank=i + 1,
-                id=record.id if unit == "document" else f"{record.id}#{number}",
-                score=float(top.scores[i]),
-                title=record.title,
-                snippet=snippet(record.text, start, end, words, analyzer),
-                document=record.id,
-                passage=number,
-                start=start,
-                end=end,
-                metadata=record.metadata,
-                explanation=explain(int(top.ids[i])) if explain is not None else None,
-            )
+    shown = snippets(
+        [excerpt.text for excerpt in excerpts],
+        [excerpt.end - excerpt.start for excerpt in excerpts],
+        words,
+        analyzer,
+    )
+    columns = (top.ids.tolist(), top.scores.tolist())
+    return [
+        Hit(
+            rank=rank,
+            id=excerpt.id if unit == "document" else f"{excerpt.id}#{excerpt.number}",
+            score=score,
+            title=excerpt.title,
+            snippet=text,
+            document=excerpt.id,
+            passage=excerpt.number,
+            start=excerpt.start,
+            end=excerpt.end,
+            metadata=excerpt.metadata,
+            explanation=explain(id) if explain is not None else None,
         )
-    return hits
+        for rank, (excerpt, text, id, score) in enumerate(
+            zip(excerpts, shown, *columns, strict=True), 1
+        )
+    ]
 
 
 def expansions_of(scorer: Scorer, query: str) -> dict[str, float]:
@@ -81,11 +79,10 @@ def wanted_words(
     words: dict[str, float] = {}
     # the middle of a word says nothing on its own
     shown = [term for term in expansions if not term.startswith("##")]
-    lines = [" ".join(term.strip("\u0120\u2581").splitlines()) for term in shown]
-    ends = list(accumulate(len(line) + 1 for line in lines))
-    for start, _, word in analyzer.tokens("\n".join(lines)):  # all at once: it is faster
-        weight = expansions[shown[bisect_right(ends, start)]]
-        words[word] = max(words.get(word, 0.0), EXPANSION_SHARE * weight / largest)
-    for _, _, word in analyzer.tokens(query):
-        words[word] = 1.0
+    found = analyzer.terms_of([*(term.strip("\u0120\u2581") for term in shown), query])
+    for term, parts in zip(shown, found, strict=False):
+        for word in parts:
+            share = EXPANSION_SHARE * expansions[term] / largest
+            words[word] = max(words.get(word, 0.0), share)
+    words.update((word, 1.0) for word in found[-1])
     return words

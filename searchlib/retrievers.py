@@ -169,16 +169,17 @@ def _stack(rows: list[TermVectors | Floats]) -> TermVectors | Floats:
 
 def best_passages(scorer: Scorer, query: str, documents: Ids) -> Ids:
     """The passage of each document that the scorer ranks first (of equals the earlier), (m,)."""
-    places = [scorer.snapshot.passages_of(int(document)) for document in documents]
-    if all(count == 1 for _, count in places):
-        return np.array([first for first, _ in places], np.int64)
-    passages = np.concatenate([np.arange(first, first + count) for first, count in places])
+    firsts, counts = scorer.snapshot.passages_of_each(documents)
+    if (counts == 1).all():
+        return firsts
+    starts = np.cumsum(counts) - counts
+    passages = np.arange(counts.sum()) + np.repeat(firsts - starts, counts)
     scores = scorer.scores(query, passages, None, "passage")
-    best, at = np.empty(len(places), np.int64), 0
-    for i, (first, count) in enumerate(places):
-        best[i] = first + int(np.argmax(scores[at : at + count]))
-        at += count
-    return best
+    best = [
+        int(np.argmax(scores[start : start + count]))
+        for start, count in zip(starts.tolist(), counts.tolist(), strict=True)
+    ]
+    return firsts + np.array(best, np.int64)
 
 
 @dataclass(frozen=True)

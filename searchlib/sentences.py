@@ -11,17 +11,21 @@ _SHORT = (  # not after these, English and a little German, French and Spanish
     "nr abb bd p.ex mme mlle sra dra"
 )
 _ABBREVIATIONS = frozenset(_SHORT.split())
-_END = re.compile(
-    r"""
-      (?P<stop> (?<! [.!?\u2026\u0964\u061f\u06d4] )  # not within a row of marks: for speed
-                [.!?\u2026\u0964\u061f\u06d4]+ ["'\u201d\u2019\u00bb)\]]* \s+ )
-    | (?P<full> [\u3002\uff01\uff1f\uff61]+ ["'\u201d\u2019\u300d\u300f\uff09)]* \s* )
-    | (?P<break> \n [^\S\n]* (?: \n\s* | (?=[-*#\u2022] | \d{1,3}[.)] ) ) )
+_STOPS = ".!?\u2026\u0964\u061f\u06d4"
+_FULL = "\u3002\uff01\uff1f\uff61"  # of Chinese and Japanese
+_MARK = re.compile(  # subtle: beginning with a class of characters, which `re` searches fast
+    rf"""
+    [{_STOPS}{_FULL}\n]
+    (?: (?<= [{_STOPS}] ) (?<! [{_STOPS}][{_STOPS}] )  # not within a row of marks: for speed
+        (?P<stop> [{_STOPS}]* ["'\u201d\u2019\u00bb)\]]* \s+ )
+    |   (?<= [{_FULL}] ) (?P<full> [{_FULL}]* ["'\u201d\u2019\u300d\u300f\uff09)]* \s* )
+    |   (?<= \n ) (?P<break> [^\S\n]* (?: \n\s* | (?=[-*#\u2022] | \d{{1,3}}[.)] ) ) )
+    )?
     """,
     re.VERBOSE,
 )
-_MARK = re.compile("[.!?\u2026\u0964\u061f\u06d4\u3002\uff01\uff1f\uff61\n]")  # begins an _END
 _LAST_WORD = re.compile(r"[^\W\d_]+(?:\.[^\W\d_]+)*$")
+_BACK = 20  # characters before a full stop that are looked at
 
 
 def sentence_starts(text: str) -> list[int]:
@@ -35,26 +39,24 @@ def sentence_starts(text: str) -> list[int]:
     [0, 21, 29]
     """
     starts = [0]
-    end = 0
-    # subtle: this is _END.finditer, faster: a class of characters is what `re` searches fast
-    while mark := _MARK.search(text, end):
-        match = _END.match(text, mark.start())
-        end = match.end() if match else mark.end()
-        if match and end < len(text) and (match.lastgroup != "stop" or _ends(text, match)):
+    for match in _MARK.finditer(text):
+        kind, end = match.lastgroup, match.end()
+        if kind and end < len(text) and (kind != "stop" or _ends(text, match.start(), end)):
             starts.append(end)
     return starts
 
 
-def _ends(text: str, match: re.Match[str]) -> bool:
-    """Whether a stop mark before white space ends the sentence."""
-    if "\n\n" in match.group():
+def _ends(text: str, mark: int, end: int) -> bool:
+    """Whether the stop mark at `mark`, with white space up to `end`, ends the sentence."""
+    if text[end].islower():
+        return "\n\n" in text[mark:end]
+    if text[mark] != "." or not text[mark + 1].isspace() or "\n\n" in text[mark:end]:
         return True
-    if text[match.end()].islower():
-        return False
-    if not match.group().startswith(". ") and match.group().strip() != ".":
-        return True
-    word = _LAST_WORD.search(text, max(0, match.start() - 20), match.start())
-    if word is None:
-        return True
-    initial = len(word.group()) == 1 and word.group().isupper()
-    return not initial and word.group().lower() not in _ABBREVIATIONS
+    word = text[max(0, mark - _BACK) : mark].rpartition(" ")[2]
+    if not word.isalpha():
+        match = _LAST_WORD.search(word)
+        if match is None:
+            return True
+        word = match.group()
+    initial = len(word) == 1 and word.isupper()
+    return not initial and word.lower() not in _ABBREVIATIONS

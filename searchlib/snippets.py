@@ -5,22 +5,17 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import NamedTuple
+from math import fsum
 
 from .encoders.analyzer import Analyzer
+from .encoders.lexicon import Token
 from .sentences import sentence_starts
 
-_READ = 50_000  # characters of a passage that are looked at
+READ = 50_000  # characters of a passage that are looked at
+MAX_CHARS = 240
 _BEFORE = 40  # characters at most before a match in a sentence that is too long
 _SPACE = re.compile(r"\s+")
 _STARS = re.compile(r"\*\*+")  # would be read as our marks
-
-
-class _Match(NamedTuple):
-    start: int
-    end: int
-    term: str
 
 
 def snippet(
@@ -30,7 +25,7 @@ def snippet(
     words: Mapping[str, float],
     analyzer: Analyzer,
     *,
-    max_chars: int = 240,
+    max_chars: int = MAX_CHARS,
     spans: Sequence[tuple[int, int]] = (),
 ) -> str:
     """The sentences of `text[start:end]` that hold the most weight of distinct words, marked.
@@ -45,42 +40,85 @@ def snippet(
     >>> snippet("He slept. The blues band played.", 0, 32, {"band": 1.0}, Analyzer(), max_chars=25)
     'The blues **band** played.'
     """
-    passage = text[start : min(end, start + _READ)]
-    matches = [_Match(*token) for token in analyzer.tokens(passage) if token[2] in words]
-    sentences = [*sentence_starts(passage), len(passage)]
-    begins = [match.start for match in matches]
+    passage = text[start : min(end, start + READ)]
+    [matches] = analyzer.matches([passage], words)
+    marked = [(begin - start, stop - start) for begin, stop in spans]
+    goes_on = start + len(passage) < end
+    return _shown(passage, goes_on, matches, words, max_chars=max_chars, spans=marked)
 
-    def worth(low: int, high: int) -> float:
-        inside = matches[bisect_left(begins, low) : bisect_left(begins, high)]
-        return sum(words[term] for term in {match.term for match in inside if match.end <= high})
 
-    def rank(window: tuple[int, int]) -> tuple[float, float, int]:
-        low, high = window
-        sentence = sentences[bisect_right(sentences, low)] if low < len(passage) else high
-        return worth(low, high), worth(low, min(high, sentence)), -low  # else the earliest
+def snippets(
+    passages: Sequence[str], lengths: Sequence[int], words: Mapping[str, float], analyzer: Analyzer
+) -> list[str]:
+    """The `snippet` of each passage; faster than one by one.
 
-    reach = partial(_window_end, passage, sentences, max_chars)
-    some = matches and len(passage) > max_chars
-    starts = _candidates(passage, sentences, matches, max_chars) if some else [0]
-    low, high = max(((low, reach(low)) for low in starts), key=rank)
-    marked = [(match.start, match.end) for match in matches]
-    marked += [(begin - start, stop - start) for begin, stop in spans]
-    shown = _mark(passage, low, high, marked)
-    before = "" if low in sentences else "… "
-    after = "" if high in sentences and (high < len(passage) or start + high >= end) else " …"
+    passages: their first READ characters, or all; lengths: how many characters each has in all.
+    """
+    found = zip(passages, lengths, analyzer.matches(passages, words), strict=True)
+    return [
+        _shown(passage, len(passage) < length, matches, words) for passage, length, matches in found
+    ]
+
+
+def _shown(
+    passage: str,
+    goes_on: bool,
+    matches: list[Token],
+    words: Mapping[str, float],
+    *,
+    max_chars: int = MAX_CHARS,
+    spans: Sequence[tuple[int, int]] = (),
+) -> str:
+    low, high, before, after = 0, len(passage), "", " …" if goes_on else ""
+    if high > max_chars:
+        sentences = [*sentence_starts(passage), len(passage)]
+        low, high = _best_window(passage, sentences, matches, words, max_chars)
+        before = "" if low in sentences else "… "
+        after = after if high == len(passage) else "" if high in sentences else " …"
+    marked = [(begin, stop) for begin, stop, _ in matches if begin < high and stop > low]
+    shown = _mark(passage[low:high], [(b - low, e - low) for b, e in [*marked, *spans]])
     return before + shown + after if shown else ""
 
 
+def _best_window(
+    passage: str,
+    sentences: list[int],
+    matches: list[Token],
+    words: Mapping[str, float],
+    max_chars: int,
+) -> tuple[int, int]:
+    """Of the most weight; of equals, of the most in its first sentence; of these the earliest."""
+    begins = [begin for begin, _, _ in matches]
+
+    def worth(window: tuple[int, int]) -> float:
+        low, high = window
+        inside = matches[bisect_left(begins, low) : bisect_left(begins, high)]
+        terms = {term for _, end, term in inside if end <= high}
+        return fsum(map(words.__getitem__, terms))  # subtle: whatever the order of a set
+
+    def first(window: tuple[int, int]) -> tuple[int, int]:
+        low, high = window
+        return low, min(high, sentences[bisect_right(sentences, low)] if low < end else high)
+
+    end = len(passage)
+    lows = _candidates(passage, sentences, matches, max_chars) if matches else [0]
+    windows = [(low, _window_end(passage, sentences, max_chars, low)) for low in lows]
+    worths = [worth(window) for window in windows]
+    most = max(worths)
+    best = [window for window, value in zip(windows, worths, strict=True) if value == most]
+    return best[0] if len(best) == 1 else max(best, key=lambda window: worth(first(window)))
+
+
 def _candidates(
-    passage: str, sentences: list[int], matches: list[_Match], max_chars: int
+    passage: str, sentences: list[int], matches: list[Token], max_chars: int
 ) -> list[int]:
     """Where a snippet may begin: at sentences, and before a match in a sentence too long."""
     places = {*sentences[:-1], 0}
     before = min(_BEFORE, max_chars // 4)
-    for match in matches:
-        at = bisect_right(sentences, match.start)
+    for start, _, _ in matches:
+        at = bisect_right(sentences, start)
         if at < len(sentences) and sentences[at] - sentences[at - 1] > max_chars:
-            places.add(_word_start(passage, max(sentences[at - 1], match.start - before)))
+            places.add(_word_start(passage, max(sentences[at - 1], start - before)))
     return sorted(places)
 
 
@@ -103,21 +141,23 @@ def _window_end(passage: str, sentences: list[int], max_chars: int, low: int) ->
     return space if space > low else reach
 
 
-def _mark(passage: str, low: int, high: int, spans: list[tuple[int, int]]) -> str:
-    """passage[low:high] with ** around the spans, those that touch made one."""
+def _mark(shown: str, spans: list[tuple[int, int]]) -> str:
+    """`shown` with ** around the spans, those that touch made one; cut to it if they go beyond."""
     joined: list[list[int]] = []
-    for begin, stop in sorted((max(begin, low), min(stop, high)) for begin, stop in spans):
+    for begin, stop in sorted((max(begin, 0), min(stop, len(shown))) for begin, stop in spans):
         if begin >= stop:
             continue
         if joined and begin <= joined[-1][1]:
             joined[-1][1] = max(joined[-1][1], stop)
         else:
             joined.append([begin, stop])
-    parts, at = [], low
+    parts, at = [], 0
     for begin, stop in joined:
-        parts += [_plain(passage[at:begin]), "**", _plain(passage[begin:stop]), "**"]
+        parts += [shown[at:begin], "**", shown[begin:stop], "**"]
         at = stop
-    parts.append(_plain(passage[at:high]))
+    parts.append(shown[at:])
+    if not shown.isprintable() or "  " in shown or "**" in shown:  # else it is plain already
+        parts[0::2] = map(_plain, parts[0::2])
     if joined:  # subtle: a star beside a mark would be read as part of it
         parts[0::4] = [part.strip("*") for part in parts[0::4]]
     return "".join(parts).strip()

@@ -157,7 +157,7 @@ def test_texts_are_counted_the_same_however_they_are_grouped(batch, at_once):
 @pytest.mark.skipif(lexicon._words is None, reason="installed without a compiler")
 @given(st.lists(st.lists(st.text(st.characters(max_codepoint=127)), max_size=5), max_size=4))
 def test_the_compiled_words_are_the_plain_ones(batches):
-    compiled, plain = lexicon._words.Words(), plain_words.Words()
+    compiled, plain = lexicon._words.Words(scripts.kinds()), plain_words.Words()
     for texts_given in batches:
         batch = [text + "Aa" * 200 for text in texts_given]
         (numbers, lengths), (expected, sizes) = compiled.numbers(batch), plain.numbers(batch)
@@ -174,19 +174,41 @@ def test_the_compiled_words_are_the_plain_ones(batches):
 
 @pytest.mark.skipif(lexicon._words is None, reason="installed without a compiler")
 def test_the_compiled_words_refuse_what_would_lead_them_astray():
-    compiled = lexicon._words.Words()
-    with pytest.raises(ValueError, match="not ASCII"):
-        compiled.numbers(["é"])
     with pytest.raises(TypeError):
-        compiled.numbers("abc")
-    with pytest.raises(TypeError):
-        compiled.numbers([b"abc"])
+        lexicon._words.Words()
+    compiled = lexicon._words.Words(scripts.kinds())
+    for cut in (compiled.numbers, compiled.places):
+        with pytest.raises(TypeError):
+            cut("abc")
+        with pytest.raises(TypeError):
+            cut([b"abc"])
     with pytest.raises(IndexError):
         compiled.since(1)
     numbers = np.zeros(2, np.int32)
     for lengths, n_terms in (([3], 1), ([-1], 1), ([2], 0), ([1, 2], 1)):
         with pytest.raises(ValueError, match="out of range"):
             compiled.count(numbers, np.array(lengths, np.int64), n_terms)
+
+
+@pytest.mark.skipif(lexicon._words is None, reason="installed without a compiler")
+def test_the_compiled_words_leave_exotic_texts_to_python():
+    compiled = lexicon._words.Words(scripts.kinds())
+    texts = ["a b", "“Été”—x", "猫", "e\u0301", "a\ud800", "👍", "\u2600", ""]
+    numbers, lengths = compiled.numbers(texts)
+    assert np.frombuffer(lengths, np.int64).tolist() == [2, 2, -1, -1, -1, -1, -1, 0]
+    assert np.frombuffer(numbers, np.int32).tolist() == [0, 1, 2, 3]
+    assert compiled.since(0) == ["a", "b", "Été", "x"]
+    assert bytes(compiled.places(texts)[1]) == bytes(lengths)
+
+
+def test_kinds_of_characters():
+    kinds = scripts.kinds()
+    for code, kind in enumerate(kinds):
+        plain = scripts.pattern(chr(code)) is not scripts.exotic()
+        assert plain == (kind != scripts.EXOTIC), hex(code)
+        if plain:
+            letter = scripts._PLAIN.fullmatch(chr(code)) is not None
+            assert kind == (scripts.LETTER if letter else scripts.SEPARATOR), hex(code)
 
 
 def test_many_words_are_told_apart():
@@ -205,6 +227,26 @@ def test_tokens_are_the_terms_and_their_places(text):
     for start, end, term in tokens:
         assert 0 <= start < end <= len(text)
         assert term in analyzer.terms(text[start:end])
+
+
+written = texts | st.lists(
+    st.sampled_from(["The", " ", "cats", "É", "éa", "ŉ", "ΑΣ", "İ", "’", "—", "ʼ", "ͺ", *ODD])
+).map("".join)
+
+
+@pytest.mark.parametrize("native", [True, False])
+@given(st.lists(written, max_size=6), st.sets(st.integers(0, 20)), st.text(max_size=3))
+def test_matches_are_the_tokens_wanted(native, batch, wanted, other):
+    analyzer = Analyzer()
+    stem = module._stem_function(analyzer.stemmer)
+    slow = [lexicon.Lexicon(stem, analyzer.stopwords, native=False).tokens(text) for text in batch]
+    every = sorted({term for tokens in slow for _, _, term in tokens})
+    terms = {term for i, term in enumerate(every) if i in wanted} | {other}
+    fast = lexicon.Lexicon(stem, analyzer.stopwords, native=native)
+    for _ in range(2):  # with unknown words, then with known ones
+        found = fast.matches(batch, terms)
+        assert found == [[token for token in tokens if token[2] in terms] for tokens in slow]
+        assert fast.terms_of(batch) == [[term for _, _, term in tokens] for tokens in slow]
 
 
 @given(st.text(max_size=40))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
+import slow_snippets
 from hypothesis import given
 from hypothesis import strategies as st
 
 from searchlib.encoders.analyzer import Analyzer
-from searchlib.snippets import snippet
+from searchlib.snippets import READ, snippet, snippets
 
 ANALYZER = Analyzer()
 STORY = (
@@ -98,10 +101,55 @@ def test_nothing_to_show(text):
 )
 def test_what_is_shown_stands_in_the_text(parts, max_chars):
     text = "".join(parts)
-    shown = of(text, max_chars, fish=1.0, eel=2.0, 猫=1.0)
+    shown = of(text, max_chars, fish=1.0, eel=3.0, 猫=1.0)
     assert shown.count("**") % 2 == 0
     plain = shown.removeprefix("… ").removesuffix(" …").replace("**", "")
     assert plain in " ".join(text.split())
     assert len(plain) <= max_chars + 1
     if "Eel" in text:
         assert "**Eel**" in shown
+
+
+PIECES = (
+    "fish", "Fishes", "crab", "eel", "Eels", "the", "filler", "Café", "naïve", "Ωμέγα", "猫がいる",
+    "हिन्दी", "e\u0301l", "👍", "x*2", "**", "***", "*", ". ", ". ", "! ", "? ", "…", "。", "\n",
+    "\n\n", "\n- ", "\t", "\u00a0", "\u2003", " ", " ", " ", ", ", " — ", "Dr. ", "e.g. ", "A. ",
+    "a" * 70, "\ud800", "\0",
+)  # fmt: skip
+WORDS = {"fish": 1.0, "crab": 0.3, "eel": 0.1, "café": 0.2, "naïv": 0.7, "ωμέγα": 0.5, "猫が": 0.4}
+
+
+def generated(seed: int) -> str:
+    """A text of words and what stands between them, half of the time of ASCII alone."""
+    rng = random.Random(seed)
+    pieces = [piece for piece in PIECES if piece.isascii()] if seed % 2 else list(PIECES)
+    weights = [rng.random() ** 3 for _ in pieces]
+    parts = rng.choices(pieces, weights, k=rng.randint(0, 150))
+    return (" " if rng.random() < 0.5 else "").join(parts)
+
+
+@pytest.mark.parametrize("max_chars", [7, 30, 100, 240])
+def test_snippets_are_those_of_the_slow_way(max_chars):
+    rng = random.Random(max_chars)
+    for seed in range(200):
+        text = generated(seed)
+        low, high = sorted(rng.choices(range(len(text) + 3), k=2))
+        for start, end in ((0, len(text)), (low, high)):
+            spans = [(low, high)] if seed % 5 == 0 else []
+            words = {word: rng.choice((1.0, 0.5, weight)) for word, weight in WORDS.items()}
+            arguments = (text, start, end, words, ANALYZER)
+            expected = slow_snippets.snippet(*arguments, max_chars=max_chars, spans=spans)
+            assert snippet(*arguments, max_chars=max_chars, spans=spans) == expected, seed
+
+
+def test_many_snippets_at_once_are_the_snippets_one_by_one():
+    texts = [generated(seed) for seed in range(200)] + ["crab " * (READ // 5 + 7)]
+    one_by_one = [snippet(text, 0, len(text), WORDS, ANALYZER) for text in texts]
+    lengths = [len(text) for text in texts]
+    assert snippets([text[:READ] for text in texts], lengths, WORDS, ANALYZER) == one_by_one
+    assert snippets([], [], WORDS, ANALYZER) == []
+
+
+def test_what_is_beyond_the_characters_read_is_not_seen():
+    text = " " * (READ - 10) + "Crab. " + "fish " * 9
+    assert of(text, crab=1.0, fish=2.0) == "… **Crab**. **fish** …"

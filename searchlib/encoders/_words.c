@@ -1,71 +1,38 @@
-/* Words of ASCII texts as numbers, and how often each row names a term.
+/* Words of plain texts as numbers, and how often each row names a term.
 
-   What analyzer.py does in Python, for speed: a word is a run of letters and digits, in lower
-   case; after LONGEST characters a new one begins. Words are numbered from 0 in the order in
-   which they are met, in a hash table with open addressing. The interpreter's lock is held
-   throughout, so one table may serve several threads. */
+   What words.py and plain_words.py do in Python, for speed: a word is a run of letters and digits;
+   after LONGEST characters a new one begins. Letters of ASCII become small ones; beyond ASCII, a
+   table made by words.py says what is a letter, and what only Python can judge: a text that has
+   such a character is left to it. Words are numbered from 0 in the order in which they are met.
+   The interpreter's lock is held throughout, so one table may serve several threads. */
 
-#ifndef Py_LIMITED_API
-#define Py_LIMITED_API 0x030b0000
-#endif
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "_words_count.h"
+#include "_words_table.h"
 
-#define LONGEST 255 /* characters, as in analyzer.py */
-#define START 1024  /* slots of a new table, a power of two */
+#define LONGEST 255 /* characters, as in words.py */
+#define WIDEST 4    /* bytes of a character */
+#define LETTER 1    /* kinds of characters, as in words.py */
+#define EXOTIC 2
 
-typedef struct {
-    uint32_t hash;
-    int32_t word; /* -1: free */
-} Slot;
-
-typedef struct {
-    uint64_t row; /* the last row that named it, counted through all calls */
-    uint64_t call;
-    int32_t entry;  /* its place in that row */
-    int32_t column; /* in that call */
-} Term;
-
-typedef struct {
-    PyObject_HEAD
-    Slot *slots;
-    size_t mask;
-    char *letters; /* all words, one after the other */
-    size_t letters_room;
-    size_t *starts; /* of each word in letters, and the end */
-    size_t starts_room;
-    int32_t n;
-    Term *terms;
-    size_t n_terms;
-    uint64_t rows, calls;
-    uint64_t seed; /* of the hash: nobody can write texts whose words all collide */
-} Words;
-
-static uint8_t LOWER[256]; /* 0: separates */
+static uint8_t LOWER[256]; /* 0: separates, if it is ASCII */
 
 static PyObject *words_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    if (!PyArg_ParseTuple(args, ":Words"))
+    const char *kinds;
+    Py_ssize_t n_kinds;
+    if (!PyArg_ParseTuple(args, "y#:Words", &kinds, &n_kinds))
         return NULL;
     allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     Words *self = (Words *)alloc(type, 0); /* zeroed */
     if (!self)
         return NULL;
-    self->slots = malloc(START * sizeof *self->slots);
-    self->letters_room = 16 * START;
-    self->letters = malloc(self->letters_room);
-    self->starts_room = START;
-    self->starts = malloc(self->starts_room * sizeof *self->starts);
-    if (!self->slots || !self->letters || !self->starts) {
+    self->n_kinds = (size_t)n_kinds;
+    self->kinds = malloc(self->n_kinds + 1);
+    if (!self->kinds || table_made(self) < 0) {
         Py_DECREF(self);
         return PyErr_NoMemory();
     }
-    memset(self->slots, 255, START * sizeof *self->slots);
-    self->mask = START - 1;
-    self->starts[0] = 0;
+    memcpy(self->kinds, kinds, self->n_kinds);
     PyObject *secret = PyUnicode_FromString("words"); /* its hash is the process's own */
     self->seed = secret ? (uint64_t)PyObject_Hash(secret) : 0;
     Py_XDECREF(secret);
@@ -79,6 +46,7 @@ static void words_dealloc(Words *self)
     free(self->letters);
     free(self->starts);
     free(self->terms);
+    free(self->kinds);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
     Py_DECREF(type);
 }
@@ -88,144 +56,159 @@ static Py_ssize_t words_length(Words *self)
     return self->n;
 }
 
-/* Twice as many slots. */
-static int widen(Words *self)
+/* How many bytes of UTF-8 begin with this one. */
+static inline int width_of(uint8_t first)
 {
-    size_t mask = 2 * self->mask + 1;
-    Slot *slots = malloc((mask + 1) * sizeof *slots);
-    if (!slots)
-        return -1;
-    memset(slots, 255, (mask + 1) * sizeof *slots);
-    for (size_t i = 0; i <= self->mask; i++) {
-        if (self->slots[i].word < 0)
-            continue;
-        size_t place = self->slots[i].hash & mask;
-        while (slots[place].word >= 0)
-            place = (place + 1) & mask;
-        slots[place] = self->slots[i];
-    }
-    free(self->slots);
-    self->slots = slots;
-    self->mask = mask;
-    return 0;
+    return first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
 }
 
-/* Takes in a word that is not there; returns its number, or -1 without memory. */
-static int32_t learn(Words *self, const char *word, size_t size, uint32_t hash, size_t place)
+/* What the character beyond ASCII at `text` is. */
+static inline int kind_of(const Words *self, const uint8_t *text, int width)
 {
-    size_t start = self->starts[self->n];
-    if (self->n == INT32_MAX)
-        return -1;
-    if (start + size > self->letters_room) {
-        char *letters = realloc(self->letters, 2 * self->letters_room);
-        if (!letters)
-            return -1;
-        self->letters = letters;
-        self->letters_room *= 2;
-    }
-    if ((size_t)self->n + 2 > self->starts_room) {
-        size_t *starts = realloc(self->starts, 2 * self->starts_room * sizeof *starts);
-        if (!starts)
-            return -1;
-        self->starts = starts;
-        self->starts_room *= 2;
-    }
-    memcpy(self->letters + start, word, size);
-    self->starts[self->n + 1] = start + size;
-    self->slots[place] = (Slot){hash, self->n};
-    self->n++;
-    if (2 * (size_t)self->n > self->mask && widen(self) < 0) {
-        /* a table more than half full is right, if slow; a full one would never end */
-        if ((size_t)self->n >= self->mask)
-            return -1;
-    }
-    return self->n - 1;
+    size_t code = width == 2 ? (size_t)(text[0] & 31) << 6 | (text[1] & 63)
+                             : (size_t)(text[0] & 15) << 12 | (text[1] & 63) << 6 | (text[2] & 63);
+    return width < 4 && code < self->n_kinds ? self->kinds[code] : EXOTIC;
 }
 
-static int32_t number(Words *self, const char *word, size_t size, uint32_t hash)
+static int is_plain(const Words *self, const uint8_t *text, Py_ssize_t length)
 {
-    size_t place = hash & self->mask;
-    for (;; place = (place + 1) & self->mask) {
-        Slot slot = self->slots[place];
-        if (slot.word < 0)
-            return learn(self, word, size, hash, place);
-        if (slot.hash != hash)
-            continue;
-        size_t start = self->starts[slot.word];
-        if (self->starts[slot.word + 1] - start == size &&
-            memcmp(self->letters + start, word, size) == 0)
-            return slot.word;
+    for (Py_ssize_t i = 0; i < length;) {
+        int width = width_of(text[i]);
+        if (width > 1 && kind_of(self, text + i, width) == EXOTIC)
+            return 0;
+        i += width;
     }
+    return 1;
 }
 
-/* The numbers of one text's words to `out`; how many, or -1 without memory. */
-static Py_ssize_t numbers_of(Words *self, const uint8_t *text, Py_ssize_t length, int32_t *out)
+/* The bytes of the letter or digit at `text`, 0 if it is neither. */
+static inline int letter_at(const Words *self, const uint8_t *text)
 {
-    char word[LONGEST];
-    Py_ssize_t count = 0, i = 0;
+    if (text[0] < 0x80)
+        return LOWER[text[0]] != 0;
+    int width = width_of(text[0]);
+    return kind_of(self, text, width) == LETTER ? width : 0;
+}
+
+typedef struct {
+    int32_t *numbers, *starts, *ends; /* of all words; places in characters, or NULL */
+    Py_ssize_t used;
+} Found;
+
+/* Adds the words of one plain text; how many, or -1 without memory. */
+static Py_ssize_t find(Words *self, const uint8_t *text, Py_ssize_t length, Found *found)
+{
+    char word[LONGEST * WIDEST];
+    Py_ssize_t first = found->used, i = 0;
+    int32_t place = 0; /* in characters */
     while (i < length) {
-        uint8_t c = LOWER[text[i++]];
-        if (!c)
+        int width = letter_at(self, text + i);
+        if (!width) {
+            i += width_of(text[i]);
+            place++;
             continue;
+        }
         uint64_t hash = self->seed;
         size_t size = 0;
+        int32_t letters = 0;
         do {
-            word[size++] = (char)c;
-            hash = (hash ^ c) * UINT64_C(0x9E3779B97F4A7C15);
-            hash ^= hash >> 32;
-        } while (size < LONGEST && i < length && (c = LOWER[text[i]]) && ++i);
-        int32_t found = number(self, word, size, (uint32_t)hash);
-        if (found < 0)
+            do {
+                uint8_t c = LOWER[text[i++]];
+                word[size++] = (char)c;
+                hash = (hash ^ c) * UINT64_C(0x9E3779B97F4A7C15);
+                hash ^= hash >> 32;
+            } while (--width);
+            letters++;
+        } while (letters < LONGEST && i < length && (width = letter_at(self, text + i)));
+        int32_t known = number(self, word, size, (uint32_t)hash);
+        if (known < 0)
             return -1;
-        out[count++] = found;
+        if (found->starts) {
+            found->starts[found->used] = place;
+            found->ends[found->used] = place + letters;
+        }
+        found->numbers[found->used++] = known;
+        place += letters;
     }
+    return found->used - first;
+}
+
+/* Adds a text's words; how many, EXOTIC_TEXT for none as it is not plain, -1 with an error set. */
+#define EXOTIC_TEXT (-2)
+static Py_ssize_t find_in(Words *self, PyObject *text, Found *found)
+{
+    PyObject *encoded = PyUnicode_AsUTF8String(text);
+    if (!encoded) {
+        if (!PyErr_ExceptionMatches(PyExc_UnicodeEncodeError))
+            return -1;
+        PyErr_Clear(); /* half a pair of surrogates */
+        return EXOTIC_TEXT;
+    }
+    const uint8_t *letters = (const uint8_t *)PyBytes_AsString(encoded);
+    Py_ssize_t size = PyBytes_Size(encoded), count = EXOTIC_TEXT;
+    if (size == PyUnicode_GetLength(text) || is_plain(self, letters, size))
+        count = find(self, letters, size, found);
+    Py_DECREF(encoded);
+    if (count == -1)
+        PyErr_NoMemory();
     return count;
 }
 
-static PyObject *words_numbers(Words *self, PyObject *texts)
+static PyObject *words_found(Words *self, PyObject *texts, int with_places)
 {
     if (!PyList_Check(texts)) {
         PyErr_SetString(PyExc_TypeError, "texts must be a list");
         return NULL;
     }
-    Py_ssize_t n = PyList_Size(texts), room = 0, used = 0;
+    Py_ssize_t n = PyList_Size(texts), room = 0;
     for (Py_ssize_t i = 0; i < n; i++) {
         Py_ssize_t length = PyUnicode_GetLength(PyList_GetItem(texts, i));
         if (length < 0)
             return NULL;
+        if (length > INT32_MAX) {
+            PyErr_SetString(PyExc_OverflowError, "a text is too long");
+            return NULL;
+        }
         room += length / 2 + 1;
     }
     PyObject *lengths = PyByteArray_FromStringAndSize(NULL, n * (Py_ssize_t)sizeof(int64_t));
-    PyObject *numbers = PyByteArray_FromStringAndSize(NULL, room * (Py_ssize_t)sizeof(int32_t));
-    if (!lengths || !numbers)
-        goto failed;
+    PyObject *parts[3] = {NULL, NULL, NULL};
+    int n_parts = with_places ? 3 : 1;
+    int32_t *room_of[3] = {NULL, NULL, NULL};
+    PyObject *result = NULL;
+    for (int p = 0; p < n_parts; p++)
+        if (!(room_of[p] = numbers_made(parts + p, room)))
+            goto done;
+    if (!lengths)
+        goto done;
+    Found found = {room_of[0], room_of[1], room_of[2], 0};
     int64_t *length_of = (int64_t *)PyByteArray_AsString(lengths);
-    int32_t *out = (int32_t *)PyByteArray_AsString(numbers);
     for (Py_ssize_t i = 0; i < n; i++) {
-        Py_ssize_t size;
-        PyObject *text = PyList_GetItem(texts, i);
-        const char *letters = PyUnicode_AsUTF8AndSize(text, &size);
-        if (!letters)
-            goto failed;
-        if (size != PyUnicode_GetLength(text)) {
-            PyErr_SetString(PyExc_ValueError, "a text is not ASCII");
-            goto failed;
-        }
-        Py_ssize_t count = numbers_of(self, (const uint8_t *)letters, size, out + used);
-        if (count < 0) {
-            PyErr_NoMemory();
-            goto failed;
-        }
-        length_of[i] = count;
-        used += count;
+        Py_ssize_t count = find_in(self, PyList_GetItem(texts, i), &found);
+        if (count == -1)
+            goto done;
+        length_of[i] = count == EXOTIC_TEXT ? -1 : count;
     }
-    if (PyByteArray_Resize(numbers, used * (Py_ssize_t)sizeof(int32_t)) < 0)
-        goto failed;
-    return Py_BuildValue("NN", numbers, lengths);
-failed:
+    for (int p = 0; p < n_parts; p++)
+        if (PyByteArray_Resize(parts[p], found.used * (Py_ssize_t)sizeof(int32_t)) < 0)
+            goto done;
+    result = with_places ? Py_BuildValue("OOOO", parts[0], lengths, parts[1], parts[2])
+                         : Py_BuildValue("OO", parts[0], lengths);
+done:
+    for (int p = 0; p < n_parts; p++)
+        Py_XDECREF(parts[p]);
     Py_XDECREF(lengths);
-    Py_XDECREF(numbers);
-    return NULL;
+    return result;
+}
+
+static PyObject *words_numbers(Words *self, PyObject *texts)
+{
+    return words_found(self, texts, 0);
+}
+
+static PyObject *words_places(Words *self, PyObject *texts)
+{
+    return words_found(self, texts, 1);
 }
 
 static PyObject *words_since(Words *self, PyObject *arg)
@@ -249,96 +232,11 @@ static PyObject *words_since(Words *self, PyObject *arg)
     return list;
 }
 
-static int more_terms(Words *self, size_t n_terms)
-{
-    if (n_terms <= self->n_terms)
-        return 0;
-    size_t room = n_terms + n_terms / 2;
-    Term *terms = realloc(self->terms, room * sizeof *terms);
-    if (!terms)
-        return -1;
-    memset(terms + self->n_terms, 0, (room - self->n_terms) * sizeof *terms);
-    self->terms = terms;
-    self->n_terms = room;
-    return 0;
-}
-
-/* One byte array of n numbers, or NULL. */
-static void *numbers_made(PyObject **made, Py_ssize_t n)
-{
-    *made = PyByteArray_FromStringAndSize(NULL, n * (Py_ssize_t)sizeof(int32_t));
-    return *made ? PyByteArray_AsString(*made) : NULL;
-}
-
-static PyObject *words_count(Words *self, PyObject *args)
-{
-    Py_buffer numbers, lengths;
-    Py_ssize_t n_terms;
-    if (!PyArg_ParseTuple(args, "y*y*n:count", &numbers, &lengths, &n_terms))
-        return NULL;
-    Py_ssize_t n = numbers.len / (Py_ssize_t)sizeof(int32_t);
-    Py_ssize_t n_rows = lengths.len / (Py_ssize_t)sizeof(int64_t);
-    const int32_t *number = numbers.buf;
-    const int64_t *length = lengths.buf;
-    PyObject *parts[4] = {NULL, NULL, NULL, NULL};
-    int32_t *sizes = numbers_made(parts, n_rows), *indices = numbers_made(parts + 1, n);
-    float *counts = numbers_made(parts + 2, n);
-    int32_t *columns = numbers_made(parts + 3, n);
-    PyObject *result = NULL;
-    if (!sizes || !indices || !counts || !columns)
-        goto done;
-    if (n_terms < 0 || more_terms(self, (size_t)n_terms) < 0) {
-        PyErr_NoMemory();
-        goto done;
-    }
-    uint64_t call = ++self->calls;
-    Py_ssize_t place = 0, entries = 0, n_columns = 0;
-    for (Py_ssize_t r = 0; r < n_rows; r++) {
-        uint64_t row = ++self->rows;
-        Py_ssize_t first = entries;
-        if (length[r] < 0 || length[r] > n - place)
-            goto wrong;
-        for (Py_ssize_t end = place + (Py_ssize_t)length[r]; place < end; place++) {
-            int32_t t = number[place];
-            if (t < 0)
-                continue;
-            if (t >= n_terms)
-                goto wrong;
-            Term *term = self->terms + t;
-            if (term->row == row) {
-                counts[term->entry]++;
-                continue;
-            }
-            if (term->call != call) {
-                term->call = call;
-                term->column = (int32_t)n_columns;
-                columns[n_columns++] = t;
-            }
-            term->row = row;
-            term->entry = (int32_t)entries;
-            indices[entries] = term->column;
-            counts[entries++] = 1;
-        }
-        sizes[r] = (int32_t)(entries - first);
-    }
-    if (PyByteArray_Resize(parts[1], entries * (Py_ssize_t)sizeof(int32_t)) == 0 &&
-        PyByteArray_Resize(parts[2], entries * (Py_ssize_t)sizeof(float)) == 0 &&
-        PyByteArray_Resize(parts[3], n_columns * (Py_ssize_t)sizeof(int32_t)) == 0)
-        result = Py_BuildValue("OOOO", parts[0], parts[1], parts[2], parts[3]);
-    goto done;
-wrong:
-    PyErr_SetString(PyExc_ValueError, "lengths or numbers out of range");
-done:
-    for (int i = 0; i < 4; i++)
-        Py_XDECREF(parts[i]);
-    PyBuffer_Release(&numbers);
-    PyBuffer_Release(&lengths);
-    return result;
-}
-
 static PyMethodDef METHODS[] = {
     {"numbers", (PyCFunction)words_numbers, METH_O,
-     "numbers(texts) -> (numbers of all words int32, words of each text int64); ASCII only."},
+     "numbers(texts) -> (numbers of all words int32, words of each text int64, -1: not plain)."},
+    {"places", (PyCFunction)words_places, METH_O,
+     "places(texts) -> (as numbers, start and end of each word int32, in characters)."},
     {"since", (PyCFunction)words_since, METH_O, "since(first) -> the words from that number on."},
     {"count", (PyCFunction)words_count, METH_VARARGS,
      "count(numbers int32, lengths int64, n_terms) -> (entries a row int32, columns int32,"
@@ -358,10 +256,10 @@ static PyType_Spec SPEC = {
 
 static int execute(PyObject *module)
 {
-    for (int c = 0; c < 128; c++)
-        LOWER[c] = (uint8_t)((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ? c
-                             : c >= 'A' && c <= 'Z'                           ? c + 32
-                                                                              : 0);
+    for (int c = 0; c < 256; c++)
+        LOWER[c] = (uint8_t)((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c > 127 ? c
+                             : c >= 'A' && c <= 'Z'                                      ? c + 32
+                                                                                         : 0);
     PyObject *type = PyType_FromModuleAndSpec(module, &SPEC, NULL);
     if (!type)
         return -1;

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import BadInput
 from ..types import TermVectors
-from .lexicon import Lexicon
-from .words import spans, words
+from .lexicon import Lexicon, Token
 
 _LUCENE = (
     "a an and are as at be but by for if in into is it no not of on or such that the their then "
@@ -74,16 +73,23 @@ class Analyzer:
         >>> Analyzer().terms("Running on snake_case")
         ['run', 'snake', 'case']
         """
-        lexicon = self._lexicon()
-        return [lexicon.terms[n] for n in lexicon.numbers(words(text)).tolist() if n >= 0]
+        return self._lexicon().terms_of([text])[0]
 
-    def tokens(self, text: str) -> list[tuple[int, int, str]]:
+    def terms_of(self, texts: Sequence[str]) -> list[list[str]]:
+        """The `terms` of many texts."""
+        return self._lexicon().terms_of(texts)
+
+    def tokens(self, text: str) -> list[Token]:
         """(start, end, term) of every word that has one, in characters of the text."""
-        lexicon = self._lexicon()
-        places = list(spans(text))
-        numbers = lexicon.numbers(text[start:end] for start, end in places).tolist()
-        found = zip(places, numbers, strict=True)
-        return [(start, end, lexicon.terms[n]) for (start, end), n in found if n >= 0]
+        return self._lexicon().tokens(text)
+
+    def matches(self, texts: Sequence[str], terms: Collection[str]) -> list[list[Token]]:
+        """Of each text, those `tokens` whose term is among `terms`; faster than looking at all.
+
+        >>> Analyzer().matches(["The cats saw a cat."], {"cat"})
+        [[(4, 8, 'cat'), (15, 18, 'cat')]]
+        """
+        return self._lexicon().matches(texts, terms)
 
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON values; `Analyzer.from_json` makes an equal analyzer of them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain, count, islice
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..types import TermVectors
 from . import plain_words
-from .words import normal, words
+from .words import kinds, normal, spans, words
 
 try:
     from . import _words
@@ -22,6 +22,8 @@ except ImportError:  # installed without a compiler
 
 AT_ONCE = 1 << 20  # characters whose words are held at once; of a longer text, a part
 NO_TERM = -1  # the number of a stop word's term
+
+Token = tuple[int, int, str]  # start and end of a word, in characters of its text; its term
 
 
 class Lexicon:
@@ -37,8 +39,8 @@ class Lexicon:
         self._by_term: dict[str, int] = defaultdict(count().__next__)
         self._stem, self._without = stem, stopwords | {""}  # joiners alone make no term
         self._lock = threading.Lock()  # PyStemmer's stemmers and our lists are not thread-safe
-        # words of ASCII texts, in lower case, and any words as they are written
-        self._simple: Any = _words.Words() if native and _words else plain_words.Words()
+        # words of plain texts, their ASCII letters in lower case, and any words as they are written
+        self._simple: Any = _words.Words(kinds()) if native and _words else plain_words.Words()
         self._written: dict[str, int] = defaultdict(count().__next__)
         self._term_of_simple, self._term_of_written = _Numbers(), _Numbers()
 
@@ -53,6 +55,39 @@ class Lexicon:
             fresh = len(self._written) - self._term_of_written.n
             self._learn(_latest(self._written, fresh), self._term_of_written)
             return self._term_of_written.data[found]
+
+    def terms_of(self, texts: Sequence[str]) -> list[list[str]]:
+        """The terms of each text in its order, repetitions included."""
+        numbers, lengths = self._rows(texts)
+        found = (self.terms[n] if n >= 0 else "" for n in numbers.tolist())
+        return [[term for term in islice(found, n) if term] for n in lengths.tolist()]
+
+    def tokens(self, text: str) -> list[Token]:
+        """Every word that has a term, and where it stands."""
+        places = list(spans(text))
+        numbers = self.numbers(text[start:end] for start, end in places).tolist()
+        found = zip(places, numbers, strict=True)
+        return [(start, end, self.terms[n]) for (start, end), n in found if n >= 0]
+
+    def matches(self, texts: Sequence[str], terms: Collection[str]) -> list[list[Token]]:
+        """Of each text, those `tokens` whose term is among `terms`."""
+        with self._lock:
+            found, sizes, *places = self._simple.places(list(texts))
+            self._learn(self._simple.since(self._term_of_simple.n), self._term_of_simple)
+            numbers = self._term_of_simple.data[np.frombuffer(found, np.int32)]
+            wanted = np.zeros(len(self._by_term) + 1, np.bool_)  # the last is for NO_TERM
+            wanted[[n for n in map(self._by_term.get, terms) if n is not None]] = True
+        lengths = np.frombuffer(sizes, np.int64)
+        at = np.flatnonzero(wanted[numbers])
+        rows = np.searchsorted(np.cumsum(np.maximum(lengths, 0)), at, side="right")
+        starts, ends = (np.frombuffer(place, np.int32)[at] for place in places)
+        made: list[list[Token]] = [[] for _ in texts]
+        columns = (array.tolist() for array in (rows, starts, ends, numbers[at]))
+        for row, start, end, n in zip(*columns, strict=True):
+            made[row].append((start, end, self.terms[n]))
+        for row in np.flatnonzero(lengths < 0).tolist():
+            made[row] = [token for token in self.tokens(texts[row]) if token[2] in terms]
+        return made
 
     def counts(self, texts: Sequence[str]) -> TermVectors:
         """One row of counts a text; entries and columns in order of their first appearance."""
@@ -71,23 +106,20 @@ class Lexicon:
 
     def _rows(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """The term's number of every word of the texts, and how many words each text has."""
-        others = [row for row, text in enumerate(texts) if not text.isascii()]
-        simple = list(texts)
-        for row in others:
-            simple[row] = ""
         with self._lock:
-            found, sizes = self._simple.numbers(simple)
+            found, sizes = self._simple.numbers(list(texts))
             self._learn(self._simple.since(self._term_of_simple.n), self._term_of_simple)
             numbers = self._term_of_simple.data[np.frombuffer(found, np.int32)]
         lengths = np.frombuffer(sizes, np.int64)
-        if not others:
+        others = np.flatnonzero(lengths < 0)
+        if not len(others):
             return numbers, lengths
-        written = [list(words(texts[row])) for row in others]
+        written = [list(words(texts[row])) for row in others.tolist()]
         more = np.array([len(some) for some in written], np.int64)
         rows = np.concatenate([np.arange(len(texts)), others])
+        lengths = np.maximum(lengths, 0)
         owner = np.repeat(rows, np.concatenate([lengths, more]))
         further = self.numbers(chain.from_iterable(written), int(more.sum()))
-        lengths = lengths.copy()
         lengths[others] = more
         return np.concatenate([numbers, further])[np.argsort(owner, kind="stable")], lengths
 

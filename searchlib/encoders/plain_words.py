@@ -1,6 +1,7 @@
 """Words of ASCII texts as numbers, and how often each row names a term, in Python.
 
-What `_words.c` does where there was no compiler: `Words` has the same methods, to the same effect.
+What `_words.c` does where there was no compiler: `Words` has the same methods, to the same effect,
+but fewer texts are plain to it.
 """
 
 from __future__ import annotations
@@ -37,14 +38,23 @@ class Words:
         return len(self._numbers) - 1
 
     def numbers(self, texts: list[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """The numbers of all words of ASCII texts, and how many words each text has."""
-        words = _ascii_words(_BORDER.join(texts)) if texts else []
+        """The numbers of all words, and how many words each text has; -1 if it is not ASCII."""
+        ascii = [text if text.isascii() else "" for text in texts]
+        words = _ascii_words(_BORDER.join(ascii)) if texts else []
         numbers = np.fromiter(map(self._numbers.__getitem__, words), np.int32, len(words))
         is_word = numbers != self._border
         borders = np.flatnonzero(~is_word)
         ends = np.append(borders, len(words))[: len(texts)]
         lengths = np.diff(ends - np.arange(len(ends)), prepend=0)
+        lengths[[not text.isascii() for text in texts]] = -1
         return numbers[is_word], lengths
+
+    def places(
+        self, texts: list[str]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+        """As `numbers`, and where each word starts and ends; to this, no text is plain."""
+        none = np.empty(0, np.int32)
+        return none, np.full(len(texts), -1), none, none
 
     def since(self, first: int) -> list[str]:
         """The words from that number on."""

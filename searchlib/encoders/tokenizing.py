@@ -68,10 +68,9 @@ class Tokenizer:
         >>> tokenizer.offsets("lean times")  # doctest: +SKIP
         [(0, 4), (5, 10)]
         """
-        return [
-            (int(start), int(end))
-            for start, end in self._tokenizer.encode(clean(text), add_special_tokens=False).offsets
-        ]
+        pieces = self._tokenizer.encode(clean(text), add_special_tokens=False)
+        found: list[Span] = pieces.offsets
+        return found
 
     def own_terms(self, text: str) -> frozenset[str]:
         """The vocabulary strings that `text` itself consists of, uncut."""

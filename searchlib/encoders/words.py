@@ -23,12 +23,16 @@ _EMOJI = (  # without the skin tones
 _JOINERS = "\u00ad\u200c\u200d\u2060"  # soft hyphen and the like: inside words, not seen
 _UNSEEN = dict.fromkeys(map(ord, _JOINERS))
 _MARKED = ((0x300, 0x3100), (0xA600, 0xAC00), (0xFE20, 0xFE30), (0x10A00, 0x1F000))
-_SPECIAL = re.compile(  # all of the above; few ranges, as a long character class is slow
-    "[\u00ad\u0300-\u036f\u0483-\u0487\u0591-\u10ff\u1200-\u1dff\u200c\u200d\u2060\u20d0-\u20ff"
-    "\u2600-\u27bf\u2cef-\uabff\uf900-\ufaff\ufe20-\ufe2f\uff66-\uff9f\U00010a00-\U000323af]"
-)
+_SPECIAL = (  # all of the above, first and last; few ranges, as a long character class is slow
+    (0xAD, 0xAD), (0x300, 0x36F), (0x483, 0x487), (0x591, 0x10FF), (0x1200, 0x1DFF),
+    (0x200C, 0x200D), (0x2060, 0x2060), (0x20D0, 0x20FF), (0x2600, 0x27BF), (0x2CEF, 0xABFF),
+    (0xF900, 0xFAFF), (0xFE20, 0xFE2F), (0xFF66, 0xFF9F), (0x10A00, 0x323AF),
+)  # fmt: skip
 _ASCII = re.compile(f"[A-Za-z0-9]{{1,{LONGEST}}}")
 _PLAIN = re.compile(f"[^\\W_]{{1,{LONGEST}}}")  # where nothing is special
+
+SEPARATOR, LETTER, EXOTIC = 0, 1, 2  # kinds of characters
+_KINDS_BELOW = 0x2600  # alphabets with capitals, punctuation and signs
 
 
 def words(text: str) -> Iterator[str]:
@@ -62,7 +66,24 @@ def pattern(text: str) -> re.Pattern[str]:
     """What a word is: the fastest pattern that is right for the text."""
     if text.isascii():
         return _ASCII
-    return exotic() if _SPECIAL.search(text) else _PLAIN
+    return exotic() if _special().search(text) else _PLAIN
+
+
+@cache
+def kinds() -> bytes:
+    """The kind of each character that `_words.c` may know; what is EXOTIC needs `exotic()`."""
+    made = bytearray([EXOTIC]) * _KINDS_BELOW
+    start = 0
+    for first, last in _SPECIAL:
+        plain = map(chr, range(start, min(first, _KINDS_BELOW)))
+        made[start:first] = [LETTER if c.isalnum() else SEPARATOR for c in plain]
+        start = last + 1
+    return bytes(made)
+
+
+@cache
+def _special() -> re.Pattern[str]:
+    return re.compile(f"[{''.join(f'{chr(first)}-{chr(last)}' for first, last in _SPECIAL)}]")
 
 
 @cache

@@ -223,6 +223,20 @@ def test_documents_and_passages(snapshot: Snapshot) -> None:
     assert snapshot.documents_of(passages).tolist() == [c, c, c]
     assert snapshot.passage_number(passages).tolist() == [0, 1, 2]
     assert snapshot.ids(np.array([c, *snapshot.lookup(["a", "c"])])) == ["c", "a", "c"]
+    firsts, counts = snapshot.passages_of_each(snapshot.lookup(["d", "c"]))
+    assert list(zip(firsts.tolist(), counts.tolist(), strict=True)) == [
+        snapshot.passages_of(int(document)) for document in snapshot.lookup(["d", "c"])
+    ]
+    shown = snapshot.excerpts(np.array([*passages[::-1], *firsts]), 1000)
+    assert [(e.id, e.text) for e in shown] == [
+        (one.id, one.text[start:end])
+        for one, places in (
+            (DOCS[2], DOCS[2].passages[::-1]),
+            (DOCS[3], DOCS[3].passages[:1]),
+            (DOCS[2], DOCS[2].passages[:1]),
+        )
+        for start, end in places
+    ]
     order = snapshot.lookup(["d", "a", "d"])
     assert snapshot.records(order) == [DOCS[3], DOCS[0], DOCS[3]]
     assert list(snapshot.all_ids()) == ["a", "b", "c", "d"]

@@ -14,7 +14,7 @@ from index_cases import record
 
 from indexes.errors import Damaged, StorageFailed
 from indexes.store import Store, merge_stores, metadata_json, storable, write_store
-from indexes.types import Record
+from indexes.types import Excerpt, Record
 
 RECORDS = [
     record("a", "red fish", "blue fish", year=1, tags=["x", "y"]),
@@ -50,6 +50,31 @@ def test_gives_back_what_was_put_in(tmp_path: Path) -> None:
     ]
     assert store.bounds() == [(0, 0, 2), (1, 2, 1), (2, 3, 3)]
     assert store.problems() == []
+
+
+def test_excerpts_are_the_beginnings_of_passages(tmp_path: Path) -> None:
+    odd = record("odd", "né\0 🐟 one", "", "tw\0", "\0", year=2)
+    records = [*RECORDS, odd]
+    write_store(tmp_path / "s", records)
+    store, first = Store(tmp_path / "s", 4), bounds(records)
+    passages = np.array([*range(int(first[-1]))] * 60)[::-1]  # more than one statement binds
+    documents = np.searchsorted(first, passages, side="right") - 1
+    for longest in (0, 1, 4, 100):
+        found = store.excerpts(passages, first, longest)
+        for excerpt, passage, document in zip(found, passages, documents, strict=True):
+            one, number = records[document], passage - first[document]
+            start, end = one.passages[number]
+            text = one.text[start:end][:longest]
+            assert excerpt == Excerpt(one.id, one.title, one.metadata, number, start, end, text)
+    assert store.excerpts(passages[:0], first, 9) == []
+
+
+def test_excerpts_of_tables_that_contradict_the_index(tmp_path: Path) -> None:
+    write_store(tmp_path / "s", RECORDS)
+    store = Store(tmp_path / "s", 3)
+    for passage, first in ((1, [0, 1, 3, 6]), (6, [0, 2, 3, 7])):
+        with pytest.raises(Damaged, match="contradict"):
+            store.excerpts(np.array([passage]), np.array(first), 9)
 
 
 def test_is_a_plain_sqlite_file(tmp_path: Path) -> None:
