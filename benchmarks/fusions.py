@@ -125,6 +125,9 @@ class Remembered:
     ) -> tuple[TopK, Floats]:
         return self.top([query], k, where, unit)[0], self.scores(query, ids, where, unit)
 
+    def passage_scores(self, query: str, passages: Ids, where: Selection | None) -> Floats:
+        return self.part.passage_scores(query, passages, where)
+
     def explain_id(self, query: str, id: int, where: Selection | None, unit: Unit) -> Explanation:
         return self.part.explain_id(query, id, where, unit)
 

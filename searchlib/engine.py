@@ -198,6 +198,7 @@ class Engine:
             scorer,
             query,
             top,
+            selection,
             unit,
             analyzer=self._analyzer(),
             explain=(lambda id: scorer.explain_id(query, id, selection, unit)) if explain else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,16 @@ class Candidates:
 
 
 @dataclass(frozen=True)
+class _Pool:
+    """The pool of one query: each part's scores of it (parts, m)."""
+
+    query: str
+    where: Selection | None
+    unit: Unit
+    scores: Floats
+
+
+@dataclass(frozen=True)
 class Fused:
     """Several scorers merged over complete scores: every candidate of any part gets its true
     score from all parts before they are normalised and summed.
@@ -52,6 +62,7 @@ class Fused:
     weights: tuple[float, ...]
     method: tuple[Normaliser, ...] | ReciprocalRank
     depth: int = 50
+    _last: list[_Pool] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.parts:
@@ -90,7 +101,9 @@ class Fused:
     ) -> list[TopK]:
         """The k best ids of each query."""
         if len(queries) == 1:
-            return [self._best(self._candidates(queries[0], max(k, self.depth), where, unit), k)]
+            found = self._candidates(queries[0], max(k, self.depth), where, unit)
+            self._last[:] = [_Pool(queries[0], where, unit, self._pool_of(found))]
+            return [self._best(found, k)]
         lists = [part.top(queries, max(k, self.depth), where, unit) for part in self.parts]
         answers = []
         for i, query in enumerate(queries):
@@ -108,6 +121,11 @@ class Fused:
         """Fused scores of `ids`, normalised over the same pool as `top`'s."""
         fused = self._merge(self._complete(query, ids, where, unit), self._pool(query, where, unit))
         return fused.astype(np.float32)
+
+    def passage_scores(self, query: str, passages: Ids, where: Selection | None) -> Floats:
+        """Their parts' scores, normalised as those of documents are."""
+        complete = self._complete(query, passages, where, "passage")
+        return self._merge(complete, self._pool(query, where, "document")).astype(np.float32)
 
     def explain_id(self, query: str, id: int, where: Selection | None, unit: Unit) -> Explanation:
         """The sum of the parts' weighted, normalised scores, each with its own tree."""
@@ -140,7 +158,20 @@ class Fused:
         )
 
     def _pool(self, query: str, where: Selection | None, unit: Unit) -> Floats:
-        return self._candidates(query, self.depth, where, unit).scores
+        for last in self._last:
+            if (last.query, last.unit) == (query, unit) and last.where is where:
+                return last.scores
+        pool = self._candidates(query, self.depth, where, unit).scores
+        self._last[:] = [_Pool(query, where, unit, pool)]
+        return pool
+
+    def _pool_of(self, found: Candidates) -> Floats:
+        """The candidates that normalisation rests on: every part's best `depth`."""
+        if all(len(ids) <= self.depth for ids in found.tops):
+            return found.scores
+        deep = np.isin(found.ids, np.concatenate([ids[: self.depth] for ids in found.tops]))
+        pool: Floats = found.scores[:, deep]
+        return pool
 
     def _candidates(
         self, query: str, depth: int, where: Selection | None, unit: Unit
@@ -190,11 +221,7 @@ class Fused:
         return Candidates(ids, complete, [top.ids for top in tops])
 
     def _best(self, found: Candidates, k: int) -> TopK:
-        pool = found.scores
-        if k > self.depth:
-            deep = np.isin(found.ids, np.concatenate([ids[: self.depth] for ids in found.tops]))
-            pool = pool[:, deep]
-        fused = self._merge(found.scores, pool).astype(np.float32)
+        fused = self._merge(found.scores, self._pool_of(found)).astype(np.float32)
         best = np.argsort(-fused, kind="stable")[:k]  # ids ascend: of equal scores the first
         return TopK(found.ids[best], fused[best])
 

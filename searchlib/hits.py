@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from indexes.snapshot import Selection
 from indexes.types import TermVectors, TopK, Unit
 
 from .encoders.analyzer import Analyzer
@@ -19,6 +20,7 @@ def make_hits(
     scorer: Scorer,
     query: str,
     top: TopK,
+    where: Selection | None,
     unit: Unit,
     *,
     analyzer: Analyzer,
@@ -30,7 +32,9 @@ def make_hits(
     """
     if not len(top.ids):
         return []
-    passages = best_passages(scorer, query, top.ids) if unit == "document" else top.ids
+    passages = top.ids
+    if unit == "document":
+        passages = best_passages(scorer, query, top.ids, where)
     excerpts = scorer.snapshot.excerpts(passages, READ)
     words = wanted_words(query, analyzer, expansions_of(scorer, query))
     shown = snippets(

@@ -58,6 +58,10 @@ class Scorer(Protocol):
         """`top` of one query and `scores` of `ids`: a search may give them in passing."""
         ...
 
+    def passage_scores(self, query: str, passages: Ids, where: Selection | None) -> Floats:
+        """What `passages` are worth beside each other where documents are ranked, (m,)."""
+        ...
+
     def explain_id(self, query: str, id: int, where: Selection | None, unit: Unit) -> Explanation:
         """Why `id` has its score."""
         ...
@@ -167,14 +171,14 @@ def _stack(rows: list[TermVectors | Floats]) -> TermVectors | Floats:
     return TermVectors.of([row.row(0) for row in sparse])
 
 
-def best_passages(scorer: Scorer, query: str, documents: Ids) -> Ids:
+def best_passages(scorer: Scorer, query: str, documents: Ids, where: Selection | None) -> Ids:
     """The passage of each document that the scorer ranks first (of equals the earlier), (m,)."""
     firsts, counts = scorer.snapshot.passages_of_each(documents)
     if (counts == 1).all():
         return firsts
     starts = np.cumsum(counts) - counts
     passages = np.arange(counts.sum()) + np.repeat(firsts - starts, counts)
-    scores = scorer.scores(query, passages, None, "passage")
+    scores = scorer.passage_scores(query, passages, where)
     best = [
         int(np.argmax(scores[start : start + count]))
         for start, count in zip(starts.tolist(), counts.tolist(), strict=True)
@@ -229,6 +233,10 @@ class FieldRetriever:
             vector = vector[0]
         similarity = self.similarity
         return self.snapshot.scores(self.fields[unit], vector, ids, unit, similarity=similarity)
+
+    def passage_scores(self, query: str, passages: Ids, where: Selection | None) -> Floats:
+        """Their scores."""
+        return self.scores(query, passages, where, "passage")
 
     def top_and_scores(
         self, query: str, k: int, ids: Ids, where: Selection | None, unit: Unit

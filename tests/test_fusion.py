@@ -88,6 +88,9 @@ class Known:
         scores = np.array(self.table, np.float32)[ids]
         return self.top([query], k, where, unit)[0], scores
 
+    def passage_scores(self, query: str, passages: Any, where: Any) -> Any:
+        return self.scores(query, passages, where, "passage")
+
     def explain_id(self, query: str, id: int, where: Any, unit: Any) -> Explanation:
         return Explanation(self.table[id], self.name)
 
@@ -127,6 +130,24 @@ def test_scores_given_in_passing_change_nothing(
     [alone] = asked(["q"], direct)
     assert [alone] == asked(["q"], [True] * 4)
     assert [alone, alone] == asked(["q", "r"], direct)
+
+
+def test_a_pool_is_searched_once_and_never_taken_for_another() -> None:
+    a = Known("a", [4, 3, 2])
+    searched = []
+    top = a.top
+    a.top = lambda queries, *rest: (searched.extend(queries), top(queries, *rest))[1]  # type: ignore
+    fused = Fused("f", (a,), (1.0,), (min_max,), depth=2)
+    ids = np.array([0, 2])
+    fused.top(["q"], 1, None, "document")
+    assert fused.scores("q", ids, None, "document").tolist() == [1, -1]
+    assert fused.passage_scores("q", ids, None).tolist() == [1, -1]
+    fused.explain_id("q", 0, None, "document")
+    assert searched == ["q"]
+    a.table = [4, 2, 0]
+    assert fused.scores("r", ids, None, "document").tolist() == [1, -1]
+    assert fused.scores("r", ids, None, "passage").tolist() == [1, -1]
+    assert searched == ["q", "r", "r"]
 
 
 METHODS = [(z_score, z_score), (min_max, theoretical_min_max(0.0)), ReciprocalRank(60)]
