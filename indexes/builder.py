@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .inversion import STORED, Kind, Rows, assemble, encode, joined
+from .dictionary import Words
+from .inversion import STORED, Kind, Rows, assemble, encode, joined, renumbered
+from .kernels import native
 from .postings import Postings
 from .types import TermVectors
 
@@ -69,42 +71,42 @@ class PostingsBuilder:
 
         Empties the builder. Raises ValueError for more postings than a segment may hold.
         """
-        names = sorted(self._numbers)
-        rank = np.empty(len(names), np.int32)
-        numbers = np.fromiter(map(self._numbers.__getitem__, names), np.int64, len(names))
-        rank[numbers] = np.arange(len(names), dtype=np.int32)
-        for terms in self._terms:
-            terms[:] = rank[terms]
+        words, numbers = Words.of(self._numbers).distinct(native())
         rows = Rows(
             np.append(0, np.cumsum(joined(self._counts, np.int64))),
-            joined(self._terms, np.int32),
+            renumbered(joined(self._terms, np.int32), numbers),
             joined(self._weights, STORED[self._kind]),
         )
         lengths = joined(self._lengths, np.float32)
         self.__init__(self._kind)  # type: ignore[misc]
-        return assemble(names, rows, lengths)
+        return assemble(words, rows, lengths)
 
     def _number(self, terms: Sequence[str], columns: NDArray[np.int32]) -> NDArray[np.int32]:
         """The builder's number of each column's term; only terms in use are taken in."""
         if terms is not self._columns:
             self._columns = terms
             self._number_of = np.full(len(terms), UNKNOWN, np.int32)
-        numbers = self._number_of[columns]
+        numbers = renumbered(columns, self._number_of)
         if numbers.min(initial=0) == UNKNOWN:
-            new = np.unique(columns[numbers == UNKNOWN])
-            for column in new.tolist():
-                term = terms[column]
-                number = self._numbers.get(term)
-                if number is None:
-                    number = self._numbers[term] = len(self._numbers)
-                    self._text_bytes += len(term)
-                self._number_of[column] = number
-            known = self._number_of[self._number_of != UNKNOWN]
-            if len(np.unique(known)) < len(known):
-                self._columns = ()
-                raise ValueError("a term names two columns of the term vectors, must name one")
-            numbers = self._number_of[columns]
+            met = np.zeros(len(terms), np.bool_)
+            met[columns] = True
+            self._take_in(np.flatnonzero(met & (self._number_of == UNKNOWN)))
+            numbers = renumbered(columns, self._number_of)
         return numbers
+
+    def _take_in(self, columns: NDArray[np.int64]) -> None:
+        """Number the terms of columns that were not met before."""
+        words = [self._columns[column] for column in columns.tolist()]
+        new = [word for word in words if word not in self._numbers]
+        before = len(self._numbers)
+        self._numbers.update(zip(new, range(before, before + len(new)), strict=True))
+        self._text_bytes += sum(map(len, new))
+        found = map(self._numbers.__getitem__, words)
+        self._number_of[columns] = np.fromiter(found, np.int32, len(words))
+        known = np.sort(self._number_of[self._number_of != UNKNOWN])
+        if len(known) and (known[1:] == known[:-1]).any():
+            self._columns = ()
+            raise ValueError("a term names two columns of the term vectors, must name one")
 
 
 def merge_postings(
@@ -118,12 +120,11 @@ def merge_postings(
     if len({part.kind for part in parts}) > 1:
         raise ValueError("counts and impacts cannot be merged into one field")
     kind: Kind = parts[0].kind if parts else "count"
-    dictionaries = [part.terms() for part in parts]
-    names = sorted(set().union(*dictionaries))
-    numbers = {name: i for i, name in enumerate(names)}
+    dictionaries = [part.words() for part in parts]
+    words, numbers = Words.joined(dictionaries).distinct(native())
+    ends = np.cumsum([len(some) for some in dictionaries])[:-1]
     counts, terms, weights, lengths = [], [], [], []
-    for part, kept, words in zip(parts, keep, dictionaries, strict=True):
-        number_of = np.fromiter((numbers[word] for word in words), np.int32, len(words))
+    for part, kept, number_of in zip(parts, keep, np.split(numbers, ends), strict=True):
         rows = _rows(part, kept, number_of)
         counts.append(np.diff(rows.indptr))
         terms.append(rows.terms)
@@ -135,7 +136,7 @@ def merge_postings(
         joined(terms, np.int32),
         joined(weights, STORED[kind]),
     )
-    return assemble(names, merged, joined(lengths, np.float32))
+    return assemble(words, merged, joined(lengths, np.float32))
 
 
 def _rows(part: Postings, kept: NDArray[np.bool_], number_of: NDArray[np.int32]) -> Rows:

@@ -25,6 +25,7 @@ from postings_cases import (
 
 from indexes import inversion
 from indexes.builder import merge_postings
+from indexes.dictionary import Words
 from indexes.inversion import Kind, Rows, decode, encode
 from indexes.postings import Postings
 from indexes.types import TermVectors
@@ -104,7 +105,7 @@ def test_decoding_equals_astype_for_every_normal_half() -> None:
 def test_too_many_postings_are_refused(way: str) -> None:
     rows = Rows(np.array([0, 2**32]), np.empty(0, np.int32), np.empty(0, np.uint16))
     with computed_by(way), pytest.raises(ValueError, match="flush sooner"):
-        inversion.assemble([], rows, None)
+        inversion.assemble(Words.of([]), rows, None)
 
 
 # --- order of similarity
