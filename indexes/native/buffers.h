@@ -25,6 +25,21 @@ INLINE PyObject *garbled(void) {
 }
 
 /* The type of `Lists` objects (see searcher.c). */
+enum {
+    LIST_SIZES, LIST_STARTS, DENSE, WINDOWS, IDS, WEIGHTS, LIST_PARTS, PART_STARTS,
+    PART_NUMBERS, PART_SIZES, BOUNDS, TOPS, ORDER, COUNT
+};
+
+typedef struct {
+    PyObject_HEAD
+    Lists lists;
+    Py_buffer buffers[COUNT];
+    char *spare; /* the scratch memory of the last search, for the next one */
+    size_t spare_size;
+} ListsObject;
+
 extern PyType_Spec lists_spec;
+
+PyObject *lists_transpose(PyObject *self, PyObject *args);
 
 #endif

@@ -29,7 +29,7 @@ int64_t renumber(const int32_t *terms, int64_t count, const int32_t *numbers, in
 int count_rows(const int32_t *terms, const uint16_t *weights, int64_t count, int64_t n_terms,
                int64_t *frequency, uint16_t *tops);
 void place_rows(const Rows *rows, int64_t first, int64_t last, int64_t *cursors, uint16_t *ids,
-                uint16_t *weights);
+               uint16_t *weights);
 void bound_lists(const Dense *dense);
 int order_rows(const Rows *rows, uint32_t *order);
 int64_t distinct_terms(const uint8_t *text, const int64_t *starts, int64_t count, int32_t *numbers,

@@ -9,19 +9,7 @@
 #include "rows.h"
 #include "search.h"
 
-enum {
-    LIST_SIZES, LIST_STARTS, DENSE, WINDOWS, IDS, WEIGHTS, LIST_PARTS, PART_STARTS,
-    PART_NUMBERS, PART_SIZES, BOUNDS, TOPS, ORDER, COUNT
-};
 enum { AUTO = 0, ALL = 1, BOUNDED = 2 };
-
-typedef struct {
-    PyObject_HEAD
-    Lists lists;
-    Py_buffer buffers[COUNT];
-    char *spare; /* the scratch memory of the last search, for the next one */
-    size_t spare_size;
-} ListsObject;
 
 static int wide_enough(int64_t bytes, int64_t count) {
     return !count ? 1 : bytes >= 4 * count ? 4 : bytes >= 2 * count ? 2 : 1;
@@ -282,6 +270,7 @@ static PyMethodDef lists_methods[] = {
     {"search", lists_search, METH_VARARGS, "The k best rows of each query."},
     {"score_rows", lists_score_rows, METH_VARARGS, "The scores of given rows."},
     {"sizes", lists_sizes, METH_VARARGS, "How many rows hold each term."},
+    {"transpose", lists_transpose, METH_VARARGS, "Lists as rows."},
     {"count_marked", lists_count_marked, METH_VARARGS, "How many marked rows hold each term."},
     {NULL, NULL, 0, NULL},
 };
