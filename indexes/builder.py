@@ -130,7 +130,9 @@ def merge_postings(
     ends = np.cumsum([len(some) for some in dictionaries])[:-1]
     gather = _kept_rows if any(part.lists is None for part in parts) else _kept_rows_natively
     rows = gather(parts, keep, np.split(numbers, ends)[: len(parts)])
-    lengths = [part.lengths[kept] for part, kept in zip(parts, keep, strict=True) if kind == "count"]
+    lengths = [
+        part.lengths[kept] for part, kept in zip(parts, keep, strict=True) if kind == "count"
+    ]
     return assemble(
         words,
         Rows(rows.indptr, rows.terms, rows.weights.view(STORED[kind])),
@@ -149,18 +151,20 @@ def _kept_rows_natively(
     for part, kept, number_of in zip(parts, keep, numbers, strict=True):
         rows = np.cumsum(kept, dtype=np.int32)
         rows += np.int32(first - 1)
-        first += np.count_nonzero(kept)
+        first += int(np.count_nonzero(kept))
         rows[~kept] = UNKNOWN
         if part.places is not None:  # raises Damaged where the order is garbled
             rows = rows[part.arrays["order"]]
         rows_at.append(rows)
         with damage_named(part.name):
+            assert part.lists is not None
             part.lists.transpose(rows, number_of, indptr[1:], None, None)
     np.cumsum(indptr, out=indptr)
     cursors = indptr[:-1].copy()
     terms, weights = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.uint16)
     for part, rows, number_of in zip(parts, rows_at, numbers, strict=True):
         with damage_named(part.name):
+            assert part.lists is not None
             part.lists.transpose(rows, number_of, cursors, terms, weights)
     return Rows(indptr, terms, weights)
 
@@ -182,9 +186,9 @@ def _kept_rows(
         bits = stored.view(np.uint16) if stored.dtype.kind == "f" else stored.astype(np.uint16)
         shape = (part.n_terms, part.n_rows)
         by_row = csr_array((bits, rows.astype(np.int32), narrow), shape).tocsc()
-        sizes = np.diff(by_row.indptr.astype(np.int64))
-        inside = np.repeat(kept, sizes)
-        counts.append(sizes[kept])
+        held = np.diff(by_row.indptr.astype(np.int64))
+        inside = np.repeat(kept, held)
+        counts.append(held[kept])
         terms.append(number_of[by_row.indices[inside]])
         weights.append(by_row.data[inside])
     indptr = np.append(0, np.cumsum(joined(counts, np.int64)))

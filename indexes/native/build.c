@@ -65,7 +65,8 @@ int count_rows(const int32_t *terms, const uint16_t *weights, int64_t count, int
 }
 
 /* Appends the postings of the places [first, last), of one part, to their lists: `cursors`
-   (n_terms,) say where, and where they end when this returns. */
+   (n_terms,) say where, and where they end when this returns.
+   subtle: neither terms nor cursors are checked here: `count_rows` has counted these very terms. */
 void place_rows(const Rows *rows, int64_t first, int64_t last, int64_t *cursors, uint16_t *ids,
                 uint16_t *weights) {
     for (int64_t place = first; place < last; place++) {
