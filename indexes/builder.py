@@ -186,7 +186,7 @@ def _kept_rows(
         bits = stored.view(np.uint16) if stored.dtype.kind == "f" else stored.astype(np.uint16)
         shape = (part.n_terms, part.n_rows)
         by_row = csr_array((bits, rows.astype(np.int32), narrow), shape).tocsc()
-        held = np.diff(by_row.indptr.astype(np.int64))
+        held: NDArray[np.int64] = np.diff(by_row.indptr.astype(np.int64))
         inside = np.repeat(kept, held)
         counts.append(held[kept])
         terms.append(number_of[by_row.indices[inside]])
