@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .inversion import STORED, Kind, Rows, assemble, encode, joined
-from .postings import Postings
+from .dictionary import Words
+from .inversion import STORED, Kind, Rows, assemble, encode, joined, renumbered
+from .kernels import native
+from .postings import Postings, damage_named
 from .types import TermVectors
 
 BYTES_PER_TERM = 120  # what a dictionary entry and its string take in Python, about
@@ -69,42 +72,46 @@ class PostingsBuilder:
 
         Empties the builder. Raises ValueError for more postings than a segment may hold.
         """
-        names = sorted(self._numbers)
-        rank = np.empty(len(names), np.int32)
-        numbers = np.fromiter(map(self._numbers.__getitem__, names), np.int64, len(names))
-        rank[numbers] = np.arange(len(names), dtype=np.int32)
-        for terms in self._terms:
-            terms[:] = rank[terms]
+        words, numbers = Words.of(self._numbers).distinct(native())
         rows = Rows(
             np.append(0, np.cumsum(joined(self._counts, np.int64))),
-            joined(self._terms, np.int32),
+            renumbered(joined(self._terms, np.int32), numbers),
             joined(self._weights, STORED[self._kind]),
         )
         lengths = joined(self._lengths, np.float32)
         self.__init__(self._kind)  # type: ignore[misc]
-        return assemble(names, rows, lengths)
+        return assemble(words, rows, lengths)
 
     def _number(self, terms: Sequence[str], columns: NDArray[np.int32]) -> NDArray[np.int32]:
         """The builder's number of each column's term; only terms in use are taken in."""
         if terms is not self._columns:
             self._columns = terms
             self._number_of = np.full(len(terms), UNKNOWN, np.int32)
-        numbers = self._number_of[columns]
+        numbers = renumbered(columns, self._number_of)
         if numbers.min(initial=0) == UNKNOWN:
-            new = np.unique(columns[numbers == UNKNOWN])
-            for column in new.tolist():
-                term = terms[column]
-                number = self._numbers.get(term)
-                if number is None:
-                    number = self._numbers[term] = len(self._numbers)
-                    self._text_bytes += len(term)
-                self._number_of[column] = number
-            known = self._number_of[self._number_of != UNKNOWN]
-            if len(np.unique(known)) < len(known):
-                self._columns = ()
-                raise ValueError("a term names two columns of the term vectors, must name one")
-            numbers = self._number_of[columns]
+            met = np.zeros(len(terms), np.bool_)
+            met[columns] = True
+            self._take_in(np.flatnonzero(met & (self._number_of == UNKNOWN)))
+            numbers = renumbered(columns, self._number_of)
         return numbers
+
+    def _take_in(self, columns: NDArray[np.int64]) -> None:
+        """Number the terms of columns that were not met before."""
+        words = [self._columns[column] for column in columns.tolist()]
+        found = np.fromiter(map(self._numbers.get, words, repeat(UNKNOWN)), np.int32, len(words))
+        fresh = np.flatnonzero(found == UNKNOWN)
+        new = [words[place] for place in fresh.tolist()]
+        before = len(self._numbers)
+        found[fresh] = np.arange(before, before + len(new))
+        self._numbers.update(zip(new, range(before, before + len(new)), strict=True))
+        self._number_of[columns] = found
+        known = np.sort(self._number_of[self._number_of != UNKNOWN])
+        if len(self._numbers) < before + len(new) or (known[1:] == known[:-1]).any():
+            for word in new:
+                self._numbers.pop(word, None)
+            self._columns = ()
+            raise ValueError("a term names two columns of the term vectors, must name one")
+        self._text_bytes += sum(map(len, new))
 
 
 def merge_postings(
@@ -118,44 +125,72 @@ def merge_postings(
     if len({part.kind for part in parts}) > 1:
         raise ValueError("counts and impacts cannot be merged into one field")
     kind: Kind = parts[0].kind if parts else "count"
-    dictionaries = [part.terms() for part in parts]
-    names = sorted(set().union(*dictionaries))
-    numbers = {name: i for i, name in enumerate(names)}
-    counts, terms, weights, lengths = [], [], [], []
-    for part, kept, words in zip(parts, keep, dictionaries, strict=True):
-        number_of = np.fromiter((numbers[word] for word in words), np.int32, len(words))
-        rows = _rows(part, kept, number_of)
-        counts.append(np.diff(rows.indptr))
-        terms.append(rows.terms)
-        weights.append(rows.weights.astype(STORED[kind], copy=False))
-        if kind == "count":
-            lengths.append(part.lengths[kept].astype(np.float32))
-    merged = Rows(
-        np.append(0, np.cumsum(joined(counts, np.int64))),
-        joined(terms, np.int32),
-        joined(weights, STORED[kind]),
+    dictionaries = [part.words() for part in parts]
+    words, numbers = Words.joined(dictionaries).distinct(native())
+    ends = np.cumsum([len(some) for some in dictionaries])[:-1]
+    gather = _kept_rows if any(part.lists is None for part in parts) else _kept_rows_natively
+    rows = gather(parts, keep, np.split(numbers, ends)[: len(parts)])
+    lengths = [
+        part.lengths[kept] for part, kept in zip(parts, keep, strict=True) if kind == "count"
+    ]
+    return assemble(
+        words,
+        Rows(rows.indptr, rows.terms, rows.weights.view(STORED[kind])),
+        joined(lengths, np.float32),
     )
-    return assemble(names, merged, joined(lengths, np.float32))
 
 
-def _rows(part: Postings, kept: NDArray[np.bool_], number_of: NDArray[np.int32]) -> Rows:
-    """The kept rows of a segment's lists, in their order, with terms numbered anew."""
+def _kept_rows_natively(
+    parts: Sequence[Postings],
+    keep: Sequence[NDArray[np.bool_]],
+    numbers: Sequence[NDArray[np.int32]],
+) -> Rows:
+    """The kept rows of the parts' lists, by the extension: counted first, then filled."""
+    indptr = np.zeros(sum(map(np.count_nonzero, keep)) + 1, np.int64)
+    rows_at, first = [], 0
+    for part, kept, number_of in zip(parts, keep, numbers, strict=True):
+        rows = np.cumsum(kept, dtype=np.int32)
+        rows += np.int32(first - 1)
+        first += int(np.count_nonzero(kept))
+        rows[~kept] = UNKNOWN
+        if part.places is not None:  # raises Damaged where the order is garbled
+            rows = rows[part.arrays["order"]]
+        rows_at.append(rows)
+        with damage_named(part.name):
+            assert part.lists is not None
+            part.lists.transpose(rows, number_of, indptr[1:], None, None)
+    np.cumsum(indptr, out=indptr)
+    cursors = indptr[:-1].copy()
+    terms, weights = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.uint16)
+    for part, rows, number_of in zip(parts, rows_at, numbers, strict=True):
+        with damage_named(part.name):
+            assert part.lists is not None
+            part.lists.transpose(rows, number_of, cursors, terms, weights)
+    return Rows(indptr, terms, weights)
+
+
+def _kept_rows(
+    parts: Sequence[Postings],
+    keep: Sequence[NDArray[np.bool_]],
+    numbers: Sequence[NDArray[np.int32]],
+) -> Rows:
+    """The kept rows of the parts' lists, in their order, with terms numbered anew."""
     from scipy.sparse import csr_array  # at index time only: its import takes 0.4 s
 
-    sizes, rows, weights = part.all_stored()
-    indptr = np.append(0, np.cumsum(sizes))
-    if len(weights) == 0:
-        return Rows(np.zeros(np.count_nonzero(kept) + 1, np.int64), np.empty(0, np.int32), weights)
-    # subtle: scipy makes indices as wide as indptr, and copies them to do so
-    narrow = indptr.astype(np.int32) if indptr[-1] < 2**31 else indptr
-    bits = weights.view(np.uint16) if weights.dtype.kind == "f" else weights
-    lists = csr_array((bits, rows.astype(np.int32), narrow), (part.n_terms, part.n_rows))
-    by_row = lists.tocsc()
-    ends = by_row.indptr.astype(np.int64)
-    inside = np.repeat(kept, np.diff(ends))
-    terms = number_of[by_row.indices[inside]]
-    return Rows(
-        np.append(0, np.cumsum(np.diff(ends)[kept])),
-        terms,
-        by_row.data[inside].view(weights.dtype),
-    )
+    counts, terms, weights = [], [], []
+    for part, kept, number_of in zip(parts, keep, numbers, strict=True):
+        sizes, rows, stored = part.all_stored()
+        ends = np.append(0, np.cumsum(sizes))
+        # subtle: scipy makes indices as wide as indptr, and copies them to do so
+        narrow = ends.astype(np.int32) if ends[-1] < 2**31 else ends
+        bits = stored.view(np.uint16) if stored.dtype.kind == "f" else stored.astype(np.uint16)
+        shape = (part.n_terms, part.n_rows)
+        by_row = csr_array((bits, rows.astype(np.int32), narrow), shape).tocsc()
+        by_row_ends: NDArray[np.int64] = by_row.indptr.astype(np.int64)
+        held = np.diff(by_row_ends)
+        inside = np.repeat(kept, held)
+        counts.append(held[kept])
+        terms.append(number_of[by_row.indices[inside]])
+        weights.append(by_row.data[inside])
+    indptr = np.append(0, np.cumsum(joined(counts, np.int64)))
+    return Rows(indptr, joined(terms, np.int32), joined(weights, np.uint16))

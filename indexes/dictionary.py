@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,16 @@ class Dictionary:
 
     def __len__(self) -> int:
         return len(self._offsets)
+
+    @property
+    def words(self) -> Words:
+        """All terms as they are stored. Raises ValueError where offsets or bytes are garbled."""
+        text, starts = np.asarray(self._blob), self._offsets.all()
+        bytes(self._blob).decode("utf-8", "surrogatepass")
+        begun = starts[:-1][starts[:-1] < starts[1:]]
+        if (text[begun] & 0xC0 == 0x80).any():  # within a character
+            raise ValueError("offsets of terms lead into characters")
+        return Words(text, np.diff(starts))
 
     def terms(self) -> list[str]:
         """All terms, ascending. Raises ValueError where offsets or bytes are garbled."""
@@ -55,8 +67,57 @@ class Dictionary:
         return -1
 
 
-def packed_terms(names: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Sorted terms as bytes, one after the other, and the size of each (m,)."""
-    words = [name.encode("utf-8", "surrogatepass") for name in names]
-    sizes = np.fromiter(map(len, words), np.int64, len(words))
-    return np.frombuffer(b"".join(words), np.uint8), sizes
+@dataclass(frozen=True)
+class Words:
+    """Terms as they are stored: their UTF-8 bytes, one after the other, and the size of each."""
+
+    text: NDArray[np.uint8]
+    sizes: NDArray[np.int64]  # (m,)
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @staticmethod
+    def of(names: Iterable[str]) -> Words:
+        """Any terms, in their order.
+
+        >>> Words.of(["ab", "c"]).sizes.tolist()
+        [2, 1]
+        """
+        names = list(names)
+        # subtle: one call encodes all; only U+0000 has a zero in its bytes
+        text = np.frombuffer("\0".join([*names, ""]).encode("utf-8", "surrogatepass"), np.uint8)
+        ends = np.flatnonzero(text == 0)
+        if len(ends) == len(names):
+            return Words(text[text != 0], np.diff(ends, prepend=-1) - 1)
+        words = [name.encode("utf-8", "surrogatepass") for name in names]
+        sizes = np.fromiter(map(len, words), np.int64, len(words))
+        return Words(np.frombuffer(b"".join(words), np.uint8), sizes)
+
+    @staticmethod
+    def joined(parts: Sequence[Words]) -> Words:
+        """The terms of all parts."""
+        return Words(
+            np.concatenate([np.empty(0, np.uint8), *(part.text for part in parts)]),
+            np.concatenate([np.empty(0, np.int64), *(part.sizes for part in parts)]),
+        )
+
+    def marked(self, marks: NDArray[np.bool_]) -> Words:
+        """Those that `marks` (m,) marks."""
+        return Words(self.text[np.repeat(marks, self.sizes)], self.sizes[marks])
+
+    def distinct(self, kernels: Any | None) -> tuple[Words, NDArray[np.int32]]:
+        """The different terms, ascending, and the number of each of these terms (m,) among them."""
+        starts = np.append(0, np.cumsum(self.sizes))
+        numbers = np.empty(len(self), np.int32)
+        if kernels is not None:
+            text, sizes = np.empty(len(self.text), np.uint8), np.empty(len(self), np.int64)
+            count = kernels.distinct_terms(self.text, starts, numbers, text, sizes)
+            return Words(text[: sizes[:count].sum()], sizes[:count]), numbers
+        whole = self.text.tobytes()
+        words = [whole[start:stop] for start, stop in pairwise(starts.tolist())]
+        found = sorted(set(words))
+        number_of = {word: number for number, word in enumerate(found)}
+        numbers[:] = [number_of[word] for word in words]
+        sizes = np.fromiter(map(len, found), np.int64, len(found))
+        return Words(np.frombuffer(b"".join(found), np.uint8), sizes), numbers

@@ -6,14 +6,13 @@ one thing: rows are put in order of similarity only by the extension.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .dictionary import packed_terms
+from .dictionary import Words
 from .kernels import native
 from .offsets import pack
 
@@ -77,35 +76,47 @@ def decode(stored: NDArray[Any]) -> NDArray[np.float32]:
     return bits.view(np.float32) * np.float32(2.0**112)
 
 
-def assemble(
-    names: Sequence[str], rows: Rows, lengths: NDArray[np.float32] | None
-) -> dict[str, NDArray[Any]]:
-    """The arrays of a term field (see FORMAT.md) from rows whose terms `names` sorts.
+def renumbered(terms: NDArray[np.int32], numbers: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The numbers of terms: `numbers[terms]`. Raises IndexError for a term out of bounds."""
+    kernels = native()
+    if kernels is None:
+        if terms.min(initial=0) < 0:
+            raise IndexError("a column is out of bounds")
+        return numbers[terms]
+    made = np.empty(len(terms), np.int32)
+    kernels.renumber(terms, numbers, made)
+    return made
 
-    `lengths` (n,) are kept for counts only. Names without postings are left out. Raises ValueError
+
+def assemble(
+    words: Words, rows: Rows, lengths: NDArray[np.float32] | None
+) -> dict[str, NDArray[Any]]:
+    """The arrays of a term field (see FORMAT.md) from rows of terms that ascend with their numbers.
+
+    `lengths` (n,) are kept for counts only. Terms without postings are left out. Raises ValueError
     for more than 2**32 postings.
     """
-    n, m, kind = len(rows), len(names), rows.weights.dtype.kind
+    n, kind = len(rows), rows.weights.dtype.kind
     if rows.indptr[-1] >= 2**32:
         raise ValueError(f"{rows.indptr[-1]} postings, a segment may hold 4294967295: flush sooner")
-    order = _order(rows, m) if kind == "f" else None
-    frequency, parts, tops = _count(rows, m, order)
+    frequency, tops = _count(rows, len(words))
     used = frequency > 0
     if not used.all():
-        names = [name for name, is_used in zip(names, used.tolist(), strict=True) if is_used]
-        renumbered = np.cumsum(used, dtype=np.int32) - np.int32(1)
-        rows = Rows(rows.indptr, renumbered[rows.terms], rows.weights)
-        frequency, parts, tops = frequency[used], parts[used], tops[used]
+        words = words.marked(used)
+        places = np.cumsum(used, dtype=np.int32) - np.int32(1)
+        rows = Rows(rows.indptr, renumbered(rows.terms, places), rows.weights)
+        frequency, tops = frequency[used], tops[used]
     is_dense = (frequency * DENSE_SHARE[kind] >= n) & (n >= DENSE_FROM)
-    terms, term_sizes = packed_terms(names)
-    lists = _Lists(n, frequency, is_dense, parts, tops, kind)
     arrays: dict[str, NDArray[Any]] = {
         "rows": np.array([n], np.int64),
-        "terms": terms,
-        **_packed("term_sizes", "term_starts", term_sizes),
+        "terms": words.text,
+        **_packed("term_sizes", "term_starts", words.sizes),
+        **_packed("list_sizes", "list_starts", np.where(is_dense, 0, frequency)),
+        "dense": np.flatnonzero(is_dense).astype(np.uint32),
     }
+    order = _order(rows, len(words)) if kind == "f" else None
     fill = _fill if native() is None else _fill_natively
-    arrays |= fill(rows, lists, order)
+    arrays |= fill(rows, _Lists(n, frequency, is_dense, tops, kind), order)
     if kind == "u":
         arrays["weights"] = _narrowed(arrays["weights"])
         assert lengths is not None
@@ -124,7 +135,6 @@ class _Lists:
     n_rows: int
     frequency: NDArray[np.int64]  # (m,)
     is_dense: NDArray[np.bool_]  # (m,)
-    parts: NDArray[np.int64]  # (m,) in how many parts a list's rows are
     tops: NDArray[np.uint16]  # (m,) the largest stored weight, as bits
     kind: str  # of the weights' dtype
 
@@ -132,25 +142,24 @@ class _Lists:
     def n_windows(self) -> int:
         return -(-self.n_rows // WINDOW)
 
-    def head(self) -> dict[str, NDArray[Any]]:
-        """The arrays that follow from the sizes alone."""
-        sparse = np.where(self.is_dense, 0, self.frequency)
-        head = _packed("list_sizes", "list_starts", sparse)
-        head["dense"] = np.flatnonzero(self.is_dense).astype(np.uint32)
-        if self.n_rows > PART:
-            parts = np.where(self.is_dense, 0, self.parts)
-            head |= _packed("list_parts", "part_starts", parts)
-        return head
+    @property
+    def n_parts(self) -> int:
+        return -(-self.n_rows // PART)
+
+    @property
+    def begins(self) -> NDArray[np.int64]:
+        """Where each list begins, (m,): dense ones come first."""
+        dense = np.where(self.is_dense, self.frequency, 0)
+        sparse = self.frequency - dense
+        starts: NDArray[np.int64] = np.where(
+            self.is_dense, np.cumsum(dense) - dense, dense.sum() + np.cumsum(sparse) - sparse
+        )
+        return starts
 
 
 def _packed(sizes_name: str, starts_name: str, sizes: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     narrow, starts = pack(sizes)
     return {sizes_name: narrow, starts_name: starts}
-
-
-def _starts(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where entries of these sizes begin, (m,)."""
-    return np.cumsum(sizes) - sizes
 
 
 def _order(rows: Rows, m: int) -> NDArray[np.uint32] | None:
@@ -163,66 +172,47 @@ def _order(rows: Rows, m: int) -> NDArray[np.uint32] | None:
     return order
 
 
-def _count(
-    rows: Rows, m: int, order: NDArray[np.uint32] | None
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint16]]:
-    """The size of each term's list, in how many parts its rows are, and its largest weight."""
-    frequency, parts = np.zeros(m, np.int64), np.zeros(m, np.int64)
-    tops = np.zeros(m, np.uint16)
+def _count(rows: Rows, m: int) -> tuple[NDArray[np.int64], NDArray[np.uint16]]:
+    """The size of each term's list, and its largest weight."""
+    frequency, tops = np.zeros(m, np.int64), np.zeros(m, np.uint16)
     bits = rows.weights.view(np.uint16)  # ascend as the weights do
     kernels = native()
     if kernels is not None:
-        kernels.count_rows(rows.indptr, rows.terms, bits, order, frequency, parts, tops)
-        return frequency, parts, tops
-    frequency[:] = np.bincount(rows.terms, minlength=m)
-    np.maximum.at(tops, rows.terms, bits)
-    part = np.repeat(np.arange(len(rows)) // PART, np.diff(rows.indptr))
-    pairs = np.unique(rows.terms.astype(np.int64) * (len(rows) // PART + 1) + part)
-    parts[:] = np.bincount(pairs // (len(rows) // PART + 1), minlength=m)
-    return frequency, parts, tops
+        kernels.count_rows(rows.terms, bits, frequency, tops)
+    else:
+        frequency[:] = np.bincount(rows.terms, minlength=m)
+        np.maximum.at(tops, rows.terms, bits)
+    return frequency, tops
 
 
 def _fill_natively(
     rows: Rows, lists: _Lists, order: NDArray[np.uint32] | None
 ) -> dict[str, NDArray[Any]]:
-    """The posting lists, by the extension."""
-    head = lists.head()
-    is_dense, n_windows = lists.is_dense, lists.n_windows
-    d = len(head["dense"])
-    place = np.where(is_dense, np.cumsum(is_dense) - 1, -1).astype(np.int32)
-    dense, sparse = np.where(is_dense, lists.frequency, 0), np.where(is_dense, 0, lists.frequency)
-    cursors = np.where(is_dense, _starts(dense), dense.sum() + _starts(sparse))
-    ids, weights = np.empty((2, len(rows.terms)), np.uint16)
-    windows = np.zeros((d, n_windows + 1), np.uint32)
-    bounds = np.zeros((d, n_windows * BLOCKS), np.uint8)
-    in_parts = "list_parts" in head
-    part_sizes = np.where(is_dense, 0, lists.parts) if in_parts else np.zeros(0, np.int64)
-    part_numbers, parts = np.zeros((2, int(part_sizes.sum())), np.uint16)
+    """The posting lists, by the extension: part after part, dense lists and sparse ones alike."""
     kernels = native()
     assert kernels is not None
-    kernels.fill_lists(
-        rows.indptr,
-        rows.terms,
-        rows.weights.view(np.uint16),
-        order,
-        place,
-        cursors,
-        _starts(part_sizes) if in_parts else None,
-        lists.tops if lists.kind == "f" else None,
-        n_windows,
-        windows,
-        ids,
-        weights,
-        part_numbers,
-        parts,
-        bounds,
-    )
-    flat = windows.reshape(-1)  # counts, shifted by one in each list: they add up to offsets
-    np.cumsum(flat, dtype=np.uint32, out=flat)
-    if in_parts:
-        head |= {"part_numbers": part_numbers, "part_sizes": parts}
+    cursors, dense = lists.begins, np.flatnonzero(lists.is_dense)
+    ends = np.empty((lists.n_parts + 1, len(dense)), np.int64)
+    ends[0] = cursors[dense]
+    ids, weights = np.empty((2, len(rows.terms)), np.uint16)
+    bits = rows.weights.view(np.uint16)
+    found = []  # the terms of a part's sparse lists, and their sizes there
+    for part in range(lists.n_parts):
+        before = cursors.copy()
+        span = part * PART, min(lists.n_rows, (part + 1) * PART)
+        kernels.place_rows(rows.indptr, rows.terms, bits, order, *span, cursors, ids, weights)
+        ends[part + 1] = cursors[dense]
+        if lists.n_parts > 1:
+            sizes = np.where(lists.is_dense, 0, cursors - before)
+            terms = np.flatnonzero(sizes)
+            found.append((terms, np.full(len(terms), part), sizes[terms]))
+    windows = np.empty((len(dense), lists.n_windows + 1), np.uint32)
+    bounds = np.empty((len(dense), lists.n_windows * BLOCKS), np.uint8)
+    tops = lists.tops[dense] if lists.kind == "f" else None
+    ends = np.ascontiguousarray(ends.T)
+    kernels.bound_lists(lists.n_windows, ids, weights, ends, tops, windows, bounds)
     return {
-        **head,
+        **(_parts(lists, *map(np.concatenate, zip(*found, strict=True))) if found else {}),
         "ids": ids,
         "weights": weights.view(rows.weights.dtype),
         "windows": windows,
@@ -233,35 +223,43 @@ def _fill_natively(
 def _fill(rows: Rows, lists: _Lists, order: NDArray[np.uint32] | None) -> dict[str, NDArray[Any]]:
     """The posting lists, by numpy: the obvious version."""
     assert order is None
-    head = lists.head()
-    frequency, is_dense, n_windows = lists.frequency, lists.is_dense, lists.n_windows
+    is_dense, n_windows = lists.is_dense, lists.n_windows
+    d = np.count_nonzero(is_dense)
     places = np.repeat(np.arange(len(rows)), np.diff(rows.indptr))
     by_term = np.argsort(rows.terms, kind="stable")
     places, weights, term = places[by_term], rows.weights[by_term], rows.terms[by_term]
     inside, rest = is_dense[term], ~is_dense[term]
     dense = (np.cumsum(is_dense) - 1)[term[inside]]  # which dense list
-    counts = np.bincount(dense * n_windows + places[inside] // WINDOW, minlength=0)
-    windows = np.zeros((len(head["dense"]), n_windows + 1), np.uint32)
-    padded = np.zeros(len(head["dense"]) * n_windows, np.int64)
-    padded[: len(counts)] = counts
-    windows[:, 1:] = np.cumsum(padded).reshape(len(head["dense"]), n_windows)
-    sizes = frequency[is_dense]
-    windows[:, 0] = np.cumsum(sizes) - sizes
-    bounds = np.zeros((len(head["dense"]), n_windows * BLOCKS), np.uint8)
+    counts = np.bincount(dense * n_windows + places[inside] // WINDOW, minlength=d * n_windows)
+    windows = np.zeros((d, n_windows + 1), np.uint32)
+    windows[:, 1:] = np.cumsum(counts).reshape(d, n_windows)
+    windows[:, 0] = lists.begins[is_dense]
+    bounds = np.zeros((d, n_windows * BLOCKS), np.uint8)
     codes = bound_codes(weights[inside], lists.tops[term[inside]])
     np.maximum.at(bounds, (dense, places[inside] // BLOCK), codes)
-    if "list_parts" in head:
-        n_parts = -(-lists.n_rows // PART)
-        pair = term[rest].astype(np.int64) * n_parts + places[rest] // PART
-        pairs, counted = np.unique(pair, return_counts=True)
-        head["part_numbers"] = (pairs % n_parts).astype(np.uint16)
-        head["part_sizes"] = (counted - 1).astype(np.uint16)
+    parts: dict[str, NDArray[Any]] = {}
+    if lists.n_parts > 1:
+        pair = term[rest].astype(np.int64) * lists.n_parts + places[rest] // PART
+        pairs, sizes = np.unique(pair, return_counts=True)
+        parts = _parts(lists, pairs // lists.n_parts, pairs % lists.n_parts, sizes)
     return {
-        **head,
+        **parts,
         "ids": (np.concatenate([places[inside], places[rest]]) % PART).astype(np.uint16),
         "weights": np.concatenate([weights[inside], weights[rest]]),
         "windows": windows,
         "bounds": bounds,
+    }
+
+
+def _parts(
+    lists: _Lists, terms: NDArray[np.int64], numbers: NDArray[np.int64], sizes: NDArray[np.int64]
+) -> dict[str, NDArray[Any]]:
+    """The parts of sparse lists: of which term each is, its number, and how many postings."""
+    by_term = np.argsort(terms, kind="stable")
+    return {
+        **_packed("list_parts", "part_starts", np.bincount(terms, minlength=len(lists.frequency))),
+        "part_numbers": numbers[by_term].astype(np.uint16),
+        "part_sizes": (sizes[by_term] - 1).astype(np.uint16),
     }
 
 

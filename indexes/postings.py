@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .dictionary import Dictionary
+from .dictionary import Dictionary, Words
 from .errors import Damaged
 from .inversion import BLOCKS, KIND_NUMBERS, PART, WINDOW, Kind, decode
 from .kernels import native
@@ -145,6 +145,11 @@ class Postings:
         """All terms in ascending order of their UTF-8 bytes."""
         with damage_named(self.name):
             return self.dictionary.terms()
+
+    def words(self) -> Words:
+        """The same terms as they are stored. Raises Damaged."""
+        with damage_named(self.name):
+            return self.dictionary.words
 
     def term_ids(self, terms: Sequence[str]) -> NDArray[np.int32]:
         """The number of each term, int32 (m,); -1 where no row holds it."""

@@ -1,8 +1,7 @@
-/* From rows to posting lists, in two passes over the rows in storage order. */
+/* From rows to posting lists: weights are encoded, terms counted, postings put in their places. */
 #include "build.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 /* Weights as stored: counts rounded to whole numbers, impacts to float16, both to even; what is
    too large is capped, impacts below 2**-14 become 0. Returns the place of the first weight that
@@ -39,73 +38,83 @@ INLINE void expect_row(const Rows *rows, int64_t place) {
     for (int64_t p = start; p < start + 64; p += 32) __builtin_prefetch(rows->weights + p);
 }
 
-/* How many rows hold each term, in how many parts, and its largest stored weight. `last`
-   (n_terms,) is scratch. Returns -1 where a term is out of bounds. */
-int count_rows(const Rows *rows, int64_t *frequency, int64_t *parts, uint16_t *tops, int32_t *last) {
-    for (int64_t t = 0; t < rows->n_terms; t++) last[t] = -1;
-    for (int64_t place = 0; place < rows->n_rows; place++) {
-        int64_t row = row_at(rows, place);
-        expect_row(rows, place + 8);
-        int32_t part = (int32_t)(place / PART);
-        for (int64_t p = rows->indptr[row]; p < rows->indptr[row + 1]; p++) {
-            int32_t term = rows->terms[p];
-            if (term < 0 || term >= rows->n_terms) return -1;
-            frequency[term]++;
-            parts[term] += last[term] != part;
-            last[term] = part;
-            if (rows->weights[p] > tops[term]) tops[term] = rows->weights[p];
-        }
+/* The new numbers of terms, perhaps in place. Returns the least of them; INT64_MIN where a term
+   is out of bounds. */
+int64_t renumber(const int32_t *terms, int64_t count, const int32_t *numbers, int64_t n_numbers,
+                 int32_t *renumbered) {
+    int32_t least = INT32_MAX;
+    for (int64_t i = 0; i < count; i++) {
+        if ((uint32_t)terms[i] >= (uint64_t)n_numbers) return INT64_MIN;
+        int32_t number = numbers[terms[i]];
+        least = number < least ? number : least;
+        renumbered[i] = number;
+    }
+    return least;
+}
+
+/* How many rows hold each term, and its largest stored weight. -1 where a term is out of bounds. */
+int count_rows(const int32_t *terms, const uint16_t *weights, int64_t count, int64_t n_terms,
+               int64_t *frequency, uint16_t *tops) {
+    for (int64_t i = 0; i < count; i++) {
+        int32_t term = terms[i];
+        if ((uint32_t)term >= (uint64_t)n_terms) return -1;
+        frequency[term]++;
+        if (weights[i] > tops[term]) tops[term] = weights[i];
     }
     return 0;
 }
 
-/* A list while it is filled: all that a posting needs to know, in half a cache line. */
-typedef struct {
-    int64_t cursor, part_cursor;
-    int32_t dense, last; /* the part of its last posting */
-    float scale;         /* 255 / its largest weight */
-} Filling;
-
-INLINE uint8_t code_of(uint16_t weight, const Filling *list, int halves) {
-    if (!halves) return weight < UINT8_MAX ? (uint8_t)weight : UINT8_MAX;
-    float code = ceilf(half(weight) * list->scale);
-    return code < 255.0f ? (uint8_t)code : UINT8_MAX;
-}
-
-int fill_lists(const Rows *rows, const Room *room) {
-    Filling *lists = malloc(sizeof *lists * (size_t)(rows->n_terms + 1));
-    if (!lists) return -1;
-    for (int64_t t = 0; t < rows->n_terms; t++)
-        lists[t] = (Filling){room->cursors[t], room->part_cursors ? room->part_cursors[t] : 0,
-                             room->place[t], -1, room->tops ? 255.0f / half(room->tops[t]) : 0};
-    int64_t stride = room->n_windows + 1;
-    for (int64_t place = 0; place < rows->n_rows; place++) {
+/* Appends the postings of the places [first, last), of one part, to their lists: `cursors`
+   (n_terms,) say where, and where they end when this returns.
+   subtle: neither terms nor cursors are checked here: `count_rows` has counted these very terms. */
+void place_rows(const Rows *rows, int64_t first, int64_t last, int64_t *cursors, uint16_t *ids,
+                uint16_t *weights) {
+    for (int64_t place = first; place < last; place++) {
         int64_t row = row_at(rows, place);
         expect_row(rows, place + 8);
-        int32_t part = (int32_t)(place / PART);
         for (int64_t p = rows->indptr[row]; p < rows->indptr[row + 1]; p++) {
-            Filling *list = &lists[rows->terms[p]];
-            uint16_t weight = rows->weights[p];
-            int64_t at = list->cursor++;
-            room->ids[at] = (uint16_t)place;
-            room->weights[at] = weight;
-            if (list->dense >= 0) {
-                room->windows[list->dense * stride + place / WINDOW + 1]++; /* counts, for now */
-                uint8_t code = code_of(weight, list, room->tops != NULL);
-                uint8_t *bound =
-                    room->bounds + (list->dense * room->n_windows * BLOCKS + place / BLOCK);
-                if (code > *bound) *bound = code;
-                continue;
-            }
-            if (!room->part_cursors) continue;
-            if (list->last != part) {
-                room->part_numbers[list->part_cursor++] = (uint16_t)part;
-                list->last = part;
-            } else {
-                room->part_sizes[list->part_cursor - 1]++;
-            }
+            int64_t at = cursors[rows->terms[p]]++;
+            ids[at] = (uint16_t)place;
+            weights[at] = rows->weights[p];
         }
     }
-    free(lists);
-    return 0;
+}
+
+/* The codes of the largest weights of a window's blocks; see `bounds` in FORMAT.md. */
+INLINE void code_blocks(const uint16_t *largest, float scale, uint8_t *codes) {
+    for (int i = 0; i < BLOCKS; i++) {
+        float share = half(largest[i]) * scale;
+        int32_t code = (int32_t)share;
+        code += (float)code < share; /* up */
+        codes[i] = code < UINT8_MAX ? (uint8_t)code : UINT8_MAX;
+    }
+}
+
+INLINE void code_counts(const uint16_t *largest, uint8_t *codes) {
+    for (int i = 0; i < BLOCKS; i++)
+        codes[i] = largest[i] < UINT8_MAX ? (uint8_t)largest[i] : UINT8_MAX;
+}
+
+/* Where each window of each dense list begins, and its blocks' bounds. */
+CLONES void bound_lists(const Dense *dense) {
+    for (int64_t i = 0; i < dense->n_dense; i++) {
+        const int64_t *ends = dense->ends + i * (dense->n_parts + 1);
+        uint32_t *windows = dense->windows + i * (dense->n_windows + 1);
+        uint8_t *bounds = dense->bounds + i * dense->n_windows * BLOCKS;
+        float scale = dense->tops ? 255.0f / half(dense->tops[i]) : 0;
+        int64_t p = ends[0];
+        for (int64_t window = 0; window < dense->n_windows; window++) {
+            uint16_t largest[BLOCKS] = {0};
+            int64_t end = ends[window / PART_WINDOWS + 1];
+            uint32_t limit = (uint32_t)(window % PART_WINDOWS + 1) * WINDOW;
+            windows[window] = (uint32_t)p;
+            for (; p < end && dense->ids[p] < limit; p++) {
+                uint16_t *most = &largest[dense->ids[p] / BLOCK % BLOCKS];
+                *most = dense->weights[p] > *most ? dense->weights[p] : *most;
+            }
+            if (dense->tops) code_blocks(largest, scale, bounds + window * BLOCKS);
+            else code_counts(largest, bounds + window * BLOCKS);
+        }
+        windows[dense->n_windows] = (uint32_t)p;
+    }
 }

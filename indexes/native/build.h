@@ -13,21 +13,26 @@ typedef struct {
     const uint32_t *order;   /* (n_rows,) which row comes when; or NULL */
 } Rows;
 
-/* Room for what `fill_lists` writes; see Lists. */
+/* Dense lists as `place_rows` left them, and what `bound_lists` makes of them; see Lists. */
 typedef struct {
-    const int32_t *place;    /* (n_terms,) which dense list, or -1 */
-    const int64_t *cursors;      /* (n_terms,) where each list begins among the weights */
-    const int64_t *part_cursors; /* (n_terms,) where its parts begin. NULL: one part */
-    int64_t n_windows;
+    int64_t n_dense, n_parts, n_windows;
+    const uint16_t *ids, *weights;
+    const int64_t *ends;     /* (n_dense, n_parts + 1) where a list begins, and its parts end */
+    const uint16_t *tops;    /* HALF: (n_dense,) the largest weight; NULL for counts */
     uint32_t *windows;
     uint8_t *bounds;
-    uint16_t *ids, *weights, *part_numbers, *part_sizes;
-    const uint16_t *tops;    /* HALF: (n_terms,); NULL for counts */
-} Room;
+} Dense;
 
 int64_t encode_weights(const float *values, int64_t count, int kind, uint16_t *stored);
-int count_rows(const Rows *rows, int64_t *frequency, int64_t *parts, uint16_t *tops, int32_t *last);
-int fill_lists(const Rows *rows, const Room *room);
+int64_t renumber(const int32_t *terms, int64_t count, const int32_t *numbers, int64_t n_numbers,
+                 int32_t *renumbered);
+int count_rows(const int32_t *terms, const uint16_t *weights, int64_t count, int64_t n_terms,
+               int64_t *frequency, uint16_t *tops);
+void place_rows(const Rows *rows, int64_t first, int64_t last, int64_t *cursors, uint16_t *ids,
+               uint16_t *weights);
+void bound_lists(const Dense *dense);
 int order_rows(const Rows *rows, uint32_t *order);
+int64_t distinct_terms(const uint8_t *text, const int64_t *starts, int64_t count, int32_t *numbers,
+                       uint8_t *distinct, int64_t *sizes);
 
 #endif

@@ -20,77 +20,132 @@ static PyObject *py_encode_weights(PyObject *module, PyObject *args) {
     return ok ? PyLong_FromLongLong(illegal) : NULL;
 }
 
+/* Rows as they come in: places [first, last) may be read afterwards; last < 0: all of them. */
 static int rows_of(Rows *rows, const Py_buffer *indptr, const Py_buffer *terms,
-                   const Py_buffer *weights, const Py_buffer *order, int64_t n_terms) {
+                   const Py_buffer *weights, const Py_buffer *order, int64_t n_terms,
+                   int64_t first, int64_t last) {
     *rows = (Rows){indptr->len / 8 - 1, n_terms, indptr->buf, terms->buf, weights->buf,
                    order ? order->buf : NULL};
-    if (!fits(indptr, 1, 8, "indptr")) return 0;
-    int64_t nnz = rows->indptr[rows->n_rows];
-    if (order && order->buf && !fits(order, rows->n_rows, 4, "order")) return 0;
-    for (int64_t i = 0; i < rows->n_rows; i++)
-        if (rows->indptr[i] < 0 || rows->indptr[i] > rows->indptr[i + 1]) return garbled() != NULL;
-    if (rows->order)
-        for (int64_t i = 0; i < rows->n_rows; i++)
-            if (rows->order[i] >= rows->n_rows) return garbled() != NULL;
-    return fits(terms, nnz, 4, "terms") && fits(weights, nnz, 2, "weights");
+    int64_t nnz = terms->len / 4;
+    if (!fits(indptr, 1, 8, "indptr") || !fits(weights, nnz, 2, "weights")) return 0;
+    if (rows->order && !fits(order, rows->n_rows, 4, "order")) return 0;
+    if (last < 0) last = rows->n_rows;
+    if (first < 0 || first > last || last > rows->n_rows) return garbled() != NULL;
+    for (int64_t place = first; place < last; place++) {
+        int64_t row = rows->order ? rows->order[place] : place;
+        if (row >= rows->n_rows || rows->indptr[row] < 0 ||
+            rows->indptr[row] > rows->indptr[row + 1] || rows->indptr[row + 1] > nnz)
+            return garbled() != NULL;
+    }
+    return 1;
 }
 
-/* count_rows(indptr, terms, weights, order, frequency, parts, tops) */
-static PyObject *py_count_rows(PyObject *module, PyObject *args) {
+/* renumber(terms, numbers, renumbered): the least of the new numbers */
+static PyObject *py_renumber(PyObject *module, PyObject *args) {
     (void)module;
-    Py_buffer b[7] = {{0}};
-    if (!PyArg_ParseTuple(args, "y*y*y*z*w*w*w*", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &b[6]))
-        return NULL;
-    int64_t n_terms = b[4].len / 8;
-    Rows rows;
-    int ok = rows_of(&rows, &b[0], &b[1], &b[2], &b[3], n_terms) &&
-             fits(&b[5], n_terms, 8, "parts") && fits(&b[6], n_terms, 2, "tops");
-    int32_t *last = ok ? malloc(sizeof *last * (size_t)(n_terms + 1)) : NULL;
-    int failed = 0;
-    if (last) {
+    Py_buffer b[3] = {{0}};
+    if (!PyArg_ParseTuple(args, "y*y*w*", &b[0], &b[1], &b[2])) return NULL;
+    int64_t count = b[0].len / 4, least = 0;
+    int ok = fits(&b[2], count, 4, "renumbered");
+    if (ok) {
         Py_BEGIN_ALLOW_THREADS
-        failed = count_rows(&rows, b[4].buf, b[5].buf, b[6].buf, last);
+        least = renumber(b[0].buf, count, b[1].buf, b[1].len / 4, b[2].buf);
         Py_END_ALLOW_THREADS
     }
-    release(b, 7);
+    release(b, 3);
     if (!ok) return NULL;
-    if (!last) return PyErr_NoMemory();
-    free(last);
+    if (least == INT64_MIN) {
+        PyErr_SetString(PyExc_IndexError, "a column is out of bounds");
+        return NULL;
+    }
+    return PyLong_FromLongLong(least);
+}
+
+/* count_rows(terms, weights, frequency, tops) */
+static PyObject *py_count_rows(PyObject *module, PyObject *args) {
+    (void)module;
+    Py_buffer b[4] = {{0}};
+    if (!PyArg_ParseTuple(args, "y*y*w*w*", &b[0], &b[1], &b[2], &b[3])) return NULL;
+    int64_t count = b[0].len / 4, n_terms = b[2].len / 8;
+    int ok = fits(&b[1], count, 2, "weights") && fits(&b[3], n_terms, 2, "tops");
+    int failed = 0;
+    if (ok) {
+        Py_BEGIN_ALLOW_THREADS
+        failed = count_rows(b[0].buf, b[1].buf, count, n_terms, b[2].buf, b[3].buf);
+        Py_END_ALLOW_THREADS
+    }
+    release(b, 4);
+    if (!ok) return NULL;
     if (failed) return garbled();
     Py_RETURN_NONE;
 }
 
-/* fill_lists(indptr, terms, weights, order, place, cursors, part_cursors, tops,
-              n_windows, windows, ids, lists_weights, part_numbers, part_sizes, bounds) */
-static PyObject *py_fill_lists(PyObject *module, PyObject *args) {
+/* place_rows(indptr, terms, weights, order, first, last, cursors, ids, lists_weights) */
+static PyObject *py_place_rows(PyObject *module, PyObject *args) {
     (void)module;
-    Py_buffer b[14] = {{0}};
-    long long n_windows;
-    if (!PyArg_ParseTuple(args, "y*y*y*z*y*y*z*z*Lw*w*w*w*w*w*", &b[0], &b[1], &b[2], &b[3], &b[4],
-                          &b[5], &b[6], &b[7], &n_windows, &b[8], &b[9], &b[10], &b[11], &b[12],
-                          &b[13]))
+    Py_buffer b[7] = {{0}};
+    long long first, last;
+    if (!PyArg_ParseTuple(args, "y*y*y*z*LLw*w*w*", &b[0], &b[1], &b[2], &b[3], &first, &last,
+                          &b[4], &b[5], &b[6]))
         return NULL;
-    int64_t n_terms = b[4].len / 4;
     Rows rows;
-    int ok = rows_of(&rows, &b[0], &b[1], &b[2], &b[3], n_terms) &&
-             fits(&b[5], n_terms, 8, "cursors") &&
-             fits(&b[9], rows.indptr[rows.n_rows], 2, "ids") &&
-             fits(&b[10], rows.indptr[rows.n_rows], 2, "weights");
-    int failed = 0;
+    int ok = rows_of(&rows, &b[0], &b[1], &b[2], &b[3], b[4].len / 8, first, last) &&
+             fits(&b[5], b[1].len / 4, 2, "ids") && fits(&b[6], b[1].len / 4, 2, "weights");
     if (ok) {
-        Room room = {
-            .place = b[4].buf, .cursors = b[5].buf, .part_cursors = b[6].buf, .tops = b[7].buf,
-            .n_windows = n_windows, .windows = b[8].buf, .ids = b[9].buf, .weights = b[10].buf,
-            .part_numbers = b[11].buf, .part_sizes = b[12].buf, .bounds = b[13].buf,
-        };
         Py_BEGIN_ALLOW_THREADS
-        failed = fill_lists(&rows, &room);
+        place_rows(&rows, first, last, b[4].buf, b[5].buf, b[6].buf);
         Py_END_ALLOW_THREADS
     }
-    release(b, 14);
+    release(b, 7);
     if (!ok) return NULL;
-    if (failed) return PyErr_NoMemory();
     Py_RETURN_NONE;
+}
+
+/* bound_lists(n_windows, ids, weights, ends, tops, windows, bounds) */
+static PyObject *py_bound_lists(PyObject *module, PyObject *args) {
+    (void)module;
+    Py_buffer b[6] = {{0}};
+    long long n_windows;
+    if (!PyArg_ParseTuple(args, "Ly*y*y*z*w*w*", &n_windows, &b[0], &b[1], &b[2], &b[3], &b[4],
+                          &b[5]))
+        return NULL;
+    int64_t n_parts = (n_windows + PART_WINDOWS - 1) / PART_WINDOWS;
+    int64_t n_dense = b[2].len / 8 / (n_parts + 1);
+    int ok = (!b[3].buf || fits(&b[3], n_dense, 2, "tops")) &&
+             fits(&b[4], n_dense * (n_windows + 1), 4, "windows") &&
+             fits(&b[5], n_dense * n_windows * BLOCKS, 1, "bounds");
+    if (ok) {
+        Dense dense = {n_dense, n_parts, n_windows, b[0].buf, b[1].buf,
+                       b[2].buf, b[3].buf, b[4].buf, b[5].buf};
+        Py_BEGIN_ALLOW_THREADS
+        bound_lists(&dense);
+        Py_END_ALLOW_THREADS
+    }
+    release(b, 6);
+    if (!ok) return NULL;
+    Py_RETURN_NONE;
+}
+
+/* distinct_terms(text, starts, numbers, distinct, sizes): how many different ones there are */
+static PyObject *py_distinct_terms(PyObject *module, PyObject *args) {
+    (void)module;
+    Py_buffer b[5] = {{0}};
+    if (!PyArg_ParseTuple(args, "y*y*w*w*w*", &b[0], &b[1], &b[2], &b[3], &b[4])) return NULL;
+    int64_t count = b[1].len / 8 - 1, made = 0;
+    int ok = fits(&b[1], 1, 8, "starts") && fits(&b[2], count, 4, "numbers") &&
+             fits(&b[3], b[0].len, 1, "distinct") && fits(&b[4], count, 8, "sizes");
+    const int64_t *starts = b[1].buf;
+    for (int64_t i = 0; ok && i < count; i++)
+        if (starts[i] < 0 || starts[i] > starts[i + 1]) ok = garbled() != NULL;
+    ok = ok && (starts[count] <= b[0].len || garbled() != NULL);
+    if (ok) {
+        Py_BEGIN_ALLOW_THREADS
+        made = distinct_terms(b[0].buf, starts, count, b[2].buf, b[3].buf, b[4].buf);
+        Py_END_ALLOW_THREADS
+    }
+    release(b, 5);
+    if (!ok) return NULL;
+    return made < 0 ? PyErr_NoMemory() : PyLong_FromLongLong(made);
 }
 
 /* order_rows(indptr, terms, weights, n_terms, order) */
@@ -100,7 +155,7 @@ static PyObject *py_order_rows(PyObject *module, PyObject *args) {
     long long n_terms;
     if (!PyArg_ParseTuple(args, "y*y*y*Lw*", &b[0], &b[1], &b[2], &n_terms, &b[3])) return NULL;
     Rows rows;
-    int ok = rows_of(&rows, &b[0], &b[1], &b[2], NULL, n_terms) && fits(&b[3], rows.n_rows, 4, "order");
+    int ok = rows_of(&rows, &b[0], &b[1], &b[2], NULL, n_terms, 0, -1) && fits(&b[3], rows.n_rows, 4, "order");
     int failed = 0;
     if (ok) {
         Py_BEGIN_ALLOW_THREADS
@@ -145,7 +200,10 @@ static PyMethodDef functions[] = {
     {"find_slots", py_find_slots, METH_VARARGS, "Terms of queries as known."},
     {"encode_weights", py_encode_weights, METH_VARARGS, "Weights as stored."},
     {"count_rows", py_count_rows, METH_VARARGS, "Sizes of posting lists."},
-    {"fill_lists", py_fill_lists, METH_VARARGS, "Posting lists from rows."},
+    {"renumber", py_renumber, METH_VARARGS, "Terms by other numbers."},
+    {"place_rows", py_place_rows, METH_VARARGS, "Posting lists from rows."},
+    {"bound_lists", py_bound_lists, METH_VARARGS, "Windows and bounds of dense lists."},
+    {"distinct_terms", py_distinct_terms, METH_VARARGS, "Terms sorted."},
     {"order_rows", py_order_rows, METH_VARARGS, "Rows in order of similarity."},
     {NULL, NULL, 0, NULL},
 };

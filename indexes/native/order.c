@@ -8,25 +8,23 @@
 
 #define KEYS 3 /* odd: the last of the sorts fills `order` */
 
-/* Whatever the order of a row's terms, the same ones are its heaviest. */
-INLINE int heavier(uint16_t weight, uint32_t term, uint16_t other_weight, uint32_t other) {
-    return weight > other_weight || (weight == other_weight && term < other);
-}
-
-/* Each row's heaviest terms, heaviest first; n_terms where it has fewer. */
+/* Each row's heaviest terms, heaviest first; n_terms where it has fewer. Of equally heavy ones
+   that with the smaller number, so whatever the order of a row's terms, the same are its heaviest.
+   subtle: keys are a weight (of halves >= 0, bits ascend as they do) above a term's complement. */
 static void find_heaviest(const Rows *rows, uint32_t *heaviest) {
+    uint64_t none = (uint32_t)~rows->n_terms;
     for (int64_t row = 0; row < rows->n_rows; row++) {
-        uint16_t best[KEYS] = {0};
-        uint32_t *terms = heaviest + row * KEYS;
-        for (int i = 0; i < KEYS; i++) terms[i] = (uint32_t)rows->n_terms;
+        uint64_t first = none, second = none, third = none;
         for (int64_t p = rows->indptr[row]; p < rows->indptr[row + 1]; p++) {
-            uint32_t term = (uint32_t)rows->terms[p];
-            uint16_t weight = rows->weights[p]; /* of halves >= 0, bits ascend as they do */
-            int place = KEYS;
-            while (place > 0 && heavier(weight, term, best[place - 1], terms[place - 1])) place--;
-            for (int i = KEYS - 1; i > place; i--) best[i] = best[i - 1], terms[i] = terms[i - 1];
-            if (place < KEYS) best[place] = weight, terms[place] = term;
+            uint64_t key = (uint64_t)rows->weights[p] << 32 | (uint32_t)~rows->terms[p];
+            uint64_t rest = key < first ? key : first;
+            first = key > first ? key : first;
+            uint64_t last = rest < second ? rest : second;
+            second = rest > second ? rest : second;
+            third = last > third ? last : third;
         }
+        uint32_t *terms = heaviest + row * KEYS;
+        terms[0] = ~(uint32_t)first, terms[1] = ~(uint32_t)second, terms[2] = ~(uint32_t)third;
     }
 }
 

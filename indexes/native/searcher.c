@@ -151,6 +151,7 @@ static PyMethodDef lists_methods[] = {
     {"search", lists_search, METH_VARARGS, "The k best rows of each query."},
     {"score_rows", lists_score_rows, METH_VARARGS, "The scores of given rows."},
     {"sizes", lists_sizes, METH_VARARGS, "How many rows hold each term."},
+    {"transpose", lists_transpose, METH_VARARGS, "Lists as rows."},
     {"count_marked", lists_count_marked, METH_VARARGS, "How many marked rows hold each term."},
     {NULL, NULL, 0, NULL},
 };

@@ -8,6 +8,7 @@ enum {
     LIST_SIZES, LIST_STARTS, DENSE, WINDOWS, LIST_IDS, LIST_WEIGHTS, LIST_PARTS, PART_STARTS,
     PART_NUMBERS, PART_SIZES, BOUNDS, TOPS, ORDER, COUNT
 };
+
 typedef struct {
     PyObject_HEAD
     Lists lists;
@@ -16,7 +17,7 @@ typedef struct {
     size_t spare_size;
 } ListsObject;
 
-/* search(...): see searching.c */
-PyObject *lists_search(PyObject *self, PyObject *args);
+PyObject *lists_search(PyObject *self, PyObject *args);    /* see searching.c */
+PyObject *lists_transpose(PyObject *self, PyObject *args); /* see transpose.c */
 
 #endif

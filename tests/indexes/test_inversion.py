@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,10 @@ from postings_cases import (
 )
 
 from indexes import inversion
-from indexes.builder import merge_postings
-from indexes.inversion import Kind, Rows, decode, encode
+from indexes.builder import _kept_rows, _kept_rows_natively, merge_postings
+from indexes.dictionary import Words
+from indexes.errors import Damaged
+from indexes.inversion import Kind, Rows, decode, encode, renumbered
 from indexes.postings import Postings
 from indexes.types import TermVectors
 
@@ -104,7 +107,17 @@ def test_decoding_equals_astype_for_every_normal_half() -> None:
 def test_too_many_postings_are_refused(way: str) -> None:
     rows = Rows(np.array([0, 2**32]), np.empty(0, np.int32), np.empty(0, np.uint16))
     with computed_by(way), pytest.raises(ValueError, match="flush sooner"):
-        inversion.assemble([], rows, None)
+        inversion.assemble(Words.of([]), rows, None)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("column", [-1, 3])
+def test_columns_out_of_bounds_are_refused(way: str, column: int) -> None:
+    numbers = np.array([5, 6, 7], np.int32)
+    with computed_by(way):
+        assert renumbered(np.array([2, 0], np.int32), numbers).tolist() == [7, 5]
+        with pytest.raises(IndexError):
+            renumbered(np.array([0, column], np.int32), numbers)
 
 
 # --- order of similarity
@@ -195,6 +208,41 @@ def test_merging_large_segments_equals_building(way: str, kind: Kind) -> None:
         expected = built_from(rows.take(np.flatnonzero(keep)), kind)
     assert "part_starts" in expected
     assert_equal(merged, expected)
+
+
+@needs_kernels
+@settings(deadline=None)
+@given(PARTS, KINDS, st.sampled_from([0, 10_000]))
+def test_the_extension_gathers_the_rows_that_scipy_gathers(
+    parts: list[Any], kind: Kind, dense_from: int
+) -> None:
+    with computed_by("kernels", dense_from):
+        opened = [Postings(built(rows, kind)) for rows, _ in parts]
+    keep = [np.array([random.random() < 0.6 for _ in rows], np.bool_) for rows, random in parts]
+    numbers = [np.arange(part.n_terms, dtype=np.int32)[::-1].copy() for part in opened]
+    found, expected = (
+        gather(opened, keep, numbers) for gather in (_kept_rows_natively, _kept_rows)
+    )
+    assert found.indptr.tolist() == expected.indptr.tolist()
+    for i, (start, stop) in enumerate(pairwise(found.indptr.tolist())):
+        entries = [
+            sorted(zip(rows.terms[start:stop].tolist(), rows.weights[start:stop], strict=True))
+            for rows in (found, expected)
+        ]
+        assert entries[0] == entries[1], i
+
+
+def test_nothing_merges_into_nothing() -> None:
+    assert Postings(merge_postings([], [])).n_rows == 0
+
+
+@needs_kernels
+def test_merging_refuses_an_order_that_names_a_row_twice() -> None:
+    with computed_by("kernels", 0):
+        arrays = built([{"a": 1.0}, {"b": 1.0}], "impact")
+        arrays["order"][:] = 0
+        with pytest.raises(Damaged, match="order"):
+            merge_postings([Postings(arrays)], [np.ones(2, np.bool_)])
 
 
 def test_kinds_do_not_mix() -> None:

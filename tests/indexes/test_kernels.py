@@ -221,3 +221,72 @@ def test_lists_are_opened_once() -> None:
     opened = lists()
     with pytest.raises(TypeError, match="once"):
         opened.__init__()
+
+
+# --- what the functions that build refuse
+
+
+ONE = np.array([0, 1])
+HALVES = np.ones(1, np.uint16)
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("count_rows", [np.array([1], np.int32), HALVES, np.zeros(1, np.int64), HALVES]),
+        ("count_rows", [np.array([-1], np.int32), HALVES, np.zeros(1, np.int64), HALVES]),
+        ("count_rows", [np.array([0, 0], np.int32), HALVES, np.zeros(1, np.int64), HALVES]),
+        ("renumber", [np.zeros(2, np.int32), np.zeros(1, np.int32), np.zeros(1, np.int32)]),
+        ("distinct_terms", [SHORT, np.array([0, 2]), np.zeros(1, np.int32), SHORT, ONE]),
+        ("distinct_terms", [SHORT, np.array([0, 1, 0]), np.zeros(2, np.int32), SHORT, ONE]),
+        ("distinct_terms", [SHORT, np.array([0, 1]), np.zeros(0, np.int32), SHORT, ONE]),
+        ("bound_lists", [1, HALVES, HALVES, ONE, HALVES, SHORT, np.zeros(16, np.uint8)]),
+        ("bound_lists", [1, HALVES, HALVES, ONE, HALVES, np.zeros(2, np.uint32), SHORT]),
+    ],
+)
+def test_building_with_too_little_room_is_refused(name: str, arguments: list[Any]) -> None:
+    with pytest.raises(ValueError, match=r"too short|garbled"):
+        getattr(kernels.native(), name)(*arguments)
+
+
+def placed(**changes: Any) -> Any:
+    """Places a row of one posting, some arguments changed."""
+    arguments = {
+        "indptr": ONE, "terms": np.zeros(1, np.int32), "weights": HALVES, "order": None,
+        "first": 0, "last": 1, "cursors": np.zeros(1, np.int64), "ids": np.zeros(1, np.uint16),
+        "lists_weights": np.zeros(1, np.uint16),
+    }  # fmt: skip
+    module = kernels.native()
+    assert module is not None
+    return module.place_rows(*{**arguments, **changes}.values())
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    "changes",
+    [{"indptr": np.array([0, 2])}, {"indptr": np.array([-1, 1])}, {"indptr": np.array([1, 0])},
+     {"order": np.ones(1, np.uint32)}, {"order": SHORT}, {"first": -1}, {"first": 2}, {"last": 2},
+     {"weights": SHORT}, {"ids": SHORT}, {"lists_weights": SHORT}],
+    ids=str,
+)  # fmt: skip
+def test_rows_that_are_garbled_are_not_placed(changes: dict[str, Any]) -> None:
+    placed()
+    with pytest.raises(ValueError, match=r"garbled|too short"):
+        placed(**changes)
+
+
+@needs_kernels
+def test_rows_that_are_not_there_are_not_filled() -> None:
+    arguments = [np.zeros(2, np.int32), np.zeros(2, np.int32)]
+    room = np.zeros(3, np.int32), np.zeros(3, np.uint16)
+    lists().transpose(*arguments, np.zeros(1, np.int64), *room)
+    for row_at, numbers, cursors in (
+        (np.ones(2, np.int32), arguments[1], np.zeros(1, np.int64)),
+        (SHORT, arguments[1], np.zeros(1, np.int64)),
+        (arguments[0], SHORT, np.zeros(1, np.int64)),
+        (*arguments, np.full(1, 3)),
+        (*arguments, np.full(1, -1)),
+    ):
+        with pytest.raises(ValueError, match=r"garbled|too short"):
+            lists().transpose(row_at, numbers, cursors, *room)

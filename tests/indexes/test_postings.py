@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,8 +157,12 @@ def test_illegal_weights_are_refused(weight: float, way: str) -> None:
 
 def test_a_term_names_one_column() -> None:
     rows = TermVectors(["a", "a"], np.array([0, 2]), np.array([0, 1], np.int32), np.ones(2, "f4"))
-    with pytest.raises(ValueError, match="two columns"):
-        PostingsBuilder("impact").add(rows)
+    builder = PostingsBuilder("impact")
+    for terms in (["a", "a"], ["b", "b"]):
+        with pytest.raises(ValueError, match="two columns"):
+            builder.add(replace(rows, terms=terms))
+        builder.add(TermVectors.of([{"a": 1.0}]))
+    assert Postings(builder.build()).terms() == ["a"]
 
 
 def test_unused_columns_cost_nothing() -> None:

@@ -1,0 +1,68 @@
+"""Terms as bytes: packed, joined, brought into order by the extension and by Python."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from postings_cases import needs_kernels
+
+from indexes.dictionary import Dictionary, Words
+from indexes.kernels import native
+from indexes.offsets import Offsets, pack
+
+LETTERS = st.text(st.sampled_from("ab\0\u00e9\U0001f600\ud800"), max_size=20)
+TERMS = st.lists(st.one_of(LETTERS, st.text(max_size=3)), max_size=40)
+
+
+def listed(words: Words) -> list[bytes]:
+    ends = [0, *np.cumsum(words.sizes).tolist()]
+    return [words.text.tobytes()[start:stop] for start, stop in pairwise(ends)]
+
+
+def encoded(terms: list[str]) -> list[bytes]:
+    return [term.encode("utf-8", "surrogatepass") for term in terms]
+
+
+@settings(deadline=None)
+@given(TERMS, TERMS)
+def test_terms_are_packed_and_joined(some: list[str], others: list[str]) -> None:
+    assert listed(Words.of(some)) == encoded(some)
+    assert listed(Words.joined([Words.of(some), Words.of(others)])) == encoded(some + others)
+    marks = np.array(["a" in term for term in some], np.bool_)
+    assert listed(Words.of(some).marked(marks)) == encoded([t for t in some if "a" in t])
+
+
+@needs_kernels
+@settings(deadline=None)
+@given(TERMS)
+def test_both_ways_bring_terms_into_the_order_of_code_points(terms: list[str]) -> None:
+    for kernels in (None, native()):
+        words, numbers = Words.of(terms).distinct(kernels)
+        ascending = sorted(set(terms))
+        assert listed(words) == encoded(ascending)
+        assert [ascending[number] for number in numbers] == terms
+
+
+@needs_kernels
+def test_many_terms_with_one_beginning_are_told_apart() -> None:
+    rng = np.random.default_rng(0)
+    terms = [f"beginning{number}" for number in rng.integers(0, 3000, 5000)]
+    words, numbers = Words.of(terms).distinct(native())
+    assert listed(words) == sorted(set(encoded(terms)))
+    assert [listed(words)[number] for number in numbers] == encoded(terms)
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes"),
+    [(b"\xff", [1]), ("\u00e9".encode(), [1, 1])],
+    ids=["no UTF-8", "cut within a character"],
+)
+def test_garbled_terms_are_refused(text: bytes, sizes: list[int]) -> None:
+    narrow, starts = pack(np.array(sizes))
+    dictionary = Dictionary(np.frombuffer(text, np.uint8), Offsets(narrow, starts, len(text)))
+    with pytest.raises(ValueError, match=r"decode|characters"):
+        _ = dictionary.words
