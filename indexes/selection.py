@@ -41,7 +41,7 @@ class Selections:
             condition, values = to_sql(parse_filter(filter))
             selection = Selection(
                 tuple(
-                    segment.store.filter(condition, values) & segment.alive
+                    segment.documents.filter(condition, values) & segment.alive
                     for segment in self._segments
                 )
             )

@@ -216,7 +216,7 @@ class Snapshot:
         return {
             id: hash
             for segment in self._segments
-            for id, (ordinal, hash) in segment.store.find(ids).items()
+            for id, (ordinal, hash) in segment.documents.find(ids).items()
             if segment.alive[ordinal]
         }
 
@@ -234,7 +234,7 @@ class Snapshot:
         result: dict[int, Record] = {}
         for number, places, local in self._numbers.split(documents, "document"):
             segment = self._segments[number]
-            found = segment.store.records(local, segment.first)
+            found = segment.documents.records(local, segment.first)
             result.update(zip(places.tolist(), found, strict=True))
         return [result[place] for place in range(len(documents))]
 
