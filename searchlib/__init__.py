@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .expansion import Expansion
     from .indexing import AddReport
     from .types import Document, Explanation, Hit, Ranking
+    from .updating import UpdateReport
 
 __version__ = "0.1.0"
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Ranking",
     "SearchlibError",
     "Settings",
+    "UpdateReport",
     "expand",
 ]
 
@@ -42,6 +44,7 @@ _HOMES = {
     "Ranking": "types",
     "SearchlibError": "errors",
     "Settings": "config",
+    "UpdateReport": "updating",
     "expand": "engine",
 }
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -37,6 +38,7 @@ from .retrievers import (
     ranked_ids,
 )
 from .types import Document, Explanation, Hit, Ranking
+from .updating import Edit, UpdateReport, patched, replaced, update_metadata
 
 MEMORY = 256 << 20  # bytes that indexing may hold, beside the models
 FLUSH = 3  # writing a buffer out takes about twice its size besides
@@ -159,13 +161,63 @@ class Engine:
         self.refresh()
         return report
 
+    def update(self, changes: Iterable[tuple[str, Mapping[str, Any]]]) -> UpdateReport:
+        """Change the metadata of documents, (id, what changes) each; nothing is encoded.
+
+        Keys are set to their values, and removed where the value is None; an object changes the
+        keys of the one that is there (a JSON merge patch). All or nothing, in one commit.
+
+        Raises:
+            BadInput: an id stands twice, or new metadata are not JSON.
+            Locked: another process is writing.
+
+        >>> engine.update([("note-1", {"year": 2020, "draft": None})])  # doctest: +SKIP
+        UpdateReport(updated=1, unchanged=0, missing=())
+        """
+        return self._update(changes, patched)
+
+    def replace_metadata(self, metadata: Iterable[tuple[str, Mapping[str, Any]]]) -> UpdateReport:
+        """Give documents new metadata, (id, all of them) each; else as `update`."""
+        return self._update(metadata, replaced)
+
     def delete(self, ids: Iterable[str]) -> int:
         """Remove documents by id; how many there were."""
-        with Writer.open(self.path, memory_budget=self._memory // FLUSH) as writer:
-            deleted = writer.delete(list(ids))
+        with self._writer() as writer:
+            return self._delete(writer, list(ids))
+
+    def delete_where(self, where: str) -> int:
+        """Remove the documents that a filter on metadata selects; how many there were.
+
+        Raises:
+            BadFilter: `where` cannot be parsed; an empty one is none.
+        """
+        with self._writer() as writer:
+            return self._delete(writer, self.ids_where(where))
+
+    def ids_where(self, where: str) -> list[str]:
+        """The ids of the documents that a filter on metadata selects. Raises BadFilter."""
+        chosen = self.snapshot.select(where).documents
+        return self.snapshot.ids(np.flatnonzero(np.concatenate([np.empty(0, np.bool_), *chosen])))
+
+    def _update(self, changes: Iterable[tuple[str, Mapping[str, Any]]], edit: Edit) -> UpdateReport:
+        with self._writer() as writer:
+            report = update_metadata(writer, self.snapshot, changes, edit)
             writer.commit()
         self.refresh()
+        return report
+
+    def _delete(self, writer: Writer, ids: list[str]) -> int:
+        deleted = writer.delete(ids)
+        writer.commit()
+        self.refresh()
         return deleted
+
+    @contextmanager
+    def _writer(self) -> Iterator[Writer]:
+        """The writer, and its last commit as snapshot: nobody else can write meanwhile."""
+        with Writer.open(self.path, memory_budget=self._memory // FLUSH) as writer:
+            self.refresh()
+            yield writer
 
     # -- searching
 

@@ -9,7 +9,7 @@ import pytest
 from commandline import WORDS_ONLY, Run
 
 COMMANDS = (
-    "index", "add", "delete", "search", "explain", "expand",
+    "index", "add", "update", "delete", "search", "explain", "expand",
     "run", "eval", "compare", "info", "verify", "models",
 )  # fmt: skip
 
