@@ -8,7 +8,8 @@ puts them into the merged store.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .columns import Column, Field, build_column
 from .errors import Damaged
+from .filter_columns import Test, combined, selected, tests_of
+from .filter_sql import OWN, json_path, to_sql
+from .filters import Filter
 from .store import Source, Store, filling, read_only
 from .types import Record
+
+CHUNK = 20_000  # documents of which values are held while a column is made
+REMEMBERED = 32  # columns
+MANY_VALUES = 2**20  # a column of more different ones is not remembered
 
 Change = tuple[str, bytes]  # metadata as JSON, hash
 
@@ -30,8 +39,10 @@ class Documents:
     """
 
     def __init__(self, store: Path, n_documents: int, changes: Path | None) -> None:
+        self.n_documents = n_documents
         self.store = Store(store, n_documents)
         self.changes = None if changes is None else Store(changes, n_documents)
+        self._columns: OrderedDict[Field, Column] = OrderedDict()
 
     def close(self) -> None:
         """Close the files; no error the second time."""
@@ -68,6 +79,44 @@ class Documents:
             changed = self.changes.filter("TRUE", ())
             chosen[changed] = self.changes.filter(condition, values)[changed]
         return chosen
+
+    def select(self, filter: Filter) -> NDArray[np.bool_]:
+        """Which documents a filter selects, bool (n_documents,)."""
+        columns = self.columns({t.field for t in tests_of(filter)} - OWN.keys())
+
+        def met(test: Test) -> NDArray[np.bool_]:
+            if test.field in columns:
+                return selected(test, columns[test.field])
+            return self.filter(*to_sql(test))
+
+        return combined(filter, met)
+
+    def columns(self, fields: Collection[Field]) -> dict[Field, Column]:
+        """The columns of fields of the metadata, read once and remembered."""
+        found = {field: self._columns.get(field) or self._column(field) for field in fields}
+        for field, column in found.items():
+            if len(column.values) <= MANY_VALUES:
+                self._columns[field] = column
+                self._columns.move_to_end(field)
+        while len(self._columns) > max(REMEMBERED, len(fields)):
+            self._columns.popitem(last=False)
+        return found
+
+    def _column(self, field: Field) -> Column:
+        path = json_path(field)
+
+        def chunks() -> Iterator[Sequence[tuple[int, str]]]:
+            for start in range(0, self.n_documents, CHUNK):
+                part = self.store.values(path, start, start + CHUNK)
+                if self.changes is not None:
+                    changed = dict(self.changes.values(path, start, start + CHUNK))
+                    part = [(ordinal, changed.get(ordinal, value)) for ordinal, value in part]
+                yield part
+
+        try:
+            return build_column(self.n_documents, chunks())
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            raise Damaged(f"{self.store.path}: metadata cannot be read ({error!r})") from error
 
     def problems(self) -> list[str]:
         """What is wrong with the files, read in full."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .filter_sql import to_sql
 from .filters import parse_filter
 from .segment import Segment
 
@@ -38,12 +37,9 @@ class Selections:
         """The documents that a filter expression lets through. Raises BadFilter."""
         selection = self._known.get(filter)
         if selection is None:
-            condition, values = to_sql(parse_filter(filter))
+            tree = parse_filter(filter)
             selection = Selection(
-                tuple(
-                    segment.documents.filter(condition, values) & segment.alive
-                    for segment in self._segments
-                )
+                tuple(segment.documents.select(tree) & segment.alive for segment in self._segments)
             )
             self._known[filter] = selection
             if len(self._known) > REMEMBERED:

@@ -251,6 +251,15 @@ class Store:
         with self._damage_named():
             return {ordinal: (json.loads(metadata), hash) for ordinal, metadata, hash in rows}
 
+    def values(self, path: str, start: int, stop: int) -> list[tuple[int, str]]:
+        """(ordinal, JSON list of the value at a path of the metadata, twice), start to stop - 1."""
+        # subtle: of one path the answer is no JSON but an SQL value, for which true is 1
+        sql = (
+            "SELECT ordinal, json_extract(metadata, ?1, ?1) FROM documents"
+            " WHERE ordinal >= ?2 AND ordinal < ?3 ORDER BY ordinal"
+        )
+        return self._query(sql, (path, start, stop))
+
     def filter(self, condition: str, values: Sequence[Any]) -> NDArray[np.bool_]:
         """Which documents meet an SQL condition on `documents`, bool (n_documents,)."""
         bound = [storable(value) if isinstance(value, str) else value for value in values]
