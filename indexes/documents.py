@@ -92,7 +92,7 @@ class Documents:
         return combined(filter, met)
 
     def columns(self, fields: Collection[Field]) -> dict[Field, Column]:
-        """The columns of fields of the metadata, read once and remembered."""
+        """The columns of fields (of metadata, or id or title), read once and remembered."""
         found = {field: self._columns.get(field) or self._column(field) for field in fields}
         for field, column in found.items():
             if len(column.values) <= MANY_VALUES:
@@ -103,13 +103,17 @@ class Documents:
         return found
 
     def _column(self, field: Field) -> Column:
-        path = json_path(field)
+        # subtle: of one path the answer would be no JSON but an SQL value, for which true is 1
+        sql = "json_extract(metadata, ?1, ?1)"
+        if field in OWN:
+            sql = f"json_array(nullif({OWN[field]}, ''))"
 
         def chunks() -> Iterator[Sequence[tuple[int, str]]]:
             for start in range(0, self.n_documents, CHUNK):
-                part = self.store.values(path, start, start + CHUNK)
+                asked = sql, json_path(field), start, start + CHUNK
+                part = self.store.values(*asked)
                 if self.changes is not None:
-                    changed = dict(self.changes.values(path, start, start + CHUNK))
+                    changed = dict(self.changes.values(*asked))
                     part = [(ordinal, changed.get(ordinal, value)) for ordinal, value in part]
                 yield part
 

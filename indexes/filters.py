@@ -97,6 +97,19 @@ def parse_filter(text: str) -> Filter:
     return result
 
 
+def parse_field(text: str) -> tuple[str, ...]:
+    """The keys of a field's name as filters have it; raises BadFilter.
+
+    >>> parse_field("author.`first name`")
+    ('author', 'first name')
+    """
+    parser = _Parser(text)
+    field = parser.field()
+    if parser.kind != "end":
+        raise parser.error("expected the end of the field's name")
+    return field
+
+
 # --- parsing
 
 _TOKEN = re.compile(

@@ -15,10 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .columns import Scalar
 from .directory import Directory, FileDirectory
 from .errors import Damaged
+from .filters import parse_field
 from .manifest import FieldSpec, Manifest, check_files, file_checksum, read_manifest
 from .numbering import Ids, Numbering
+from .ordering import facet_counts, first_of, ranks_of
 from .scoring import Queries, Scoring
 from .segment import Segment
 from .selection import Selection, Selections
@@ -196,6 +199,46 @@ class Snapshot:
         Raises BadFilter.
         """
         return self._selections.of(filter)
+
+    def facets(
+        self, field: str, where: Selection | None = None, top: int = 10
+    ) -> list[tuple[Scalar, int]]:
+        """The most frequent values of a field, and how many of the documents have each.
+
+        Live documents, or those that `where` selects; at most `top` values, ties by value. A
+        list counts for each of its distinct members. Raises BadFilter for what is no field.
+        """
+        path = parse_field(field)
+        columns = [segment.documents.columns([path])[path] for segment in self._segments]
+        return facet_counts(columns, self._chosen(where), top)
+
+    def sort(self, field: str, k: int, where: Selection | None = None) -> Ids:
+        """The first k live documents (that `where` selects) by a field's value; "-year": the last.
+
+        Numbers before texts before truth values; of a list its smallest member counts (-: its
+        largest). Documents without the field come last, ties by id. Raises BadFilter for what is
+        no field.
+        """
+        path = parse_field(field.removeprefix("-"))
+        columns = [segment.documents.columns([path])[path] for segment in self._segments]
+        documents, ranks = ranks_of(columns, self._chosen(where), descending=field.startswith("-"))
+        numbered = [
+            part + self._numbers.base("document", number) for number, part in enumerate(documents)
+        ]
+        nothing = np.empty(0, np.int64)
+        return first_of(
+            np.concatenate([nothing, *numbered]), np.concatenate([nothing, *ranks]), k, self.ids
+        )
+
+    def selection(self, documents: Ids) -> Selection:
+        """Those of the documents that are alive, as `select` gives them."""
+        chosen = [np.zeros(segment.n_documents, np.bool_) for segment in self._segments]
+        for number, _, local in self._numbers.split(documents, "document"):
+            chosen[number][local] = self._segments[number].alive[local]
+        return Selection(tuple(chosen))
+
+    def _chosen(self, where: Selection | None) -> Sequence[NDArray[np.bool_]]:
+        return [s.alive for s in self._segments] if where is None else where.documents
 
     # --- documents and passages
 

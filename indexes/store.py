@@ -251,14 +251,13 @@ class Store:
         with self._damage_named():
             return {ordinal: (json.loads(metadata), hash) for ordinal, metadata, hash in rows}
 
-    def values(self, path: str, start: int, stop: int) -> list[tuple[int, str]]:
-        """(ordinal, JSON list of the value at a path of the metadata, twice), start to stop - 1."""
-        # subtle: of one path the answer is no JSON but an SQL value, for which true is 1
+    def values(self, field: str, bound: str, start: int, stop: int) -> list[tuple[int, str]]:
+        """(ordinal, field) of documents start to stop - 1: an SQL expression, of a bound ?1."""
         sql = (
-            "SELECT ordinal, json_extract(metadata, ?1, ?1) FROM documents"
-            " WHERE ordinal >= ?2 AND ordinal < ?3 ORDER BY ordinal"
+            f"SELECT ordinal, {field} FROM documents"
+            " WHERE ordinal >= ?2 AND ordinal < ?3 AND ?1 <> '' ORDER BY ordinal"
         )
-        return self._query(sql, (path, start, stop))
+        return self._query(sql, (bound, start, stop))
 
     def filter(self, condition: str, values: Sequence[Any]) -> NDArray[np.bool_]:
         """Which documents meet an SQL condition on `documents`, bool (n_documents,)."""
