@@ -21,7 +21,7 @@ from .errors import Damaged
 from .filters import parse_field
 from .manifest import FieldSpec, Manifest, check_files, file_checksum, read_manifest
 from .numbering import Ids, Numbering
-from .ordering import facet_counts, first_of, ranks_of
+from .ordering import first_of
 from .scoring import Queries, Scoring
 from .segment import Segment
 from .selection import Selection, Selections
@@ -208,9 +208,7 @@ class Snapshot:
         Live documents, or those that `where` selects; at most `top` values, ties by value. A
         list counts for each of its distinct members. Raises BadFilter for what is no field.
         """
-        path = parse_field(field)
-        columns = [segment.documents.columns([path])[path] for segment in self._segments]
-        return facet_counts(columns, self._chosen(where), top)
+        return self._selections.facets(parse_field(field), where, top)
 
     def sort(self, field: str, k: int, where: Selection | None = None) -> Ids:
         """The first k live documents (that `where` selects) by a field's value; "-year": the last.
@@ -219,12 +217,10 @@ class Snapshot:
         largest). Documents without the field come last, ties by id. Raises BadFilter for what is
         no field.
         """
-        path = parse_field(field.removeprefix("-"))
-        columns = [segment.documents.columns([path])[path] for segment in self._segments]
-        documents, ranks = ranks_of(columns, self._chosen(where), descending=field.startswith("-"))
-        numbered = [
-            part + self._numbers.base("document", number) for number, part in enumerate(documents)
-        ]
+        path, descending = parse_field(field.removeprefix("-")), field.startswith("-")
+        documents, ranks = self._selections.ranked(path, where, descending=descending)
+        bases = [self._numbers.base("document", n) for n in range(len(documents))]
+        numbered = [part + base for part, base in zip(documents, bases, strict=True)]
         nothing = np.empty(0, np.int64)
         return first_of(
             np.concatenate([nothing, *numbered]), np.concatenate([nothing, *ranks]), k, self.ids
@@ -236,9 +232,6 @@ class Snapshot:
         for number, _, local in self._numbers.split(documents, "document"):
             chosen[number][local] = self._segments[number].alive[local]
         return Selection(tuple(chosen))
-
-    def _chosen(self, where: Selection | None) -> Sequence[NDArray[np.bool_]]:
-        return [s.alive for s in self._segments] if where is None else where.documents
 
     # --- documents and passages
 

@@ -255,7 +255,7 @@ class Store:
         """(ordinal, field) of documents start to stop - 1: an SQL expression, of a bound ?1."""
         sql = (
             f"SELECT ordinal, {field} FROM documents"
-            " WHERE ordinal >= ?2 AND ordinal < ?3 AND ?1 <> '' ORDER BY ordinal"
+            " WHERE ordinal >= ?2 AND ordinal < ?3 ORDER BY ordinal"
         )
         return self._query(sql, (bound, start, stop))
 

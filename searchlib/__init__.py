@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .errors import SearchlibError
     from .expansion import Expansion
     from .indexing import AddReport
+    from .paging import Page
     from .types import Document, Explanation, Hit, Ranking
     from .updating import UpdateReport
 
@@ -25,6 +26,7 @@ __all__ = [
     "Expansion",
     "Explanation",
     "Hit",
+    "Page",
     "Pruning",
     "Ranking",
     "SearchlibError",
@@ -40,6 +42,7 @@ _HOMES = {
     "Expansion": "expansion",
     "Explanation": "types",
     "Hit": "types",
+    "Page": "paging",
     "Pruning": "encoders.pruning",
     "Ranking": "types",
     "SearchlibError": "errors",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,9 +14,10 @@ import numpy as np
 
 from indexes.similarity import Dot, IdfDot, Similarity
 from indexes.snapshot import Snapshot
-from indexes.types import Unit
+from indexes.types import TopK, Unit
 from indexes.writer import Writer
 
+from .browsing import listed, sorted_matches
 from .config import Settings
 from .encoders.analyzer import Analyzer
 from .encoders.lookup import LookupEncoder
@@ -26,6 +28,7 @@ from .fused import Fused, ReciprocalRank
 from .fusion import Normaliser, z_score
 from .hits import make_hits
 from .indexing import AddReport, Pipeline, no_progress, with_origins
+from .paging import Page, check_offset, make_cursor, ranked_part, read_cursor
 from .protocols import Encoder, Progress
 from .provenance import term_sources
 from .representations import make_encoder, make_encoders, make_fields, make_splitter
@@ -230,23 +233,35 @@ class Engine:
         where: str | None = None,
         unit: Unit = "document",
         explain: bool = False,
+        offset: int = 0,
+        sort: str | None = None,
     ) -> list[Hit]:
         """The k best documents (or passages) for one query, with snippets.
 
         `retriever`: one of `retriever_names()`, or a retriever. `where`: a filter on metadata
         such as `year >= 2001 and lang in ("en", "fr")`, applied before the best k are taken.
+        `offset`: how many of the ranking to pass over. `sort`: a field, "year" or "-year"
+        (largest first), by which all documents that share a term with the query are sorted.
 
         Raises:
-            BadQuery: an empty query, k below 1, or an unknown retriever.
-            BadFilter: `where` cannot be parsed.
+            BadQuery: an empty query, k below 1, or an unknown retriever; `sort` with passages,
+                or with a retriever that matches everything.
+            BadFilter: `where` or `sort` cannot be parsed.
         """
         if not query.strip():
             raise BadQuery("the query is empty; give at least one word")
         check_k(k)
+        check_offset(offset)
         scorer = self._scorer(retriever)
         selection = self.snapshot.select(where) if where else None
-        top = scorer.top([query], k, selection, unit)[0]
-        return make_hits(
+        if sort is None:
+            top = ranked_part(scorer, query, selection, unit, offset=offset, k=k)
+        elif unit == "passage":
+            raise BadQuery("only documents are sorted by a field, not passages")
+        else:
+            found = sorted_matches(scorer, query, sort, offset + k, selection)
+            top = TopK(found.ids[offset:], found.scores[offset:])
+        hits = make_hits(
             scorer,
             query,
             top,
@@ -254,6 +269,74 @@ class Engine:
             analyzer=self._analyzer(),
             explain=(lambda id: scorer.explain_id(query, id, selection, unit)) if explain else None,
         )
+        return [replace(hit, rank=hit.rank + offset) for hit in hits] if offset else hits
+
+    def browse(
+        self, k: int = 10, *, where: str | None = None, sort: str = "id", offset: int = 0
+    ) -> list[Hit]:
+        """k documents without a query: those that a filter selects, in the order of a field.
+
+        `sort`: "year" or "-year" (largest first); numbers before texts, of a list the smallest
+        (-: largest) member, documents without the field last, ties by id.
+
+        Raises:
+            BadQuery: k below 1, or an offset below 0.
+            BadFilter: `where` or `sort` cannot be parsed.
+        """
+        check_k(k)
+        check_offset(offset)
+        selection = self.snapshot.select(where) if where else None
+        return listed(self.snapshot, sort, offset + k, selection)[offset:]
+
+    def page(
+        self,
+        query: str | None = None,
+        k: int = 10,
+        *,
+        cursor: str | None = None,
+        retriever: str = "hybrid",
+        where: str | None = None,
+        unit: Unit = "document",
+        sort: str | None = None,
+    ) -> Page:
+        """The next k hits of `search`, or of `browse` without a query, and where to go on.
+
+        Raises:
+            BadQuery: as `search`; or `cursor` belongs to another commit of the index, or to
+                another question.
+
+        >>> page = engine.page("blues")  # doctest: +SKIP
+        >>> page = engine.page("blues", cursor=page.cursor)  # doctest: +SKIP
+        """
+        asked = (query, retriever, where, unit, sort)
+        generation = self.snapshot.generation
+        offset = 0 if cursor is None else read_cursor(cursor, generation, asked)
+        if query is None:
+            hits = self.browse(k + 1, where=where, sort=sort or "id", offset=offset)
+        else:
+            hits = self.search(
+                query, k + 1, retriever=retriever, where=where, unit=unit, sort=sort, offset=offset
+            )
+        more = make_cursor(generation, asked, offset + k) if len(hits) > k else None
+        return Page(tuple(hits[:k]), more)
+
+    def facets(
+        self, field: str, *, where: str | None = None, top: int = 10
+    ) -> list[tuple[str | int | float | bool, int]]:
+        """The most frequent values of a field of the metadata, and how many documents have each.
+
+        Of all documents or those that `where` selects; ties by value. Each member of a list
+        counts.
+
+        Raises:
+            BadQuery: `top` below 1.
+            BadFilter: `field` or `where` cannot be parsed.
+
+        >>> engine.facets("lang", where="year >= 2001")  # doctest: +SKIP
+        [('en', 12), ('fr', 3)]
+        """
+        check_k(top)
+        return self.snapshot.facets(field, self.snapshot.select(where) if where else None, top)
 
     def rank(
         self,

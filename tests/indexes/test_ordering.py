@@ -1,4 +1,4 @@
-"""Facets and sorting against plain Python, over several segments with dead and changed documents."""
+"""Facets and sorting against plain Python: several segments, dead and changed documents."""
 
 from __future__ import annotations
 
