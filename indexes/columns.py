@@ -117,11 +117,12 @@ def build_column(n_documents: int, chunks: Iterable[Sequence[tuple[int, str]]]) 
     known: dict[str, int] = {}  # JSON -> its number: each is parsed once
     numbers: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
     documents: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
-    for chunk in chunks:
-        numbers.append(
-            np.fromiter((known.setdefault(text, len(known)) for _, text in chunk), np.int64)
-        )
-        documents.append(np.fromiter((document for document, _ in chunk), np.int64))
+    for chunk in filter(None, chunks):
+        ordinals, texts = zip(*chunk, strict=True)
+        for text in set(texts) - known.keys():
+            known[text] = len(known)
+        numbers.append(np.fromiter(map(known.__getitem__, texts), np.int64, len(texts)))
+        documents.append(np.array(ordinals, np.int64))
     parsed = [value[0] for value in json.loads(f"[{','.join(known)}]")]
     members = [(value,) if type(value) is str else _keys(value) for value in parsed]
     keys = _ordered(dict.fromkeys(chain.from_iterable(members)))
