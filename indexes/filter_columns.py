@@ -14,10 +14,10 @@ from .filters import All, Any_, Exists, Filter, Match, Not, Order, Prefix
 from .metadata import storable
 
 Bools = NDArray[np.bool_]
-Test = Match | Order | Prefix | Exists
+Comparison = Match | Order | Prefix | Exists
 
 
-def combined(filter: Filter, test: Callable[[Test], Bools]) -> Bools:
+def combined(filter: Filter, test: Callable[[Comparison], Bools]) -> Bools:
     """Which documents a filter selects, when `test` tells it of each comparison in it."""
     if isinstance(filter, Not):
         return ~combined(filter.part, test)
@@ -28,18 +28,18 @@ def combined(filter: Filter, test: Callable[[Test], Bools]) -> Bools:
     return test(filter)
 
 
-def tests_of(filter: Filter) -> Iterator[Test]:
+def comparisons_of(filter: Filter) -> Iterator[Comparison]:
     """Every comparison in a filter."""
     if isinstance(filter, All | Any_):
         for part in filter.parts:
-            yield from tests_of(part)
+            yield from comparisons_of(part)
     elif isinstance(filter, Not):
-        yield from tests_of(filter.part)
+        yield from comparisons_of(filter.part)
     else:
         yield filter
 
 
-def selected(test: Test, column: Column) -> Bools:
+def selected(test: Comparison, column: Column) -> Bools:
     """Which documents meet a comparison of the column's field, bool (n_documents,)."""
     if isinstance(test, Exists):
         return column.present

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from indexes import filters
 from indexes.documents import Documents, write_changes
 from indexes.errors import BadFilter
+from indexes.filter_columns import comparisons_of
 from indexes.filter_sql import to_sql
 from indexes.filters import (
     All,
@@ -335,7 +336,10 @@ def test_columns_select_what_sql_does(
         documents = Documents(store, len(many), changes if changed else None)
         now = [old if new is None else new for old, new in zip(many, later, strict=True)]
         for filter in filters:
+            documents.select(filter)  # the first time by SQL, then by columns
             found = documents.select(filter).tolist()
             assert found == documents.filter(*to_sql(filter)).tolist()
             assert found == [holds(filter, metadata, id=str(n)) for n, metadata in enumerate(now)]
+        asked = {test.field for filter in filters for test in comparisons_of(filter)} - {("id",)}
+        assert documents._columns.keys() == asked
         documents.close()
