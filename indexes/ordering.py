@@ -60,16 +60,18 @@ def ranks_of(
     return documents, ranks
 
 
-def first_of(documents: Ids, ranks: Ids, k: int, names: Callable[[Ids], Sequence[str]]) -> Ids:
-    """The first k documents by rank; ties by name, which only those who may get in are asked."""
-    if k < len(ranks):
-        near = ranks <= np.partition(ranks, k - 1)[k - 1]
-        documents, ranks = documents[near], ranks[near]
-    order = sorted(
-        range(len(documents)),
-        key=list(zip(ranks.tolist(), names(documents), strict=True)).__getitem__,
-    )
-    return documents[np.array(order[:k], np.int64)]
+def first_of(
+    documents: Sequence[Ids], ranks: Sequence[Ids], k: int, names: Callable[[Ids], Sequence[str]]
+) -> Ids:
+    """The first k of all documents by rank; ties by name, asked of those only that may get in."""
+    nothing = np.empty(0, np.int64)
+    document, rank = np.concatenate([nothing, *documents]), np.concatenate([nothing, *ranks])
+    if k < len(rank):
+        near = rank <= np.partition(rank, k - 1)[k - 1]
+        document, rank = document[near], rank[near]
+    keys = list(zip(rank.tolist(), names(document), strict=True))
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    return document[np.array(order[:k], np.int64)]
 
 
 def _best_codes(column: Column, *, descending: bool) -> Ids:

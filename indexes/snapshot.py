@@ -203,28 +203,22 @@ class Snapshot:
     def facets(
         self, field: str, where: Selection | None = None, top: int = 10
     ) -> list[tuple[Scalar, int]]:
-        """The most frequent values of a field, and how many of the documents have each.
-
-        Live documents, or those that `where` selects; at most `top` values, ties by value. A
-        list counts for each of its distinct members. Raises BadFilter for what is no field.
+        """The `top` most frequent values of a field, and how many live (or selected) documents
+        have each; ties by value. A list counts for each of its distinct members. Raises BadFilter.
         """
         return self._selections.facets(parse_field(field), where, top)
 
     def sort(self, field: str, k: int, where: Selection | None = None) -> Ids:
-        """The first k live documents (that `where` selects) by a field's value; "-year": the last.
+        """The first k live (or selected) documents by a field's value; "-year": largest first.
 
-        Numbers before texts before truth values; of a list its smallest member counts (-: its
-        largest). Documents without the field come last, ties by id. Raises BadFilter for what is
-        no field.
+        Numbers before texts before truth values; of a list its smallest (-: largest) member.
+        Documents without the field come last, ties by id. Raises BadFilter.
         """
         path, descending = parse_field(field.removeprefix("-")), field.startswith("-")
         documents, ranks = self._selections.ranked(path, where, descending=descending)
         bases = [self._numbers.base("document", n) for n in range(len(documents))]
         numbered = [part + base for part, base in zip(documents, bases, strict=True)]
-        nothing = np.empty(0, np.int64)
-        return first_of(
-            np.concatenate([nothing, *numbered]), np.concatenate([nothing, *ranks]), k, self.ids
-        )
+        return first_of(numbered, ranks, k, self.ids)
 
     def selection(self, documents: Ids) -> Selection:
         """Those of the documents that are alive, as `select` gives them."""

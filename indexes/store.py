@@ -34,10 +34,7 @@ _CHUNK = 500  # ids bound to one statement
 
 
 def write_store(path: Path, records: Sequence[Record]) -> None:
-    """Write the store of a segment whose documents are `records`, in order.
-
-    Raises StorageFailed where SQLite cannot write.
-    """
+    """Write the store of documents, in order. Raises StorageFailed where SQLite cannot write."""
     write_columns(
         path,
         ((r.id, storable(r.title), metadata_json(r.metadata), r.hash) for r in records),
@@ -243,20 +240,18 @@ class Store:
 
     def contents(self, ordinals: NDArray[np.int64]) -> dict[int, tuple[dict[str, Any], bytes]]:
         """{ordinal: (metadata, hash)} of those documents that are here."""
-        sql = (
+        rows = self._query(
             "SELECT ordinal, metadata, hash FROM documents"
-            " WHERE ordinal IN (SELECT value FROM json_each(?))"
+            " WHERE ordinal IN (SELECT value FROM json_each(?))",
+            (json.dumps(ordinals.tolist()),),
         )
-        rows = self._query(sql, (json.dumps(ordinals.tolist()),))
         with self._damage_named():
             return {ordinal: (json.loads(metadata), hash) for ordinal, metadata, hash in rows}
 
     def values(self, field: str, bound: str, start: int, stop: int) -> list[tuple[int, str]]:
         """(ordinal, field) of documents start to stop - 1: an SQL expression, of a bound ?1."""
-        sql = (
-            f"SELECT ordinal, {field} FROM documents"
-            " WHERE ordinal >= ?2 AND ordinal < ?3 ORDER BY ordinal"
-        )
+        where = "ordinal >= ?2 AND ordinal < ?3"
+        sql = f"SELECT ordinal, {field} FROM documents WHERE {where} ORDER BY ordinal"
         return self._query(sql, (bound, start, stop))
 
     def filter(self, condition: str, values: Sequence[Any]) -> NDArray[np.bool_]:
@@ -280,16 +275,13 @@ class Store:
 
     def all_have_texts(self) -> bool:
         """Whether each document has a text."""
-        return not self._query(
-            "SELECT 1 FROM documents WHERE ordinal NOT IN (SELECT ordinal FROM texts) LIMIT 1"
-        )
+        lacking = "ordinal NOT IN (SELECT ordinal FROM texts)"
+        return not self._query(f"SELECT 1 FROM documents WHERE {lacking} LIMIT 1")
 
     def bounds(self) -> list[tuple[int, int, int]]:
         """(document, first passage, number of passages), by document."""
-        return self._query(
-            "SELECT document, min(ordinal), count(*) FROM passages GROUP BY document"
-            " ORDER BY document"
-        )
+        counted = "SELECT document, min(ordinal), count(*) FROM passages"
+        return self._query(f"{counted} GROUP BY document ORDER BY document")
 
     @contextlib.contextmanager
     def _damage_named(self) -> Iterator[None]:
