@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from .filtering import warn_of_unknown_fields
 from .opening import open_index
 from .options import DenseKind, Device, Format, IndexPath, OutputFormat, example, size
 from .output import chosen, print_json, print_table
@@ -22,6 +22,7 @@ from .reading import (
     Source,
     Text,
     Title,
+    listed_ids,
     reading,
 )
 
@@ -174,32 +175,56 @@ def add(
         documents.add_to(engine, format)
 
 
-@commands.command(epilog=example("searchlib delete notes.index note-3"))
+@commands.command(
+    epilog=example(
+        "searchlib delete notes.index note-3",
+        "searchlib delete notes.index --where 'year < 2001' --dry-run",
+    )
+)
 def delete(
     path: IndexPath,
     ids: Annotated[
-        list[str], typer.Argument(metavar="ID...", help="Ids; - reads them from stdin, one a line.")
-    ],
+        list[str] | None,
+        typer.Argument(metavar="ID", help="Ids; - reads them from stdin, one a line."),
+    ] = None,
+    *,
+    where: Annotated[
+        str | None, typer.Option(help="Delete the documents that a filter selects, not ids.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say how many would be deleted.")
+    ] = False,
     format: OutputFormat = None,
 ) -> None:
     """Deletes documents."""
-    from searchlib.errors import NotFound
-
-    wanted = list(dict.fromkeys(_ids(ids)))
+    if bool(ids) is (where is not None):
+        raise typer.BadParameter("say which documents: give ids, or --where")
+    wanted = list(dict.fromkeys(listed_ids(ids or [])))
     with open_index(path) as engine:
         missing = [wanted[i] for i in (engine.snapshot.lookup(wanted) < 0).nonzero()[0]]
-        deleted = engine.delete(wanted)
+        if where is not None:
+            count = len(engine.ids_where(where)) if dry_run else engine.delete_where(where)
+            if not count:
+                warn_of_unknown_fields(engine, where)
+        else:
+            count = len(wanted) - len(missing) if dry_run else engine.delete(wanted)
     if chosen(format) is Format.table:
-        typer.echo(f"{deleted} deleted")
+        typer.echo(f"{count} would be deleted" if dry_run else f"{count} deleted")
     else:
-        print_json({"deleted": deleted})
+        print_json({"would_delete" if dry_run else "deleted": count})
     if missing:
-        some = ", ".join(map(repr, missing[:3])) + ", ..." * (len(missing) > 3)
-        raise NotFound(
-            f"{len(missing)} of {len(wanted)} ids not in {path}: {some}; the others are deleted"
-            if deleted
-            else f"nothing deleted: not in {path}: {some}"
-        )
+        _refuse(missing, wanted, path, deleted=count > 0 and not dry_run)
+
+
+def _refuse(missing: list[str], wanted: list[str], path: Path, *, deleted: bool) -> NoReturn:
+    from searchlib.errors import NotFound
+
+    some = ", ".join(map(repr, missing[:3])) + ", ..." * (len(missing) > 3)
+    raise NotFound(
+        f"{len(missing)} of {len(wanted)} ids not in {path}: {some}; the others are deleted"
+        if deleted
+        else f"nothing deleted: not in {path}: {some}"
+    )
 
 
 @commands.command(epilog=example("searchlib info notes.index"))
@@ -249,14 +274,6 @@ def _create_or_open(
                 "or index into a new folder"
             )
     return engine
-
-
-def _ids(given: list[str]) -> Iterator[str]:
-    for id in given:
-        if id == "-":
-            yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
-        else:
-            yield id
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -69,6 +69,11 @@ Where = Annotated[
         "a name with spaces stands in `back quotes`."
     ),
 ]
+Offset = Annotated[int, typer.Option(help="Pass over so many results.")]
+Sort = Annotated[
+    str | None,
+    typer.Option(metavar="FIELD", help="Sort by a field, not by score; -FIELD: largest first."),
+]
 Device = Annotated[
     str | None, typer.Option(help="cpu, cuda, cuda:1, mps [default: the best there is].")
 ]

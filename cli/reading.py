@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import sys
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -108,6 +110,15 @@ class Reading:
 
     def _note(self, problem: object) -> None:
         self.progress.say(f"skipped {problem}")
+
+
+def listed_ids(given: list[str]) -> Iterator[str]:
+    """The ids given; in place of `-` those on stdin, one a line."""
+    for id in given:
+        if id == "-":
+            yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+        else:
+            yield id
 
 
 def reading(

@@ -21,9 +21,11 @@ from .options import (
     Format,
     IndexPath,
     K,
+    Offset,
     OutputFormat,
     Passages,
     RetrieverName,
+    Sort,
     Where,
     example,
 )
@@ -40,6 +42,7 @@ TERMS_ON_A_TERMINAL = 30
     epilog=example(
         'searchlib search notes.index "how do plants eat" -k 3',
         "searchlib search notes.index sunlight -r bm25 --where 'year > 2000'",
+        "searchlib search notes.index water -r bm25 --sort=-year --offset 1",
     )
 )
 def search(
@@ -52,6 +55,8 @@ def search(
     k: K = 10,
     retriever: RetrieverName = "hybrid",
     where: Where = None,
+    sort: Sort = None,
+    offset: Offset = 0,
     passages: Passages = False,
     explain: Annotated[bool, typer.Option("--explain", help="Say where scores come from.")] = False,
     device: Device = None,
@@ -67,7 +72,14 @@ def search(
 
         def answer(text: str) -> list[Hit]:
             hits = engine.search(
-                text, k, retriever=retriever, where=where, unit=unit, explain=explain
+                text,
+                k,
+                retriever=retriever,
+                where=where,
+                unit=unit,
+                explain=explain,
+                sort=sort,
+                offset=offset,
             )
             if where is not None and not hits:
                 warn_of_unknown_fields(engine, where)

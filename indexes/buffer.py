@@ -7,15 +7,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .builder import PostingsBuilder, merge_postings
 from .manifest import FieldSpec, SegmentEntry, TermField, VectorField
+from .metadata import metadata_json, storable
 from .postings import Postings
 from .segment import STORE, SegmentFiles, write_vectors
-from .store import metadata_json, storable, write_columns
+from .store import write_columns
 from .types import Record, TermVectors
 
 RECORD_BYTES = 300  # a document's Python objects, besides its strings
@@ -94,6 +96,16 @@ class Buffer:
         self._bytes += sum(map(sys.getsizeof, chain(texts, *documents)))
         self._calls += 1
 
+    def update(self, id: str, metadata: str, hash: bytes) -> bool:
+        """Whether there was such a document; it has these metadata (JSON) and this hash now."""
+        place = self._place.get(id)
+        if place is None:
+            return False
+        _, title, old, _ = self._documents[place]
+        self._documents[place] = id, title, metadata, hash
+        self._bytes += sys.getsizeof(metadata) - sys.getsizeof(old)
+        return True
+
     def delete(self, id: str) -> bool:
         """Whether there was such a document; its rows are left out when the buffer is written."""
         return self._place.pop(id, None) is not None
@@ -145,10 +157,7 @@ def check_records(records: Sequence[Record]) -> None:
             raise ValueError("a document has an empty id, must have at least one character")
         if storable(record.id) != record.id:
             raise ValueError(f"illegal id {record.id!r}: a lone surrogate is no character")
-        try:
-            metadata_json(record.metadata)
-        except ValueError as error:
-            raise ValueError(f"document {record.id!r}: {error}") from error
+        checked_metadata(record.id, record.metadata)
         if not record.passages:
             raise ValueError(f"document {record.id!r} has no passage, must have at least one")
         for start, end in record.passages:
@@ -157,6 +166,14 @@ def check_records(records: Sequence[Record]) -> None:
                     f"document {record.id!r}: passage ({start}, {end}) lies outside of its text"
                     f" of {len(record.text)} characters"
                 )
+
+
+def checked_metadata(id: str, metadata: dict[str, Any]) -> str:
+    """Metadata as JSON; ValueError, naming the document, for what cannot be stored."""
+    try:
+        return metadata_json(metadata)
+    except ValueError as error:
+        raise ValueError(f"document {id!r}: {error}") from error
 
 
 def check_rows(

@@ -6,26 +6,32 @@ nobody sees it until `publish` replaces the manifest, after everything it names 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .directory import Directory
+from .documents import Change, write_changes
 from .manifest import MANIFEST, FileEntry, Manifest, SegmentEntry, check_files
 from .merge import Size, merge_segments
-from .segment import DEAD, STORE, Segment, SegmentFiles, dead_bits
+from .segment import CHANGES, DEAD, STORE, Segment, SegmentFiles, dead_bits
+
+CHANGE_BYTES = 200  # a change's Python objects, besides its strings
 
 
 @dataclass
 class _Part:
-    """A segment of the commit to come: its dead documents as they will be."""
+    """A segment of the commit to come: its dead documents, and changes of metadata."""
 
     segment: Segment
     dead: NDArray[np.bool_]
+    changes: dict[int, Change] = field(default_factory=dict)  # by ordinal; not written yet
 
     @property
     def changed(self) -> bool:
@@ -46,6 +52,7 @@ class Draft:
         self._files = dict(manifest.files)
         self._parts: list[_Part] = []
         self.is_open = True
+        self.nbytes = 0  # of changes that are held in memory, about
         try:
             for entry in manifest.segments:
                 segment = Segment(directory, entry, manifest.fields)
@@ -78,6 +85,33 @@ class Draft:
             part.dead[list(live.values())] = True
             buried |= live.keys()
         return buried
+
+    def update(self, changes: Mapping[str, Change]) -> set[str]:
+        """Change the metadata and hashes of live documents; returns their ids."""
+        updated: set[str] = set()
+        for part in self._parts:
+            for id, (ordinal, _) in part.segment.store.find(list(changes)).items():
+                if not part.dead[ordinal]:
+                    part.changes[ordinal] = changes[id]
+                    updated.add(id)
+                    self.nbytes += CHANGE_BYTES + sum(map(sys.getsizeof, changes[id]))
+        return updated
+
+    def settle(self) -> None:
+        """Write what changes of metadata into files; a merge, or the next commit, takes them in."""
+        for part in [part for part in self._parts if part.changes]:
+            segment = part.segment
+            files = SegmentFiles(self._directory, f"{segment.entry.name}.{self._next()}")
+            files.built(
+                CHANGES, partial(write_changes, documents=segment.documents, changes=part.changes)
+            )
+            self._files.update(files.files)
+            parts = {**segment.entry.parts, **files.parts}
+            segment.change(
+                replace(segment.entry, parts=parts), self._directory.path(files.parts[CHANGES])
+            )
+            part.changes = {}
+        self.nbytes = 0
 
     def merge(self, policy: Callable[[Sequence[Size], int], list[list[int]]], limit: int) -> None:
         """Merge until the policy is content (see `merge.choose_merges`)."""
@@ -141,10 +175,14 @@ class Draft:
         entry = part.segment.entry
         dead = int(np.count_nonzero(part.dead))
         largest = max(
-            (self._files[file].bytes for name, file in entry.parts.items() if name != STORE),
+            (
+                self._files[file].bytes
+                for name, file in entry.parts.items()
+                if name.partition(".")[0] != STORE
+            ),
             default=0,
         )
-        return Size(entry.n_documents - dead, dead, largest)
+        return Size(entry.n_documents - dead, dead, largest, CHANGES in entry.parts)
 
     def _entry(self, part: _Part) -> SegmentEntry:
         """The segment's entry in the commit to come; writes its dead documents if they changed."""

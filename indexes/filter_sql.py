@@ -1,4 +1,8 @@
-"""Filters as SQL over a store's table documents(id, title, metadata)."""
+"""Filters as SQL over a store's table documents(id, title, metadata).
+
+Slow, because it parses the metadata of every document, and plain: it says what filters mean.
+`filter_columns` does the same fast; only for ids and titles is this asked.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from typing import Any
 
 from .filters import All, Any_, Exists, Filter, Match, Not, Prefix
 
-_OWN = {("id",): "documents.id", ("title",): "documents.title"}
+OWN = {("id",): "documents.id", ("title",): "documents.title"}
 
 # A condition speaks of one value, as :type and :value, and holds, does not, or is NULL.
 _NUMBER = (
@@ -81,8 +85,8 @@ def _match(filter: Match, bound: list[Any]) -> str:
 
 
 def _exists(field: tuple[str, ...], bound: list[Any]) -> str:
-    if field in _OWN:
-        return f"({_OWN[field]} <> '')"
+    if field in OWN:
+        return f"({OWN[field]} <> '')"
     # json_type is NULL where there is nothing, and 'null' where there is null.
     return f"(coalesce(json_type(documents.metadata, {_path(field, bound)}), 'null') <> 'null')"
 
@@ -93,8 +97,8 @@ def _some(field: tuple[str, ...], condition: str, bound: list[Any]) -> str:
     def of(type: str, value: str) -> str:
         return condition.replace(":type", type).replace(":value", value)
 
-    if field in _OWN:
-        return "(({}) IS TRUE)".format(of("'text'", _OWN[field]))
+    if field in OWN:
+        return "(({}) IS TRUE)".format(of("'text'", OWN[field]))
     place = f"(documents.metadata, {_path(field, bound)})"
     return (
         f"(CASE json_type{place} WHEN 'object' THEN 0 WHEN 'array' THEN EXISTS"
@@ -104,4 +108,13 @@ def _some(field: tuple[str, ...], condition: str, bound: list[Any]) -> str:
 
 
 def _path(field: tuple[str, ...], bound: list[Any]) -> str:
-    return _bind("$" + "".join(f'."{name}"' for name in field), bound)
+    return _bind(json_path(field), bound)
+
+
+def json_path(field: tuple[str, ...]) -> str:
+    """A field as SQLite's JSON functions name it; names hold no quotes.
+
+    >>> json_path(("author", "first name"))
+    '$."author"."first name"'
+    """
+    return "$" + "".join(f'."{name}"' for name in field)

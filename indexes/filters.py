@@ -4,15 +4,22 @@
     part    := "not" part | "(" filter ")" | "exists" field | field test
     test    := ("=" | "==" | "!=" | "<" | "<=" | ">" | ">=" | "^=") value
              | "like" "prefix*" | ["not"] "in" "(" value ("," value)* ")"
-    value   := "text" | 'text' | number | true | false | null
+    value   := "text" | 'text' | number | date | true | false | null
+    date    := 2024-05 | 2024-05-01 | 2024-05-01T10:30 | 2024-05-01T10:30:00Z (or +02:00)
     field   := name ("." name)*           names with other characters stand in `back quotes`
 
 A field is a path into the document's metadata; `id` and `title` are the document's own. Where
 the metadata holds a list, one matching member is enough. Numbers are compared with numbers (and
 with texts that spell one, as CSV files have them), texts with texts by code point; a document
 without the field matches no comparison, so it matches `!=` and `not in`. `= null` means: not
-there, or null. `^= "ab"` and `like "ab*"` ask for a prefix. All of this meaning is in
-`filter_sql`; here is the syntax.
+there, or null. `^= "ab"` and `like "ab*"` ask for a prefix.
+
+A date is a text, ISO 8601, that needs no quotes: dates are in order because such texts are. That
+holds for values of one form; `2024-05-01` is before `2024-05-01T10:30`, so `<= 2024-05-01` leaves
+out the times of that day (`< 2024-05-02` does not), and `^= 2024-05` means all of May. Zones are
+not converted: keep times in one zone, best UTC. A number of seconds or of the year is a number.
+
+All of this meaning is in `filter_sql`; here is the syntax.
 """
 
 from __future__ import annotations
@@ -97,11 +104,26 @@ def parse_filter(text: str) -> Filter:
     return result
 
 
+def parse_field(text: str) -> tuple[str, ...]:
+    """The keys of a field's name as filters have it; raises BadFilter.
+
+    >>> parse_field("author.`first name`")
+    ('author', 'first name')
+    """
+    parser = _Parser(text)
+    field = parser.field()
+    if parser.kind != "end":
+        raise parser.error("expected the end of the field's name")
+    return field
+
+
 # --- parsing
 
 _TOKEN = re.compile(
     r"""\s*(?:
       (?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
+    | (?P<date>\d{4}-\d\d(?:-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?)?)?)
+      (?![\w.:-])
     | (?P<number>-?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)(?![\w.])
     | (?P<field>(?:[^\W\d][\w-]*|`[^`]+`)(?:\.(?:[\w-]+|`[^`]+`))*)
     | (?P<operator><=|>=|!=|==|\^=|=|<|>)
@@ -216,7 +238,7 @@ class _Parser:
             return Not(Match(field, (self.value(),)))
         if operator == "^=":
             return Prefix(field, self.text())
-        if self.kind not in ("text", "number"):
+        if self.kind not in ("text", "number", "date"):
             raise self.error(f"expected a number or a quoted text after {operator!r}")
         value = self.value()
         assert value is not None
@@ -236,7 +258,7 @@ class _Parser:
         return self.text()[:-1]
 
     def text(self) -> str:
-        if self.kind != "text":
+        if self.kind not in ("text", "date"):
             raise self.error("expected a quoted text")
         value = self.value()
         assert isinstance(value, str)
@@ -252,6 +274,8 @@ class _Parser:
         self.count()
         if self.kind == "text":
             return re.sub(r"\\([\"'\\])", r"\1", self.advance()[1:-1])
+        if self.kind == "date":
+            return self.advance()
         if self.kind == "number":
             token = self.advance()
             return float(token) if re.search(r"[.eE]", token) or len(token) > 18 else int(token)

@@ -99,7 +99,8 @@ class SegmentEntry:
     """A segment: `parts` maps each component to the file that holds it.
 
     Components: "store", "passages", each field's name, "<field>.codes" where there are codes,
-    and "dead" once a document of it was deleted. Two fields with equal arrays share one file.
+    "dead" once a document of it was deleted, "store.changes" once its metadata changed. Two
+    fields with equal arrays share one file.
     """
 
     name: str

@@ -26,11 +26,15 @@ MAX_DEAD = 1 / 3  # of a segment's documents, before it is rewritten
 
 @dataclass(frozen=True)
 class Size:
-    """A segment as the policy sees it: live and dead documents, bytes of its largest field."""
+    """A segment as the policy sees it: live and dead documents, bytes of its largest field.
+
+    `changed`: metadata of it changed since it was written.
+    """
 
     alive: int
     dead: int
     bytes: int
+    changed: bool = False
 
     @property
     def live_bytes(self) -> int:
@@ -58,7 +62,7 @@ def choose_merges(sizes: Sequence[Size], limit: int) -> list[list[int]]:
 
 
 def all_merges(sizes: Sequence[Size], limit: int) -> list[list[int]]:
-    """As few groups as the limit allows, and every segment with dead documents rewritten."""
+    """As few groups as the limit allows; what has dead documents or changes is rewritten."""
     groups: list[list[int]] = []
     room = 0
     for i in sorted(range(len(sizes)), key=lambda i: sizes[i].live_bytes):
@@ -68,7 +72,11 @@ def all_merges(sizes: Sequence[Size], limit: int) -> list[list[int]]:
         else:
             groups.append([i])
             room = limit - sizes[i].live_bytes
-    return [sorted(group) for group in groups if len(group) > 1 or sizes[group[0]].dead]
+    return [
+        sorted(group)
+        for group in groups
+        if len(group) > 1 or sizes[group[0]].dead or sizes[group[0]].changed
+    ]
 
 
 def _run(ascending: Sequence[int], limit: int) -> int:
@@ -101,7 +109,7 @@ def merge_segments(
     new segment, several times over. Returns the manifest's entries.
     """
     files = SegmentFiles(directory, name)
-    stores = [(segment.store.path, keep) for segment, keep in parts]
+    stores = [segment.documents.source(keep) for segment, keep in parts]
     files.built(STORE, lambda path: merge_stores(path, stores))
     for spec in fields.values():
         kept = [

@@ -18,16 +18,17 @@ from numpy.typing import NDArray
 
 from .arrays import map_arrays, write_arrays
 from .directory import Directory
+from .documents import Documents
 from .errors import Damaged
 from .manifest import FieldSpec, FileEntry, SegmentEntry, TermField, VectorField, file_checksum
 from .postings import Postings
 from .pq import Codes, build_codes
 from .remembered import Remembered
-from .store import Store
 from .types import Unit
 from .vectors import Vectors, wants_codes
 
 STORE, PASSAGES, DEAD = "store", "passages", "dead"
+CHANGES = "store.changes"  # metadata changed since; like the dead, the commit's
 
 Bools = NDArray[np.bool_]
 
@@ -114,11 +115,20 @@ class Segment:
                 self.postings[spec.name] = self._open_postings(spec)
             else:
                 self.vectors[spec.name] = self._open_vectors(spec)
-        self.store = Store(self._paths[STORE], entry.n_documents)
+        self.documents = self._documents()
+        self.store = self.documents.store
 
     def close(self) -> None:
         """Close the store; the arrays go with the last reference to them."""
-        self.store.close()
+        self.documents.close()
+
+    def change(self, entry: SegmentEntry, changes: Path) -> None:
+        """Have the changes of metadata that `entry` names, in the file `changes`; for a writer."""
+        self.documents.close()
+        self.entry = entry
+        self._paths[CHANGES] = changes
+        self.documents = self._documents()
+        self.store = self.documents.store
 
     @cached_property
     def owners(self) -> NDArray[np.uint32]:
@@ -153,7 +163,7 @@ class Segment:
 
     def problems(self) -> list[str]:
         """Where the files, read in full, contradict themselves or each other."""
-        found = self.store.problems()
+        found = self.documents.problems()
         try:
             if self.store.counts() != (self.n_documents, self.n_passages):
                 found.append(f"{self.store.path}: not as many documents and passages as there are")
@@ -172,6 +182,9 @@ class Segment:
             except Damaged as error:
                 found.append(str(error))
         return found
+
+    def _documents(self) -> Documents:
+        return Documents(self._paths[STORE], self.n_documents, self._paths.get(CHANGES))
 
     def _first(self) -> NDArray[np.int64]:
         path = self._paths[PASSAGES]

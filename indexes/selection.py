@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .filter_sql import to_sql
+from .columns import Column, Field, Scalar
 from .filters import parse_filter
+from .numbering import Ids
+from .ordering import facet_counts, ranks_of
 from .segment import Segment
 
 REMEMBERED = 64  # filters
@@ -38,14 +40,27 @@ class Selections:
         """The documents that a filter expression lets through. Raises BadFilter."""
         selection = self._known.get(filter)
         if selection is None:
-            condition, values = to_sql(parse_filter(filter))
+            tree = parse_filter(filter)
             selection = Selection(
-                tuple(
-                    segment.store.filter(condition, values) & segment.alive
-                    for segment in self._segments
-                )
+                tuple(segment.documents.select(tree) & segment.alive for segment in self._segments)
             )
             self._known[filter] = selection
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         return selection
+
+    def facets(self, field: Field, where: Selection | None, top: int) -> list[tuple[Scalar, int]]:
+        """The most frequent values among the selected (or all live) documents, and their counts."""
+        return facet_counts(self._columns(field), self._chosen(where), top)
+
+    def ranked(
+        self, field: Field, where: Selection | None, *, descending: bool
+    ) -> tuple[list[Ids], list[Ids]]:
+        """Of each segment: the selected (or all live) documents, and the ranks of their values."""
+        return ranks_of(self._columns(field), self._chosen(where), descending=descending)
+
+    def _columns(self, field: Field) -> list[Column]:
+        return [segment.documents.columns([field])[field] for segment in self._segments]
+
+    def _chosen(self, where: Selection | None) -> Sequence[NDArray[np.bool_]]:
+        return [s.alive for s in self._segments] if where is None else where.documents

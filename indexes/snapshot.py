@@ -15,10 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .columns import Scalar
 from .directory import Directory, FileDirectory
 from .errors import Damaged
+from .filters import parse_field
 from .manifest import FieldSpec, Manifest, check_files, file_checksum, read_manifest
 from .numbering import Ids, Numbering
+from .ordering import first_of
 from .scoring import Queries, Scoring
 from .segment import Segment
 from .selection import Selection, Selections
@@ -216,6 +219,33 @@ class Snapshot:
         """
         return self._selections.of(filter)
 
+    def facets(
+        self, field: str, where: Selection | None = None, top: int = 10
+    ) -> list[tuple[Scalar, int]]:
+        """The `top` most frequent values of a field, and how many live (or selected) documents
+        have each; ties by value. A list counts for each of its distinct members. Raises BadFilter.
+        """
+        return self._selections.facets(parse_field(field), where, top)
+
+    def sort(self, field: str, k: int, where: Selection | None = None) -> Ids:
+        """The first k live (or selected) documents by a field's value; "-year": largest first.
+
+        Numbers before texts before truth values; of a list its smallest (-: largest) member.
+        Documents without the field come last, ties by id. Raises BadFilter.
+        """
+        path, descending = parse_field(field.removeprefix("-")), field.startswith("-")
+        documents, ranks = self._selections.ranked(path, where, descending=descending)
+        bases = [self._numbers.base("document", n) for n in range(len(documents))]
+        numbered = [part + base for part, base in zip(documents, bases, strict=True)]
+        return first_of(numbered, ranks, k, self.ids)
+
+    def selection(self, documents: Ids) -> Selection:
+        """Those of the documents that are alive, as `select` gives them."""
+        chosen = [np.zeros(segment.n_documents, np.bool_) for segment in self._segments]
+        for number, _, local in self._numbers.split(documents, "document"):
+            chosen[number][local] = self._segments[number].alive[local]
+        return Selection(tuple(chosen))
+
     # --- documents and passages
 
     def lookup(self, ids: Sequence[str]) -> Ids:
@@ -235,7 +265,7 @@ class Snapshot:
         return {
             id: hash
             for segment in self._segments
-            for id, (ordinal, hash) in segment.store.find(ids).items()
+            for id, (ordinal, hash) in segment.documents.find(ids).items()
             if segment.alive[ordinal]
         }
 
@@ -253,7 +283,7 @@ class Snapshot:
         result: dict[int, Record] = {}
         for number, places, local in self._numbers.split(documents, "document"):
             segment = self._segments[number]
-            found = segment.store.records(local, segment.first)
+            found = segment.documents.records(local, segment.first)
             result.update(zip(places.tolist(), found, strict=True))
         return [result[place] for place in range(len(documents))]
 
@@ -262,7 +292,7 @@ class Snapshot:
         result: dict[int, Excerpt] = {}
         for number, places, local in self._numbers.split(passages, "passage"):
             segment = self._segments[number]
-            found = segment.store.excerpts(local, segment.first, longest)
+            found = segment.documents.excerpts(local, segment.first, longest)
             result.update(zip(places.tolist(), found, strict=True))
         return [result[place] for place in range(len(passages))]
 

@@ -7,70 +7,35 @@ Written once through sqlite-utils, then opened immutable with the standard libra
     passages(ordinal PRIMARY KEY, document, start, "end")           characters of the text
 
 SQLite holds text as UTF-8, which has no lone surrogates: each becomes U+FFFD, one character for
-one, so that offsets stay true.
+one, so that offsets stay true. Metadata that changed since is in a file of its own: `changes`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import re
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import Damaged, StorageFailed
 from .excerpts import read_excerpts
+from .metadata import metadata_json, storable
 from .types import Excerpt, Record
 
 _CHUNK = 500  # ids bound to one statement
-MAX_DEPTH = 100  # nesting of metadata; SQLite's JSON functions refuse more than 1000
-_SURROGATES = re.compile("[\ud800-\udfff]")
-
-
-def storable(text: str) -> str:
-    """`text` with U+FFFD in place of lone surrogates, which UTF-8 cannot express."""
-    return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
-
-
-def metadata_json(metadata: dict[str, Any]) -> str:
-    """Metadata as JSON text; ValueError for what JSON (or SQLite's reading of it) cannot hold."""
-    if not metadata:
-        return "{}"
-    try:
-        text = json.dumps(metadata, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"metadata is not JSON: {error}") from error
-    if text.count("{") + text.count("[") > MAX_DEPTH and _depth(metadata) > MAX_DEPTH:
-        raise ValueError(f"metadata is nested more than {MAX_DEPTH} levels deep")
-    return storable(text)
-
-
-def _depth(value: Any) -> int:
-    depth, level = 0, [value]
-    while level := [
-        member
-        for container in level
-        if isinstance(container, dict | list | tuple)
-        for member in (container.values() if isinstance(container, dict) else container)
-    ]:
-        depth += 1
-    return depth
 
 
 # --- writing
 
 
 def write_store(path: Path, records: Sequence[Record]) -> None:
-    """Write the store of a segment whose documents are `records`, in order.
-
-    Raises StorageFailed where SQLite cannot write.
-    """
+    """Write the store of documents, in order. Raises StorageFailed where SQLite cannot write."""
     write_columns(
         path,
         ((r.id, storable(r.title), metadata_json(r.metadata), r.hash) for r in records),
@@ -94,7 +59,7 @@ def write_columns(
     documents: id, title, metadata as JSON, and hash of each; texts: of each; all storable.
     passages: document, start, end of each, documents ascending.
     """
-    with _writing(path) as database:
+    with filling(path) as database:
         _tables(database)
         # subtle: not by sqlite-utils, which takes ten times as long for the same rows
         rows = database.conn.executemany
@@ -108,25 +73,27 @@ def _numbered(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
     return ((number, *row) for number, row in enumerate(rows))
 
 
-def merge_stores(path: Path, parts: Sequence[tuple[Path, NDArray[np.bool_]]]) -> None:
-    """Write the store of the kept documents of `parts`, in order; memory stays small.
+class Source(NamedTuple):
+    """What a store is merged from: its path, what to keep, and the path of its changes."""
 
-    Each part is a store's path and which of its documents to keep, bool (n_documents,).
-    """
-    with _writing(path) as database:
+    store: Path
+    keep: NDArray[np.bool_]  # (n_documents,)
+    changes: Path | None = None
+
+
+def merge_stores(path: Path, sources: Sequence[Source]) -> None:
+    """Write the store of the kept documents of `sources`, in order; memory stays small."""
+    with filling(path) as database:
         _tables(database)
         connection = database.conn
         documents = passages = 0
-        for source, keep in parts:
-            old = np.flatnonzero(keep).tolist()
+        for source in sources:
+            old = np.flatnonzero(source.keep).tolist()
             new = range(documents, documents + len(old))
-            connection.execute("ATTACH ? AS source", (_uri(source),))
+            connection.execute("ATTACH ? AS source", (read_only(source.store),))
             connection.execute("CREATE TEMP TABLE kept (old INTEGER PRIMARY KEY, new INTEGER)")
             connection.executemany("INSERT INTO kept VALUES (?, ?)", zip(old, new, strict=True))
-            connection.execute(
-                "INSERT INTO documents SELECT new, id, title, metadata, hash"
-                " FROM kept JOIN source.documents AS d ON d.ordinal = old ORDER BY new"
-            )
+            _merge_documents(connection, source.changes)
             connection.execute(
                 "INSERT INTO texts SELECT new, text"
                 " FROM kept JOIN source.texts AS t ON t.ordinal = old ORDER BY new"
@@ -145,6 +112,22 @@ def merge_stores(path: Path, parts: Sequence[tuple[Path, NDArray[np.bool_]]]) ->
         database["documents"].create_index(["id"], unique=True)
 
 
+def _merge_documents(connection: sqlite3.Connection, changes: Path | None) -> None:
+    """Move the documents of the attached `source` that the table `kept` numbers, as changed."""
+    columns, joined = "metadata, hash", ""
+    if changes is not None:
+        connection.execute("ATTACH ? AS changes", (read_only(changes),))
+        columns = "coalesce(c.metadata, d.metadata), coalesce(c.hash, d.hash)"
+        joined = " LEFT JOIN changes.documents AS c ON c.ordinal = old"
+    connection.execute(
+        f"INSERT INTO documents SELECT new, d.id, d.title, {columns}"
+        f" FROM kept JOIN source.documents AS d ON d.ordinal = old{joined} ORDER BY new"
+    )
+    if changes is not None:
+        connection.commit()
+        connection.execute("DETACH changes")
+
+
 def _tables(database: Any) -> None:
     database["documents"].create(
         {"ordinal": int, "id": str, "title": str, "metadata": str, "hash": bytes}, pk="ordinal"
@@ -156,7 +139,7 @@ def _tables(database: Any) -> None:
 
 
 @contextlib.contextmanager
-def _writing(path: Path) -> Iterator[Any]:
+def filling(path: Path) -> Iterator[Any]:
     """A sqlite-utils database to fill. No journal: an unfinished file is thrown away."""
     import sqlite_utils
 
@@ -179,7 +162,8 @@ def _writing(path: Path) -> Iterator[Any]:
 # --- reading
 
 
-def _uri(path: Path) -> str:
+def read_only(path: Path) -> str:
+    """The URI by which SQLite opens a file that never changes."""
     return path.absolute().as_uri() + "?mode=ro&immutable=1"
 
 
@@ -194,7 +178,7 @@ class Store:
         self._n_documents = n_documents
         self._lock = threading.Lock()
         try:
-            self._connection = sqlite3.connect(_uri(path), uri=True, check_same_thread=False)
+            self._connection = sqlite3.connect(read_only(path), uri=True, check_same_thread=False)
         except sqlite3.Error as error:
             raise Damaged(f"{path}: cannot be opened: {error}") from error
 
@@ -262,6 +246,22 @@ class Store:
         with self._damage_named():
             return read_excerpts(self._query, passages, first, longest)
 
+    def contents(self, ordinals: NDArray[np.int64]) -> dict[int, tuple[dict[str, Any], bytes]]:
+        """{ordinal: (metadata, hash)} of those documents that are here."""
+        rows = self._query(
+            "SELECT ordinal, metadata, hash FROM documents"
+            " WHERE ordinal IN (SELECT value FROM json_each(?))",
+            (json.dumps(ordinals.tolist()),),
+        )
+        with self._damage_named():
+            return {ordinal: (json.loads(metadata), hash) for ordinal, metadata, hash in rows}
+
+    def values(self, field: str, bound: str, start: int, stop: int) -> list[tuple[int, str]]:
+        """(ordinal, field) of documents start to stop - 1: an SQL expression, of a bound ?1."""
+        where = "ordinal >= ?2 AND ordinal < ?3"
+        sql = f"SELECT ordinal, {field} FROM documents WHERE {where} ORDER BY ordinal"
+        return self._query(sql, (bound, start, stop))
+
     def filter(self, condition: str, values: Sequence[Any]) -> NDArray[np.bool_]:
         """Which documents meet an SQL condition on `documents`, bool (n_documents,)."""
         bound = [storable(value) if isinstance(value, str) else value for value in values]
@@ -272,25 +272,24 @@ class Store:
         return chosen
 
     def problems(self) -> list[str]:
-        """What SQLite's own integrity check finds, and passages that belong to no document."""
+        """What SQLite's own integrity check finds, and metadata that is not JSON."""
         try:
             found = [row[0] for row in self._query("PRAGMA integrity_check(10)") if row[0] != "ok"]
-            if self._query(
-                "SELECT 1 FROM documents WHERE ordinal NOT IN (SELECT ordinal FROM texts) LIMIT 1"
-            ):
-                found.append("a document has no text")
             if self._query("SELECT 1 FROM documents WHERE NOT json_valid(metadata) LIMIT 1"):
                 found.append("metadata that is not JSON")
         except Damaged as error:
             return [str(error)]
         return [f"{self.path}: {problem}" for problem in found]
 
+    def all_have_texts(self) -> bool:
+        """Whether each document has a text."""
+        lacking = "ordinal NOT IN (SELECT ordinal FROM texts)"
+        return not self._query(f"SELECT 1 FROM documents WHERE {lacking} LIMIT 1")
+
     def bounds(self) -> list[tuple[int, int, int]]:
         """(document, first passage, number of passages), by document."""
-        return self._query(
-            "SELECT document, min(ordinal), count(*) FROM passages GROUP BY document"
-            " ORDER BY document"
-        )
+        counted = "SELECT document, min(ordinal), count(*) FROM passages"
+        return self._query(f"{counted} GROUP BY document ORDER BY document")
 
     @contextlib.contextmanager
     def _damage_named(self) -> Iterator[None]:

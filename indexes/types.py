@@ -103,6 +103,15 @@ class Excerpt:
 
 
 @dataclass(frozen=True)
+class Update:
+    """New metadata of a document that is there, and the hash of its content with them."""
+
+    id: str
+    metadata: dict[str, Any]  # JSON values
+    hash: bytes
+
+
+@dataclass(frozen=True)
 class TopK:
     """One query's ranking: ids of a snapshot's documents or passages, best first."""
 

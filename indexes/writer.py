@@ -1,4 +1,4 @@
-"""Changes an index: add, delete, commit, roll back, merge. One writer at a time.
+"""Changes an index: add, update, delete, commit, roll back, merge. One writer at a time.
 
 Rows are buffered in memory up to a budget, then flushed as a segment that nobody can see yet.
 `commit` makes all changes visible at once by replacing the manifest, after everything it names
@@ -16,14 +16,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from .buffer import Buffer, Rows, check_records, check_rows
+from .buffer import Buffer, Rows, check_records, check_rows, checked_metadata
 from .directory import LOCK, TEMPORARY, Directory, FileDirectory, make_folder
 from .draft import Draft, now
 from .errors import IndexesError, IndexExists, StorageFailed
 from .manifest import MANIFEST, FieldSpec, Manifest, read_manifest
 from .merge import all_merges, choose_merges
 from .segment import SegmentFiles
-from .types import Record
+from .types import Record, Update
 
 MEMORY_BUDGET = 256 * 2**20  # bytes
 _OURS = re.compile(r"s\d{6,}\..+|" + re.escape(MANIFEST + TEMPORARY))
@@ -141,6 +141,20 @@ class Writer:
             if self._buffer.nbytes >= self._budget:
                 self._flush()
 
+    def update(self, updates: Sequence[Update]) -> int:
+        """Replace the metadata of documents, and nothing else; returns how many there were.
+
+        Of several updates of one document the last one holds. Raises ValueError for metadata
+        that cannot be stored, before anything is changed.
+        """
+        changes = {u.id: (checked_metadata(u.id, u.metadata), u.hash) for u in updates}
+        with self._all_or_nothing():
+            rest = {id: c for id, c in changes.items() if not self._buffer.update(id, *c)}
+            updated = len(changes) - len(rest) + len(self._draft.update(rest))
+            if self._draft.nbytes >= self._budget:
+                self._draft.settle()
+            return updated
+
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents by id; returns how many of them there were."""
         wanted = list(dict.fromkeys(ids))
@@ -156,13 +170,15 @@ class Writer:
         """
         with self._all_or_nothing():
             self._flush()
+            self._draft.settle()
             self._draft.merge(choose_merges, self._budget)
             return self._publish(settings)
 
     def merge(self) -> int:
-        """Commit, with as few segments as the memory budget allows and no deleted documents."""
+        """Commit, with as few segments as the memory budget allows, and nothing outdated."""
         with self._all_or_nothing():
             self._flush()
+            self._draft.settle()
             self._draft.merge(all_merges, self._budget)
             return self._publish(None)
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from .errors import SearchlibError
     from .expansion import Expansion
     from .indexing import AddReport
+    from .paging import Page
     from .types import Document, Explanation, Hit, Ranking
+    from .updating import UpdateReport
 
 __version__ = "0.1.0"
 __all__ = [
@@ -24,10 +26,12 @@ __all__ = [
     "Expansion",
     "Explanation",
     "Hit",
+    "Page",
     "Pruning",
     "Ranking",
     "SearchlibError",
     "Settings",
+    "UpdateReport",
     "expand",
 ]
 
@@ -38,10 +42,12 @@ _HOMES = {
     "Expansion": "expansion",
     "Explanation": "types",
     "Hit": "types",
+    "Page": "paging",
     "Pruning": "encoders.pruning",
     "Ranking": "types",
     "SearchlibError": "errors",
     "Settings": "config",
+    "UpdateReport": "updating",
     "expand": "engine",
 }
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,9 +14,10 @@ import numpy as np
 
 from indexes.similarity import Dot, IdfDot, Similarity
 from indexes.snapshot import Snapshot
-from indexes.types import Unit
+from indexes.types import TopK, Unit
 from indexes.writer import Writer
 
+from .browsing import listed, sorted_matches
 from .config import Settings
 from .encoders.analyzer import Analyzer
 from .encoders.lookup import LookupEncoder
@@ -25,6 +28,7 @@ from .fused import Fused, ReciprocalRank
 from .fusion import Normaliser, z_score
 from .hits import make_hits
 from .indexing import AddReport, Pipeline, no_progress, with_origins
+from .paging import Page, check_offset, make_cursor, ranked_part, read_cursor
 from .protocols import Encoder, Progress
 from .provenance import term_sources
 from .representations import make_encoder, make_encoders, make_fields, make_splitter
@@ -37,6 +41,7 @@ from .retrievers import (
     ranked_ids,
 )
 from .types import Document, Explanation, Hit, Ranking
+from .updating import Edit, UpdateReport, patched, replaced, update_metadata
 
 MEMORY = 256 << 20  # bytes that indexing may hold, beside the models
 FLUSH = 3  # writing a buffer out takes about twice its size besides
@@ -159,13 +164,63 @@ class Engine:
         self.refresh()
         return report
 
+    def update(self, changes: Iterable[tuple[str, Mapping[str, Any]]]) -> UpdateReport:
+        """Change the metadata of documents, (id, what changes) each; nothing is encoded.
+
+        Keys are set to their values, and removed where the value is None; an object changes the
+        keys of the one that is there (a JSON merge patch). All or nothing, in one commit.
+
+        Raises:
+            BadInput: an id stands twice, or new metadata are not JSON.
+            Locked: another process is writing.
+
+        >>> engine.update([("note-1", {"year": 2020, "draft": None})])  # doctest: +SKIP
+        UpdateReport(updated=1, unchanged=0, missing=())
+        """
+        return self._update(changes, patched)
+
+    def replace_metadata(self, metadata: Iterable[tuple[str, Mapping[str, Any]]]) -> UpdateReport:
+        """Give documents new metadata, (id, all of them) each; else as `update`."""
+        return self._update(metadata, replaced)
+
     def delete(self, ids: Iterable[str]) -> int:
         """Remove documents by id; how many there were."""
-        with Writer.open(self.path, memory_budget=self._memory // FLUSH) as writer:
-            deleted = writer.delete(list(ids))
+        with self._writer() as writer:
+            return self._delete(writer, list(ids))
+
+    def delete_where(self, where: str) -> int:
+        """Remove the documents that a filter on metadata selects; how many there were.
+
+        Raises:
+            BadFilter: `where` cannot be parsed; an empty one is none.
+        """
+        with self._writer() as writer:
+            return self._delete(writer, self.ids_where(where))
+
+    def ids_where(self, where: str) -> list[str]:
+        """The ids of the documents that a filter on metadata selects. Raises BadFilter."""
+        chosen = self.snapshot.select(where).documents
+        return self.snapshot.ids(np.flatnonzero(np.concatenate([np.empty(0, np.bool_), *chosen])))
+
+    def _update(self, changes: Iterable[tuple[str, Mapping[str, Any]]], edit: Edit) -> UpdateReport:
+        with self._writer() as writer:
+            report = update_metadata(writer, self.snapshot, changes, edit)
             writer.commit()
         self.refresh()
+        return report
+
+    def _delete(self, writer: Writer, ids: list[str]) -> int:
+        deleted = writer.delete(ids)
+        writer.commit()
+        self.refresh()
         return deleted
+
+    @contextmanager
+    def _writer(self) -> Iterator[Writer]:
+        """The writer, and its last commit as snapshot: nobody else can write meanwhile."""
+        with Writer.open(self.path, memory_budget=self._memory // FLUSH) as writer:
+            self.refresh()
+            yield writer
 
     # -- searching
 
@@ -178,23 +233,35 @@ class Engine:
         where: str | None = None,
         unit: Unit = "document",
         explain: bool = False,
+        offset: int = 0,
+        sort: str | None = None,
     ) -> list[Hit]:
         """The k best documents (or passages) for one query, with snippets.
 
         `retriever`: one of `retriever_names()`, or a retriever. `where`: a filter on metadata
         such as `year >= 2001 and lang in ("en", "fr")`, applied before the best k are taken.
+        `offset`: how many of the ranking to pass over. `sort`: a field, "year" or "-year"
+        (largest first), by which all documents that share a term with the query are sorted.
 
         Raises:
-            BadQuery: an empty query, k below 1, or an unknown retriever.
-            BadFilter: `where` cannot be parsed.
+            BadQuery: an empty query, k below 1, or an unknown retriever; `sort` with passages,
+                or with a retriever that matches everything.
+            BadFilter: `where` or `sort` cannot be parsed.
         """
         if not query.strip():
             raise BadQuery("the query is empty; give at least one word")
         check_k(k)
+        check_offset(offset)
         scorer = self._scorer(retriever)
         selection = self.snapshot.select(where) if where else None
-        top = scorer.top([query], k, selection, unit)[0]
-        return make_hits(
+        if sort is None:
+            top = ranked_part(scorer, query, selection, unit, offset=offset, k=k)
+        elif unit == "passage":
+            raise BadQuery("only documents are sorted by a field, not passages")
+        else:
+            found = sorted_matches(scorer, query, sort, offset + k, selection)
+            top = TopK(found.ids[offset:], found.scores[offset:])
+        hits = make_hits(
             scorer,
             query,
             top,
@@ -203,6 +270,74 @@ class Engine:
             analyzer=self._analyzer(),
             explain=(lambda id: scorer.explain_id(query, id, selection, unit)) if explain else None,
         )
+        return [replace(hit, rank=hit.rank + offset) for hit in hits] if offset else hits
+
+    def browse(
+        self, k: int = 10, *, where: str | None = None, sort: str = "id", offset: int = 0
+    ) -> list[Hit]:
+        """k documents without a query: those that a filter selects, in the order of a field.
+
+        `sort`: "year" or "-year" (largest first); numbers before texts, of a list the smallest
+        (-: largest) member, documents without the field last, ties by id.
+
+        Raises:
+            BadQuery: k below 1, or an offset below 0.
+            BadFilter: `where` or `sort` cannot be parsed.
+        """
+        check_k(k)
+        check_offset(offset)
+        selection = self.snapshot.select(where) if where else None
+        return listed(self.snapshot, sort, offset + k, selection)[offset:]
+
+    def page(
+        self,
+        query: str | None = None,
+        k: int = 10,
+        *,
+        cursor: str | None = None,
+        retriever: str = "hybrid",
+        where: str | None = None,
+        unit: Unit = "document",
+        sort: str | None = None,
+    ) -> Page:
+        """The next k hits of `search`, or of `browse` without a query, and where to go on.
+
+        Raises:
+            BadQuery: as `search`; or `cursor` belongs to another commit of the index, or to
+                another question.
+
+        >>> page = engine.page("blues")  # doctest: +SKIP
+        >>> page = engine.page("blues", cursor=page.cursor)  # doctest: +SKIP
+        """
+        asked = (query, retriever, where, unit, sort)
+        generation = self.snapshot.generation
+        offset = 0 if cursor is None else read_cursor(cursor, generation, asked)
+        if query is None:
+            hits = self.browse(k + 1, where=where, sort=sort or "id", offset=offset)
+        else:
+            hits = self.search(
+                query, k + 1, retriever=retriever, where=where, unit=unit, sort=sort, offset=offset
+            )
+        more = make_cursor(generation, asked, offset + k) if len(hits) > k else None
+        return Page(tuple(hits[:k]), more)
+
+    def facets(
+        self, field: str, *, where: str | None = None, top: int = 10
+    ) -> list[tuple[str | int | float | bool, int]]:
+        """The most frequent values of a field of the metadata, and how many documents have each.
+
+        Of all documents or those that `where` selects; ties by value. Each member of a list
+        counts.
+
+        Raises:
+            BadQuery: `top` below 1.
+            BadFilter: `field` or `where` cannot be parsed.
+
+        >>> engine.facets("lang", where="year >= 2001")  # doctest: +SKIP
+        [('en', 12), ('fr', 3)]
+        """
+        check_k(top)
+        return self.snapshot.facets(field, self.snapshot.select(where) if where else None, top)
 
     def rank(
         self,

@@ -27,7 +27,7 @@ def read_json(source: Source, options: ReadOptions) -> Iterator[Item]:
         yield text
         return
     try:
-        records = _parse(text)
+        records = parse_json(text)
         if not isinstance(records, list):
             records = [records]
     except BadRecord as error:
@@ -39,7 +39,7 @@ def read_json(source: Source, options: ReadOptions) -> Iterator[Item]:
 
 def _item(source: Source, number: int, line: str, options: ReadOptions) -> Item:
     try:
-        record = _parse(line)
+        record = parse_json(line)
     except BadRecord as error:
         return BadLine(source.name, number, str(error))
     return _item_of(source, number, record, options)
@@ -55,7 +55,8 @@ def _item_of(source: Source, number: int, record: Any, options: ReadOptions) -> 
     return document, f"{source.name}:{number}"
 
 
-def _parse(text: str) -> Any:
+def parse_json(text: str) -> Any:
+    """The value that a JSON text says. Raises BadRecord, with the reason."""
     try:
         value = _DECODER.decode(text)
         return clean(value) if "\\u" in text else value

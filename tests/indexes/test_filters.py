@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from indexes import filters
+from indexes.documents import Documents, write_changes
 from indexes.errors import BadFilter
+from indexes.filter_columns import comparisons_of
 from indexes.filter_sql import to_sql
 from indexes.filters import (
     All,
@@ -25,6 +29,9 @@ from indexes.filters import (
     Prefix,
     parse_filter,
 )
+from indexes.metadata import metadata_json
+from indexes.store import write_store
+from indexes.types import Record
 
 
 def selects(
@@ -61,6 +68,10 @@ def selects(
         ("`odd name`.x = 1", Match(("odd name", "x"), (1,))),
         ("`and` = 1", Match(("and",), (1,))),
         ("größe = 1", Match(("größe",), (1,))),
+        ("a >= 2024-05-01", Order(("a",), ">=", "2024-05-01")),
+        ("a<2024-05-01T10:30:00.5+02:00", Order(("a",), "<", "2024-05-01T10:30:00.5+02:00")),
+        ("a in (2024-05-01T10:30Z, 2024-06)", Match(("a",), ("2024-05-01T10:30Z", "2024-06"))),
+        ("a ^= 2024-05", Prefix(("a",), "2024-05")),
         ("tags.0 = 1", Match(("tags", "0"), (1,))),
         (
             "a=1 or b=2 and not (c=3 or d=4)",
@@ -95,6 +106,8 @@ def test_parses(text: str, tree: Filter) -> None:
         ("a not 1", 7, "expected 'in'"),
         ("a = 1; drop", 6, "unexpected character"),
         ("a = 12ab", 5, "unexpected character"),
+        ("a = 2024-05-01-02", 9, "expected 'and', 'or' or the end"),
+        ("a > 2024-05-01T9", 9, "expected 'and', 'or' or the end"),
         ("a like 'b'", 8, "ends with *"),
         ("a like 'b*c*'", 8, "ends with *"),
         ("a ^= 3", 6, "expected a quoted text"),
@@ -146,6 +159,8 @@ DOCUMENT = {
     "tags": ["red", "Blue", 7],
     "csv": "2001",
     "code": "007",
+    "published": "2024-05-01",
+    "seen": ["2024-05-01T10:30:00Z", "2024-06-02T00:00:00Z"],
     "draft": False,
     "nothing": None,
     "author": {"name": "Ann", "born": [1950, 1951]},
@@ -172,6 +187,17 @@ DOCUMENT = {
         ("tags = 7 and tags ^= 'Bl'", True),
         ("tags != 'red'", False),
         ("tags not in ('x', 'y')", True),
+        ("published >= 2024-05-01 and published < 2024-05-02", True),
+        ("published = 2024-05-01 and published ^= 2024-05", True),
+        ("published > 2024-05 and published < 2024-06", True),
+        ("published = 2024", False),
+        ("seen >= 2024-06-02 and seen < 2024-06-03", True),
+        ("seen > 2024-06-02T00:00:00Z", False),
+        ("seen = 2024-05-01T10:30:00Z", True),
+        ("seen = 2024-05-01", False),
+        ("seen <= 2024-05-01", False),  # a day ends where the next one begins
+        ("seen < 2024-05-02", True),
+        ("seen = 2024-05-01T12:30:00+02:00", False),  # the same moment, another text
         ("draft = false", True),
         ("draft = 0", False),
         ("year = true", False),
@@ -210,17 +236,21 @@ def test_a_long_filter_is_no_deep_one() -> None:
 
 
 SCALAR = st.one_of(
-    st.none(), st.booleans(), st.integers(-3, 3), st.sampled_from([0.5, -1.0, 1e300]),
-    st.sampled_from(["", "a", "ab", "b", "1", "-2", "0.5", "01", "é", "🐟", "%", "a*"]),
+    st.none(), st.booleans(), st.integers(-3, 3),
+    st.sampled_from([0.5, -1.0, 1e300, 2**53 + 1, -(2**63)]),
+    st.sampled_from(["", "a", "ab", "b", "1", "-2", "0.5", "01", "é", "🐟", "%", "a*", "1.0", "1e5",
+                     "-0", "9" * 19, "2024-05-01", "2024-05-01T10:00:00Z"]),
 )  # fmt: skip
+STORED = SCALAR | st.just(2**70)
 METADATA = st.dictionaries(
     st.sampled_from(["x", "y", "k k"]),
-    st.one_of(SCALAR, st.lists(SCALAR, max_size=3), st.dictionaries(st.just("y"), SCALAR)),
+    st.one_of(STORED, st.lists(STORED, max_size=3), st.dictionaries(st.just("y"), STORED)),
     max_size=3,
 )
 FIELD = st.sampled_from([("x",), ("y",), ("x", "y"), ("k k",), ("id",)])
 COMPARED = st.one_of(
-    st.integers(-3, 3), st.sampled_from([0.5, "", "a", "ab", "b", "1", "é", "🐟", "%"])
+    st.integers(-3, 3),
+    st.sampled_from([0.5, 2**53 + 1, 2.0**53, "", "a", "ab", "b", "1", "é", "🐟", "%", "2024-05"]),
 )
 TEST = st.one_of(
     st.builds(Match, FIELD, st.lists(SCALAR, min_size=1, max_size=3).map(tuple)),
@@ -239,15 +269,15 @@ TREE = st.recursive(
 )
 
 
-def holds(filter: Filter, metadata: dict[str, Any]) -> bool:
+def holds(filter: Filter, metadata: dict[str, Any], id: str = "1") -> bool:
     """The same in plain Python: the meaning, said a second time."""
     if isinstance(filter, Not):
-        return not holds(filter.part, metadata)
+        return not holds(filter.part, metadata, id)
     if isinstance(filter, All):
-        return all(holds(part, metadata) for part in filter.parts)
+        return all(holds(part, metadata, id) for part in filter.parts)
     if isinstance(filter, Any_):
-        return any(holds(part, metadata) for part in filter.parts)
-    value: Any = {**metadata, "id": "1"}
+        return any(holds(part, metadata, id) for part in filter.parts)
+    value: Any = {**metadata, "id": id}
     for name in filter.field:
         value = value.get(name) if isinstance(value, dict) else None
     if isinstance(filter, Exists):
@@ -266,7 +296,7 @@ def holds(filter: Filter, metadata: dict[str, Any]) -> bool:
 def number(value: object) -> int | float | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
-    spelt = {"1": 1, "-2": -2, "0.5": 0.5}
+    spelt = {**{str(n): n for n in range(10)}, "-2": -2, "0.5": 0.5}
     return spelt.get(value) if isinstance(value, str) else None
 
 
@@ -289,3 +319,27 @@ def in_order(member: object, operator: str, value: Any) -> bool:
 @given(TREE, METADATA)
 def test_selects_what_it_means(filter: Filter, metadata: dict[str, Any]) -> None:
     assert selects(filter, metadata, id="1") is holds(filter, metadata)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(TREE, min_size=1, max_size=3), st.lists(METADATA, max_size=6), st.data())
+def test_columns_select_what_sql_does(
+    filters: list[Filter], many: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    """Over a store some of whose metadata changed since it was written."""
+    later = [data.draw(st.none() | METADATA) for _ in many]
+    with tempfile.TemporaryDirectory() as folder:
+        store, changes = Path(folder, "store"), Path(folder, "changes")
+        write_store(store, [Record(str(n), "t", "", metadata) for n, metadata in enumerate(many)])
+        changed = {n: (metadata_json(m), b"") for n, m in enumerate(later) if m is not None}
+        write_changes(changes, Documents(store, len(many), None), changed)
+        documents = Documents(store, len(many), changes if changed else None)
+        now = [old if new is None else new for old, new in zip(many, later, strict=True)]
+        for filter in filters:
+            documents.select(filter)  # the first time by SQL, then by columns
+            found = documents.select(filter).tolist()
+            assert found == documents.filter(*to_sql(filter)).tolist()
+            assert found == [holds(filter, metadata, id=str(n)) for n, metadata in enumerate(now)]
+        asked = {test.field for filter in filters for test in comparisons_of(filter)} - {("id",)}
+        assert documents._columns.keys() == asked
+        documents.close()

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from index_cases import record
 
 from indexes.errors import Damaged, StorageFailed
-from indexes.store import Store, merge_stores, metadata_json, storable, write_store
+from indexes.metadata import metadata_json, storable
+from indexes.store import Source, Store, merge_stores, write_store
 from indexes.types import Excerpt, Record
 
 RECORDS = [
@@ -121,7 +122,7 @@ def test_merging_is_writing_what_was_kept(
         new = [r for r, wanted in zip(records, keep.tolist(), strict=True) if wanted]
         seen |= {r.id for r in new}
         kept += new
-        sources.append((folder / f"{number}", keep))
+        sources.append(Source(folder / f"{number}", keep))
     merge_stores(folder / "merged", sources)
     expected = [
         Record(r.id, storable(r.title), storable(r.text), r.metadata, r.hash, r.passages)
@@ -140,8 +141,8 @@ def test_no_order_is_left_to_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for name, records in (("s1", RECORDS), ("s2", more)):
         write_store(tmp_path / name, records)
     sources = [
-        (tmp_path / "s1", np.array([True, False, True])),
-        (tmp_path / "s2", np.array([True, True, True])),
+        Source(tmp_path / "s1", np.array([True, False, True])),
+        Source(tmp_path / "s2", np.array([True, True, True])),
     ]
     kept = [RECORDS[0], RECORDS[2], *more]
     merge_stores(tmp_path / "usual", sources)
@@ -165,7 +166,7 @@ def test_a_store_of_nothing(tmp_path: Path) -> None:
     write_store(tmp_path / "s", [])
     store = Store(tmp_path / "s", 0)
     assert (store.all_ids(), store.find(["a"]), store.counts()) == ([], {}, (0, 0))
-    merge_stores(tmp_path / "m", [(tmp_path / "s", np.zeros(0, np.bool_))])
+    merge_stores(tmp_path / "m", [Source(tmp_path / "s", np.zeros(0, np.bool_))])
     assert Store(tmp_path / "m", 0).counts() == (0, 0)
 
 

@@ -22,7 +22,7 @@ from indexes.errors import IndexExists, Locked, NoIndex, StorageFailed
 from indexes.manifest import MANIFEST, VectorField, read_manifest
 from indexes.merge import Size, all_merges, choose_merges
 from indexes.snapshot import Snapshot
-from indexes.types import Record, TermVectors
+from indexes.types import Record, TermVectors, Update
 from indexes.writer import Writer
 
 DOCS = [
@@ -201,6 +201,7 @@ def test_a_closed_writer_does_nothing(tmp_path: Path, documents: list[Record]) -
     calls = [
         lambda: add(writer, record("d", "x")),
         lambda: writer.delete(["a"]),
+        lambda: writer.update([Update("a", {}, b"")]),
         lambda: writer.commit({"x": 1}),
         writer.merge,
         writer.rollback,
@@ -409,32 +410,59 @@ class LitteringDirectory(DyingDirectory):
 
 
 def workload(directory: FileDirectory) -> None:
-    """Two flushes, an upsert, deletes, a merge: everything that writes."""
+    """Two flushes, an upsert, updates, deletes, a merge: everything that writes."""
     with Writer.open(directory, memory_budget=2_000) as writer:
         add(writer, record("d", "new bird " * 9))
+        writer.update(
+            [Update("b/☃", {"updated": "soon " * 400}, b"1"), Update("d", {"n": 1}, b"2")]
+        )
         add(writer, record("a", "two birds"), record("e", "one"))
+        writer.update(
+            [Update("b/☃", {"updated": True}, b"3"), Update("e", {"updated": True}, b"4")]
+        )
         writer.delete(["c", "d"])
         writer.merge()
 
 
+def small_workload(directory: FileDirectory) -> None:
+    """Updates and deletes without a merge: the commit's own files of a segment that stays."""
+    with Writer.open(directory, memory_budget=2_000) as writer:
+        writer.update([Update("b/☃", {"updated": "soon " * 400}, b"1")])
+        writer.update([Update("b/☃", {"updated": True}, b"2")])
+        writer.delete(["c"])
+        writer.commit()
+
+
 OLD = {"a": "red fish\nblue fish", "b/☃": "one fish two fish", "c": "old bird"}
-NEW = {"a": "two birds", "b/☃": "one fish two fish", "e": "one"}
+NEW = {"a": "two birds", "b/☃": "one fish two fish (updated)", "e": "one (updated)"}
+SMALL = {"a": "red fish\nblue fish", "b/☃": "one fish two fish (updated)"}
 
 
 def contents(path: Path) -> dict[str, str]:
+    """{id: text}, and whether its metadata say that it was updated."""
     with Snapshot.open(path) as snapshot:
         assert snapshot.verify() == []
         documents = snapshot.lookup(list(snapshot.all_ids()))
-        found = {r.id: r.text for r in snapshot.records(documents)}
+        records = snapshot.records(documents)
+        updated = {r.id for r in records if r.metadata.get("updated") is True}
+        assert len(snapshot.select("updated = true")) == len(updated)
+        found = {r.id: r.text + " (updated)" * (r.id in updated) for r in records}
         assert cases.answers(snapshot, "bm25", query("fish")).keys() == {
             id for id, text in found.items() if "fish" in text
         }
         return found
 
 
+@pytest.mark.parametrize(
+    ("work", "new", "least"), [(workload, NEW, 20), (small_workload, SMALL, 8)]
+)
 @pytest.mark.parametrize("double", [DyingDirectory, LitteringDirectory])
 def test_a_crash_leaves_the_old_commit_or_the_new(
-    tmp_path: Path, double: type[DyingDirectory]
+    tmp_path: Path,
+    double: type[DyingDirectory],
+    work: Callable[[FileDirectory], None],
+    new: dict[str, str],
+    least: int,
 ) -> None:
     create(tmp_path / "origin", DOCS)
     outcomes = []
@@ -442,20 +470,20 @@ def test_a_crash_leaves_the_old_commit_or_the_new(
         path = tmp_path / f"i{fatal}"
         shutil.copytree(tmp_path / "origin", path)
         try:
-            workload(double(path, fatal))
+            work(double(path, fatal))
         except Died:
             found = contents(path)
-            assert found in (OLD, NEW)
-            outcomes.append(found == NEW)
-            workload(FileDirectory(path))  # the next writer is not disturbed
-            assert contents(path) == NEW
+            assert found in (OLD, new)
+            outcomes.append(found == new)
+            work(FileDirectory(path))  # the next writer is not disturbed
+            assert contents(path) == new
             named = read_manifest(FileDirectory(path)).files.keys()
             assert {entry.name for entry in path.iterdir()} == named | {MANIFEST, LOCK}
             shutil.rmtree(path)
         else:
             break
-    assert contents(path) == NEW
-    assert len(outcomes) > 20
+    assert contents(path) == new
+    assert len(outcomes) >= least
     assert not outcomes[0]
     assert outcomes == sorted(outcomes)  # there is one moment from which on it is the new one
     assert any(outcomes) or double is LitteringDirectory
@@ -519,6 +547,7 @@ def test_a_refused_write_leaves_the_old_commit(tmp_path: Path, number: int) -> N
             try:
                 add(writer, record("d", "new bird " * 9))
                 add(writer, record("a", "two birds"), record("e", "one"))
+                writer.update([Update("b/☃", {"updated": "soon " * 400}, b"1")])
                 writer.delete(["c", "d"])
                 writer.merge()
                 break

@@ -1,0 +1,67 @@
+"""Commands that ask metadata, without a query: browse, facets."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .filtering import warn_of_unknown_fields
+from .opening import open_index
+from .options import Format, IndexPath, K, Offset, OutputFormat, Where, example
+from .output import chosen, print_hits, print_json, print_table
+
+commands = typer.Typer()
+
+
+@commands.command(
+    epilog=example("searchlib browse notes.index --where 'year > 2000' --sort=-year -k 3")
+)
+def browse(
+    path: IndexPath,
+    *,
+    k: K = 10,
+    where: Where = None,
+    sort: Annotated[
+        str, typer.Option(metavar="FIELD", help="Sort by this field; -FIELD: largest first.")
+    ] = "id",
+    offset: Offset = 0,
+    format: OutputFormat = None,
+) -> None:
+    """Lists documents in the order of a field."""
+    with open_index(path) as engine:
+        hits = engine.browse(k, where=where, sort=sort, offset=offset)
+        if where is not None and not hits:
+            warn_of_unknown_fields(engine, where)
+    print_hits(hits, chosen(format), None, "browse")
+
+
+@commands.command(
+    epilog=example("searchlib facets notes.index lang tags --where 'year > 2000' --top 3")
+)
+def facets(
+    path: IndexPath,
+    fields: Annotated[
+        list[str], typer.Argument(metavar="FIELD", help="Fields, such as year or author.name.")
+    ],
+    *,
+    where: Where = None,
+    top: Annotated[int, typer.Option(help="How many values of each field.")] = 10,
+    format: OutputFormat = None,
+) -> None:
+    """Counts documents by the values of fields, most frequent first."""
+    with open_index(path) as engine:
+        counted = [(field, engine.facets(field, where=where, top=top)) for field in fields]
+        if where is not None and not any(counts for _, counts in counted):
+            warn_of_unknown_fields(engine, where)
+    if chosen(format) is Format.table:
+        rows = [(field, value, count) for field, counts in counted for value, count in counts]
+        print_table(("field", "value", ">documents"), rows)
+    else:
+        print_json(
+            *(
+                {"field": field, "value": value, "documents": count}
+                for field, counts in counted
+                for value, count in counts
+            )
+        )

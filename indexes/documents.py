@@ -1,0 +1,196 @@
+"""A segment's documents as one commit has them: the store, and the metadata changed since.
+
+A store is written once. Where metadata is updated, one more SQLite file a segment says so, with
+the table `documents` of the changed documents only: whole rows, so that a filter's condition
+means the same there. The next commit that changes more writes a new file of all changes; a merge
+puts them into the merged store.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .columns import Column, Field, build_column
+from .errors import Damaged
+from .filter_columns import Comparison, combined, comparisons_of, selected
+from .filter_sql import OWN, json_path, to_sql
+from .filters import Filter
+from .store import Source, Store, filling, read_only
+from .types import Excerpt, Record
+
+CHUNK = 20_000  # documents of which values are held while a column is made
+REMEMBERED = 32  # columns
+MANY_FIELDS = 1000  # asked about, of which is known that they were
+MANY_VALUES = 2**20  # a column of more different ones is not remembered
+
+Change = tuple[str, bytes]  # metadata as JSON, hash
+
+
+class Documents:
+    """An open store and its changes; documents are named by their ordinals.
+
+    Every method raises Damaged, naming the file, where that is not what it should be.
+    """
+
+    def __init__(self, store: Path, n_documents: int, changes: Path | None) -> None:
+        self.n_documents = n_documents
+        self.store = Store(store, n_documents)
+        self.changes = None if changes is None else Store(changes, n_documents)
+        self._columns: OrderedDict[Field, Column] = OrderedDict()
+        self._asked: set[Field] = set()
+
+    def close(self) -> None:
+        """Close the files; no error the second time."""
+        self.store.close()
+        if self.changes is not None:
+            self.changes.close()
+
+    def source(self, keep: NDArray[np.bool_]) -> Source:
+        """What a merge takes of these documents; keep: bool (n_documents,)."""
+        return Source(self.store.path, keep, self.changes.path if self.changes else None)
+
+    def find(self, ids: Sequence[str]) -> dict[str, tuple[int, bytes]]:
+        """{id: (ordinal, hash)} of those ids that are here."""
+        found = self.store.find(ids)
+        if self.changes is not None:
+            found.update(self.changes.find(ids))
+        return found
+
+    def records(self, ordinals: NDArray[np.int64], first: NDArray[np.int64]) -> list[Record]:
+        """The documents, in the order asked for; `first` (n_documents + 1,) bounds passages."""
+        records = self.store.records(ordinals, first)
+        if self.changes is None:
+            return records
+        changed = self.changes.contents(ordinals)
+        for place in [i for i, ordinal in enumerate(ordinals.tolist()) if ordinal in changed]:
+            metadata, hash = changed[int(ordinals[place])]
+            records[place] = replace(records[place], metadata=metadata, hash=hash)
+        return records
+
+    def excerpts(
+        self, passages: NDArray[np.int64], first: NDArray[np.int64], longest: int
+    ) -> list[Excerpt]:
+        """The first `longest` characters of each passage, and whose they are; see `records`."""
+        excerpts = self.store.excerpts(passages, first, longest)
+        if self.changes is None:
+            return excerpts
+        owners = np.searchsorted(first, passages, side="right") - 1
+        changed = self.changes.contents(np.unique(owners))
+        for place in [i for i, ordinal in enumerate(owners.tolist()) if ordinal in changed]:
+            excerpts[place] = replace(excerpts[place], metadata=changed[int(owners[place])][0])
+        return excerpts
+
+    def filter(self, condition: str, values: Sequence[Any]) -> NDArray[np.bool_]:
+        """Which documents meet an SQL condition on `documents`, bool (n_documents,)."""
+        chosen = self.store.filter(condition, values)
+        if self.changes is not None:
+            changed = self.changes.filter("TRUE", ())
+            chosen[changed] = self.changes.filter(condition, values)[changed]
+        return chosen
+
+    def select(self, filter: Filter) -> NDArray[np.bool_]:
+        """Which documents a filter selects, bool (n_documents,).
+
+        A field's column is read when it is asked about for the second time: reading it takes as
+        long as two or three filters in SQL, which a process that asks once need not wait for.
+        """
+        fields = {t.field for t in comparisons_of(filter)} - OWN.keys()
+        if not fields <= self._asked | self._columns.keys():
+            self._asked = (self._asked if len(self._asked) < MANY_FIELDS else set()) | fields
+            return self.filter(*to_sql(filter))
+        columns = self.columns(fields)
+
+        def met(test: Comparison) -> NDArray[np.bool_]:
+            if test.field in columns:
+                return selected(test, columns[test.field])
+            return self.filter(*to_sql(test))
+
+        return combined(filter, met)
+
+    def columns(self, fields: Collection[Field]) -> dict[Field, Column]:
+        """The columns of fields (of metadata, or id or title), read once and remembered."""
+        found = {field: self._columns.get(field) or self._column(field) for field in fields}
+        for field, column in found.items():
+            if len(column.values) <= MANY_VALUES:
+                self._columns[field] = column
+                self._columns.move_to_end(field)
+        while len(self._columns) > max(REMEMBERED, len(fields)):
+            self._columns.popitem(last=False)
+        return found
+
+    def _column(self, field: Field) -> Column:
+        # subtle: of one path the answer would be no JSON but an SQL value, for which true is 1
+        sql = "json_extract(metadata, ?1, ?1)"
+        if field in OWN:
+            sql = f"json_array(nullif({OWN[field]}, ''))"
+
+        def chunks() -> Iterator[Sequence[tuple[int, str]]]:
+            for start in range(0, self.n_documents, CHUNK):
+                asked = sql, json_path(field), start, start + CHUNK
+                part = self.store.values(*asked)
+                if self.changes is not None:
+                    changed = dict(self.changes.values(*asked))
+                    part = [(ordinal, changed.get(ordinal, value)) for ordinal, value in part]
+                yield part
+
+        try:
+            return build_column(self.n_documents, chunks())
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            raise Damaged(f"{self.store.path}: metadata cannot be read ({error!r})") from error
+
+    def problems(self) -> list[str]:
+        """What is wrong with the files, read in full."""
+        found = self.store.problems()
+        try:
+            if not found and not self.store.all_have_texts():
+                found.append(f"{self.store.path}: a document has no text")
+            if self.changes is not None:
+                found += self.changes.problems()
+                if not found and not self._agree(self.changes):
+                    found.append(f"{self.changes.path}: changes what {self.store.path.name} lacks")
+        except Damaged as error:
+            found.append(str(error))
+        return found
+
+    def _agree(self, changes: Store) -> bool:
+        """Whether all that changed is there, under the same number and id."""
+        changed = np.flatnonzero(changes.filter("TRUE", ()))
+        return changes.ids(changed) == self.store.ids(changed)
+
+
+def write_changes(path: Path, documents: Documents, changes: Mapping[int, Change]) -> None:
+    """Write the file of a store's changes: the former ones, and `changes` by ordinal.
+
+    Raises StorageFailed where SQLite cannot write.
+    """
+    with filling(path) as database:
+        connection = database.conn
+        connection.execute(
+            "CREATE TABLE documents"
+            " (ordinal INTEGER PRIMARY KEY, id TEXT, title TEXT, metadata TEXT, hash BLOB)"
+        )
+        connection.execute("ATTACH ? AS source", (read_only(documents.store.path),))
+        connection.execute(
+            "CREATE TEMP TABLE changed (ordinal INTEGER PRIMARY KEY, metadata TEXT, hash BLOB)"
+        )
+        if documents.changes is not None:
+            connection.execute("ATTACH ? AS former", (read_only(documents.changes.path),))
+            connection.execute(
+                "INSERT INTO changed SELECT ordinal, metadata, hash FROM former.documents"
+            )
+        connection.executemany(
+            "INSERT OR REPLACE INTO changed VALUES (?, ?, ?)",
+            ((ordinal, *change) for ordinal, change in sorted(changes.items())),
+        )
+        connection.execute(
+            "INSERT INTO documents SELECT ordinal, id, title, c.metadata, c.hash"
+            " FROM changed AS c JOIN source.documents AS d USING (ordinal) ORDER BY ordinal"
+        )
+        connection.execute("CREATE UNIQUE INDEX idx_documents_id ON documents (id)")

@@ -1,0 +1,64 @@
+"""Documents in the order of a field instead of a score: with a query that selects, or without."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from indexes.manifest import TermField
+from indexes.snapshot import Selection, Snapshot
+from indexes.types import TopK
+
+from .errors import BadQuery
+from .fused import Fused
+from .retrievers import FieldRetriever, Scorer
+from .types import Hit
+
+BEGINNING = 200  # characters of a text that are shown where no query says which
+
+
+def sorted_matches(
+    scorer: Scorer, query: str, sort: str, limit: int, where: Selection | None
+) -> TopK:
+    """The first `limit` documents by a field, of those that share a term with the query.
+
+    A fusion matches what its first part does. Raises BadQuery for a retriever of vectors, which
+    every document matches.
+    """
+    part = scorer.parts[0] if isinstance(scorer, Fused) else scorer
+    if isinstance(part, FieldRetriever):
+        spec = part.snapshot.fields[part.fields["document"]]
+        if not isinstance(spec, TermField):
+            raise BadQuery(
+                f"retriever {part.name!r} matches every document, so there is nothing to sort by"
+                " a field; take one of words, such as bm25, or browse without a query"
+            )
+    snapshot = part.snapshot
+    every = part.top([query], max(1, snapshot.n_documents), where, "document")[0]
+    ids = snapshot.sort(sort, limit, snapshot.selection(every.ids))
+    order = np.argsort(every.ids)
+    places = order[np.searchsorted(every.ids, ids, sorter=order)]
+    return TopK(ids, every.scores[places])
+
+
+def listed(snapshot: Snapshot, sort: str, limit: int, where: Selection | None) -> list[Hit]:
+    """The first `limit` documents by a field, as hits without a score."""
+    records = snapshot.records(snapshot.sort(sort, limit, where))
+    hits = []
+    for rank, record in enumerate(records, 1):
+        start, end = record.passages[0]
+        beginning = " ".join(record.text[start : min(end, start + BEGINNING)].split())
+        hits.append(
+            Hit(
+                rank=rank,
+                id=record.id,
+                score=0.0,
+                title=record.title,
+                snippet=beginning,
+                document=record.id,
+                passage=0,
+                start=start,
+                end=end,
+                metadata=record.metadata,
+            )
+        )
+    return hits

@@ -1,0 +1,80 @@
+"""Sorting, paging and facets on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from commandline import Run
+
+
+def ids(cli: Run, *arguments: object) -> list[str]:
+    return [hit["id"] for hit in cli(*arguments).lines]
+
+
+def test_browse_sorts_filters_and_passes_over(cli: Run, notes: Path) -> None:
+    assert ids(cli, "browse", notes) == ["note-1", "note-2", "note-3", "note-4"]
+    newest = ["note-3", "note-1", "note-4", "note-2"]
+    assert ids(cli, "browse", notes, "--sort=-year") == newest
+    assert ids(cli, "browse", notes, "--sort", "-year", "--offset", 1, "-k", 2) == newest[1:3]
+    assert ids(cli, "browse", notes, "--where", "lang = 'en'", "--sort", "title") == [
+        "note-2", "note-1", "note-4",
+    ]  # fmt: skip
+    [hit] = cli("browse", notes, "-k", 1, "--offset", 2).lines
+    assert (hit["rank"], hit["title"], hit["score"]) == (3, "Marées", 0.0)
+    assert hit["snippet"].startswith("The moon pulls the sea")
+    nothing = cli("browse", notes, "--where", "yaer > 1")
+    assert (nothing.lines, "did you mean 'year'?" in nothing.error) == ([], True)
+    assert "Marées" in cli("browse", notes, "--format", "table").out
+
+
+def test_search_sorts_what_the_query_matches(cli: Run, notes: Path) -> None:
+    matching = ids(cli, "search", notes, "water sunlight", "-r", "bm25")
+    assert sorted(matching) == ["note-1", "note-3", "note-4"]
+    assert ids(cli, "search", notes, "water sunlight", "--sort=-year") == [
+        "note-3", "note-1", "note-4",
+    ]  # fmt: skip
+    hit = cli("search", notes, "water sunlight", "--sort", "year", "-k", 1, "--offset", 2).lines[0]
+    assert (hit["rank"], hit["id"], hit["score"] > 0) == (3, "note-3", True)
+
+
+def test_pages_add_up_to_the_ranking(cli: Run, notes: Path) -> None:
+    whole = cli("search", notes, "water sunlight leaves dough").lines
+    pages = [
+        cli("search", notes, "water sunlight leaves dough", "-k", 1, "--offset", n).lines
+        for n in range(len(whole) + 1)
+    ]
+    assert [hit for page in pages for hit in page] == whole
+
+
+def test_facets(cli: Run, notes: Path) -> None:
+    assert cli("facets", notes, "lang", "tags", "--top", 2).lines == [
+        {"field": "lang", "value": "en", "documents": 3},
+        {"field": "lang", "value": "fr", "documents": 1},
+        {"field": "tags", "value": "biology", "documents": 2},
+        {"field": "tags", "value": "kitchen", "documents": 1},
+    ]
+    assert cli("facets", notes, "year", "--where", "lang = 'fr'").lines == [
+        {"field": "year", "value": 2010, "documents": 1}
+    ]
+    assert "biology" in cli("facets", notes, "tags", "--format", "table").out
+    assert cli("facets", notes, "absent").lines == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("browse", "-k", "0"), "illegal k: 0"),
+        (("browse", "--offset", "-1"), "illegal offset: -1"),
+        (("browse", "--sort", "a b"), "expected the end of the field's name"),
+        (("browse", "--where", "year"), "filter: "),
+        (("facets", "a = 1"), "expected the end of the field's name"),
+        (("facets", "year", "--top", "0"), "illegal k: 0"),
+        (("search", "x", "--offset", "-1"), "illegal offset: -1"),
+        (("search", "x", "--sort", "year", "--passages"), "not passages"),
+    ],
+)
+def test_bad_questions(cli: Run, notes: Path, arguments: tuple[str, ...], message: str) -> None:
+    done = cli(arguments[0], notes, *arguments[1:])
+    assert (done.code, done.out) == (1, "")
+    assert message in done.error

@@ -1,0 +1,128 @@
+"""Commands that change metadata or delete by filter: what they do, and what they refuse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commandline import NOTES, Run
+
+
+def notes_by_id(cli: Run, index: Path) -> dict[str, Any]:
+    hits = cli("search", index, "water sunlight leaves dough moon", "-k", 99).lines
+    return {hit["id"]: hit["metadata"] for hit in hits}
+
+
+def test_set_and_unset(cli: Run, notes: Path) -> None:
+    done = cli("update", notes, "note-1", "note-2", "--set", "year=2020", "--set", "by.name=Ann",
+               "--set", "code=007", "--set", 'tags=["new", 1]', "--unset", "lang")  # fmt: skip
+    assert done.lines == [{"updated": 2, "unchanged": 0}]
+    expected = {"year": 2020, "tags": ["new", 1], "by": {"name": "Ann"}, "code": "007"}
+    found = notes_by_id(cli, notes)
+    assert found["note-1"] == found["note-2"] == expected
+    assert found["note-3"]["lang"] == "fr"
+    again = cli("update", notes, "-", "--set", "year=2020", stdin="note-1\nnote-3\n")
+    assert again.lines == [{"updated": 1, "unchanged": 1}]
+    assert cli("verify", notes).lines == []
+
+
+def test_update_by_filter(cli: Run, notes: Path) -> None:
+    done = cli("update", notes, "--where", "year < 2002", "--set", "old=true", "--format", "table")
+    assert done.out == "2 updated, 0 unchanged\n"
+    hits = cli("search", notes, "water dough", "--where", "old = true").lines
+    assert {hit["id"] for hit in hits} == {"note-2", "note-4"}
+
+
+def test_update_from_json_lines(cli: Run, notes: Path) -> None:
+    Path("changes.jsonl").write_text(
+        '{"id": "note-1", "year": 1, "tags": null}\n\n{"_id": "note-2", "metadata": {"x": 2}}\n'
+    )
+    assert cli("update", notes, "--from", "changes.jsonl").lines == [{"updated": 2, "unchanged": 0}]
+    found = notes_by_id(cli, notes)
+    assert found["note-1"] == {"year": 1, "lang": "en"}
+    assert found["note-2"] == {"year": 1999, "lang": "en", "tags": ["kitchen"], "x": 2}
+    line = '{"id": "note-1", "n": null}\n{"id": "note-2"}'
+    assert cli("update", notes, "--from", "-", "--replace", stdin=line).code == 0
+    found = notes_by_id(cli, notes)
+    assert (found["note-1"], found["note-2"]) == ({"n": None}, {})
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("{nonsense", "not JSON"),
+        ("[1]", "not a JSON object"),
+        ('{"year": 1}', "no id"),
+        ('{"id": "", "year": 1}', "the id is ''"),
+        ('{"id": [], "year": 1}', "the id is []"),
+        ('{"id": "note-1", "text": "x"}', "'text' is no metadata"),
+        ('{"id": "note-1", "title": "x"}', "'title' is no metadata"),
+        ('{"id": "note-1", "x": NaN}', "not JSON"),
+    ],
+)
+def test_a_bad_line_changes_nothing(cli: Run, notes: Path, line: str, reason: str) -> None:
+    Path("changes.jsonl").write_text('{"id": "note-1", "year": 1}\n' + line + "\n")
+    done = cli("update", notes, "--from", "changes.jsonl")
+    assert (done.code, done.out) == (1, "")
+    assert "changes.jsonl:2: " in done.error
+    assert reason in done.error
+    assert notes_by_id(cli, notes)["note-1"]["year"] == 2003
+
+
+def test_ids_that_are_not_there_are_told(cli: Run, notes: Path) -> None:
+    done = cli("update", notes, "note-1", "absent", "--set", "year=1")
+    assert (done.code, done.lines) == (1, [{"updated": 1, "unchanged": 0}])
+    assert "1 ids not in" in done.error
+    assert "'absent'" in done.error
+    assert cli("update", notes, "--from", "absent.jsonl").code == 1
+    assert "character 5" in cli("update", notes, "--where", "year", "--set", "a=1").error
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("note-1",),
+        ("--set", "a=1"),
+        ("note-1", "--set", "a"),
+        ("note-1", "--set", "=1"),
+        ("note-1", "--set", "a..b=1"),
+        ("note-1", "--set", "a=1", "--set", "a.b=1"),
+        ("note-1", "--set", "title=x"),
+        ("note-1", "--set", "a=1", "--where", "a = 1"),
+        ("note-1", "--set", "a=1", "--replace"),
+        ("--from", "x.jsonl", "--set", "a=1"),
+    ],
+)
+def test_update_used_wrongly(cli: Run, notes: Path, arguments: tuple[str, ...]) -> None:
+    done = cli("update", notes, *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert "Error:" in done.err
+
+
+def test_delete_by_filter(cli: Run, notes: Path) -> None:
+    where = ("--where", "year < 2002")
+    assert cli("delete", notes, *where, "--dry-run").lines == [{"would_delete": 2}]
+    assert cli("delete", notes, "note-1", "--dry-run", "--format", "table").out == (
+        "1 would be deleted\n"
+    )
+    assert cli("info", notes).lines[0]["documents"] == len(NOTES)
+    assert cli("delete", notes, *where).lines == [{"deleted": 2}]
+    none = cli("delete", notes, "--where", "yaer = 1")
+    assert none.lines == [{"deleted": 0}]
+    assert "did you mean 'year'?" in none.error
+    assert set(notes_by_id(cli, notes)) == {"note-1", "note-3"}
+
+
+@pytest.mark.parametrize("arguments", [(), ("note-1", "--where", "year = 1"), ("--dry-run",)])
+def test_delete_wants_to_know_what(cli: Run, notes: Path, arguments: tuple[str, ...]) -> None:
+    done = cli("delete", notes, *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert "--where" in done.err
+
+
+@pytest.mark.parametrize("where", ["", " ", "year", "year < "])
+def test_delete_with_a_bad_filter_deletes_nothing(cli: Run, notes: Path, where: str) -> None:
+    assert "filter: " in cli("delete", notes, "--where", where).error
+    assert cli("info", notes).lines[0]["documents"] == len(NOTES)
