@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from index_cases import DIM, FIELDS, WORDS, QuickDirectory, all_answers, create, query, record, rows
 
-from indexes import merge
+from indexes import policy
 from indexes.directory import FileDirectory
 from indexes.errors import Damaged, IndexesError, NoIndex
 from indexes.manifest import MANIFEST, VectorField, read_manifest
@@ -38,7 +38,7 @@ DOCS = [
 @pytest.fixture
 def snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Snapshot:
     """DOCS in two segments, with dead documents in between."""
-    monkeypatch.setattr(merge, "MAX_DEAD", 1)
+    monkeypatch.setattr(policy, "MAX_DEAD", 1)
     with Writer.create(tmp_path / "i", FIELDS, {"hello": [1]}) as writer:
         first = [record("x", "red red red", "fish"), *DOCS[:2], record("c", "to be replaced")]
         writer.add(first, rows(first))
@@ -74,7 +74,7 @@ def test_history_does_not_matter(
     """
     with (
         tempfile.TemporaryDirectory() as folder,
-        mock.patch.object(merge, "MAX_DEAD", max_dead),
+        mock.patch.object(policy, "MAX_DEAD", max_dead),
     ):
         lived, fresh = QuickDirectory(Path(folder) / "i"), QuickDirectory(Path(folder) / "j")
         committed: dict[str, Record] = {}

@@ -20,7 +20,7 @@ from index_cases import FIELDS, create, query, record, rows
 from indexes.directory import LOCK, FileDirectory, refusals
 from indexes.errors import IndexExists, Locked, NoIndex, StorageFailed
 from indexes.manifest import MANIFEST, VectorField, read_manifest
-from indexes.merge import Size, all_merges, choose_merges
+from indexes.policy import Size, all_merges, choose_merges
 from indexes.snapshot import Snapshot
 from indexes.types import Record, TermVectors
 from indexes.writer import Writer
