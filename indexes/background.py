@@ -71,6 +71,8 @@ class Background:
                 raise _GivenUp
 
         def task() -> None:
+            if not outcome.set_running_or_notify_cancel():
+                return
             try:
                 outcome.set_result(merge_segments(self._directory, fields, plan, step))
             except BaseException as error:
@@ -80,13 +82,21 @@ class Background:
                     outcome.set_exception(error)
 
         self._plan, self._outcome, self._stopped = plan, outcome, stopped
-        self._beside(task)
+        try:
+            self._beside(task)
+        except RuntimeError:  # no thread to be had: there is no merge then
+            outcome.cancel()
+        except BaseException:
+            outcome.cancel()  # subtle: Ctrl-C may come when the thread runs already, or not yet
+            raise
 
     def result(self) -> tuple[Plan, Merged] | None:
         """The merge that is done, once; None if there is none, or not yet, or it failed."""
         if self._plan is None or not self._outcome.done():
             return None
         plan, self._plan = self._plan, None
+        if self._outcome.cancelled():
+            return None
         error = self._outcome.exception()
         if error is None:
             return plan, self._outcome.result()
@@ -95,14 +105,14 @@ class Background:
         return None
 
     def wait(self) -> None:
-        """Wait until the merge is done."""
-        if self._plan is not None:
+        """Wait until the merge is done; one that has not begun is called off."""
+        if self._plan is not None and not self._outcome.cancel() and not self._outcome.done():
             wait([self._outcome])
 
     def stop(self, seconds: float | None = None) -> None:
         """Give the merge up; waits until it has noticed, or at most so long."""
         self._stopped.set()
-        if self._plan is not None:
+        if self._plan is not None and not self._outcome.cancel() and not self._outcome.done():
             wait([self._outcome], seconds)
 
     def when_done(self, call: Callable[[], None]) -> None:

@@ -19,7 +19,7 @@ FEW = 3  # segments that may grow, up to FLOOR bytes together
 FLOOR = 16 * 2**20  # bytes; what is smaller is merged in a moment
 STEP = 4
 TIDY = 64  # times as large as all smaller ones: such a segment is left alone by `tidy_merges`
-AT_ONCE = 2 * 2**20  # bytes; a commit waits for merges up to here
+AT_ONCE = 8 * 2**20  # bytes; a commit waits for merges up to here, a few tenths of a second
 MAX_DEAD = 1 / 3  # of a segment's documents, before it is rewritten
 
 
