@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from . import errors, evaluate, index, models, search
+from . import errors, evaluate, index, maintenance, models, search
 from .errors import DEBUG, INTERRUPTED
 from .options import example
 
@@ -25,8 +25,8 @@ app = typer.Typer(
         'searchlib search notes.index "how do plants eat"',
     ),
 )
-for part in (index.commands, search.commands, evaluate.commands, models.commands):
-    app.registered_commands.extend(part.registered_commands)
+for part in (index, search, evaluate, maintenance, models):
+    app.registered_commands.extend(part.commands.registered_commands)
 
 
 def _show_version(wanted: bool) -> None:

@@ -10,7 +10,7 @@ from commandline import WORDS_ONLY, Run
 
 COMMANDS = (
     "index", "add", "delete", "search", "explain", "expand",
-    "run", "eval", "compare", "info", "verify", "models",
+    "run", "eval", "compare", "info", "verify", "merge", "vacuum", "models",
 )  # fmt: skip
 
 
