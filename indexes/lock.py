@@ -37,7 +37,9 @@ def locked(root: Path) -> Iterator[None]:
 
     path = root / LOCK
     with refusals(f"write to {root}"):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        # subtle: were it a link or a pipe, somebody else's file would be written to
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(path, flags, 0o644)
     try:
         with contextlib.ExitStack() as stack:
             with refusals(f"lock {path}"):

@@ -16,6 +16,7 @@ _REASONS = {
     errno.EPERM: "no permission",
     errno.EROFS: "the file system is read-only",
     errno.EEXIST: "it exists already",
+    errno.ELOOP: "it is a link, must be a file",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
 }
 
