@@ -21,6 +21,7 @@ from .buffer import Buffer, Rows, check_records, check_rows
 from .directory import LOCK, TEMPORARY, Directory, FileDirectory, make_folder
 from .draft import Draft, now
 from .errors import IndexesError, IndexExists, StorageFailed
+from .lock import HELD
 from .manifest import MANIFEST, FieldSpec, Manifest, read_manifest
 from .policy import Policy, all_merges, all_rewrites, choose_merges, small_merges, tidy_merges
 from .segment import SegmentFiles
@@ -287,7 +288,7 @@ class Writer:
 
 
 def _must_be_vacant(directory: Directory) -> None:
-    found = directory.sizes().keys() - {LOCK, MANIFEST + TEMPORARY}
+    found = directory.sizes().keys() - {LOCK, HELD, MANIFEST + TEMPORARY}
     if MANIFEST in found:
         raise IndexExists(f"{directory.root} holds an index already; open it, or remove it")
     if not all(name.startswith(".") for name in found):

@@ -20,6 +20,7 @@ from index_cases import all_answers, create, record
 
 from indexes.errors import Locked, StorageFailed
 from indexes.lock import HELD, LOCK, locked
+from indexes.manifest import MANIFEST
 from indexes.snapshot import Snapshot
 from indexes.writer import Writer
 
@@ -86,6 +87,16 @@ def test_a_killed_process_holds_nothing(tmp_path: Path, kind: str) -> None:
     assert (tmp_path / (LOCK if kind == "with flock" else HELD)).stat().st_size > 0
     with locked(tmp_path):
         pass
+
+
+def test_an_index_is_made_and_changed(tmp_path: Path, kind: str) -> None:
+    create(tmp_path / "i", [record("a", "red")])
+    with Writer.open(tmp_path / "i") as writer:
+        with pytest.raises(Locked, match=f"process {os.getpid()} "):
+            Writer.open(tmp_path / "i")
+        writer.delete(["a"])
+        writer.commit()
+    assert {path.name for path in (tmp_path / "i").iterdir()} == {MANIFEST, LOCK}
 
 
 def test_another_host_is_never_called_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
