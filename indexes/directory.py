@@ -1,38 +1,27 @@
 """The only door to the file system: write files once, replace one atomically, lock, list, remove.
 
-A file is created under its final name, never opened for writing again, and on the disk (fsync)
-when its `with` block ends; its name is on the disk after the next `sync`. `replace` is the one
-exception, atomic and durable by itself. Whatever the file system refuses becomes a one-line
-`StorageFailed`.
+A file is created under its final name, never opened for writing again, and on the disk, with its
+name, after the next `sync`. `replace` is the one exception, atomic and durable by itself.
+Whatever the file system refuses becomes a one-line `StorageFailed`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import json
 import os
+from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from .errors import Locked, StorageFailed
+from .lock import LOCK, locked
+from .refusals import refusals
 
-LOCK = "write.lock"
+__all__ = ["LOCK", "TEMPORARY", "Directory", "FileDirectory", "make_folder", "refusals"]
+
+SMALL = 2**20  # bytes; larger files are on the disk as soon as they are written
 TEMPORARY = ".replacing"  # suffix of a file that `replace` has not renamed yet
-
-_REASONS = {
-    errno.ENOSPC: "no space left on the device; free some and run again",
-    errno.EDQUOT: "the disk quota is used up; free some space and run again",
-    errno.EFBIG: "the file is larger than the system allows",
-    errno.EACCES: "no permission",
-    errno.EPERM: "no permission",
-    errno.EROFS: "the file system is read-only",
-    errno.EEXIST: "it exists already",
-    errno.ENOTDIR: "a part of the path is a file, not a folder",
-}
 
 
 class Directory(Protocol):
@@ -56,7 +45,7 @@ class Directory(Protocol):
         ...
 
     def create(self, name: str) -> AbstractContextManager[BinaryIO]:
-        """A new file to write; durable at the end of the block, removed if that raises."""
+        """A new file to write; durable after the next `sync`, removed if the block raises."""
         ...
 
     def build(self, name: str) -> AbstractContextManager[Path]:
@@ -64,7 +53,7 @@ class Directory(Protocol):
         ...
 
     def sync(self) -> None:
-        """Make the names of all created files durable."""
+        """Make all created files durable, and their names. Not for several threads."""
         ...
 
     def replace(self, name: str, data: bytes) -> None:
@@ -85,6 +74,7 @@ class FileDirectory:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
+        self._unsynced: deque[str] = deque()  # small files that are perhaps not on the disk
 
     def sizes(self) -> dict[str, int]:
         sizes = {}
@@ -109,7 +99,7 @@ class FileDirectory:
         with refusals(f"write {path}"), open(path, "xb") as file, _removed_on_error(path):
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            self._written(name, file.fileno())
 
     @contextlib.contextmanager
     def build(self, name: str) -> Iterator[Path]:
@@ -118,11 +108,31 @@ class FileDirectory:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
             with _removed_on_error(path):
                 yield path
-                _fsync(path)
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    self._written(name, descriptor)
+                finally:
+                    os.close(descriptor)
 
     def sync(self) -> None:
         with refusals(f"write {self.root}"):
+            while self._unsynced:
+                name = self._unsynced.popleft()
+                try:
+                    with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                        _fsync(self.root / name)
+                except BaseException:
+                    self._unsynced.append(name)
+                    raise
             _fsync(self.root)
+
+    def _written(self, name: str, descriptor: int) -> None:
+        """Large files are put on the disk now, small ones by `sync`: many are gone until then."""
+        # subtle: a merge beside the writer has its large files synced by its own thread
+        if os.fstat(descriptor).st_size > SMALL:
+            os.fsync(descriptor)
+        else:
+            self._unsynced.append(name)
 
     def replace(self, name: str, data: bytes) -> None:
         path = self.path(name)
@@ -139,34 +149,8 @@ class FileDirectory:
         with refusals(f"remove {self.path(name)}"):
             self.path(name).unlink(missing_ok=True)
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """The lock is the system's (flock), so it ends with its process, however that ends.
-
-        The file only tells others who holds it; it stays behind and means nothing by itself.
-        """
-        import fcntl
-
-        path = self.path(LOCK)
-        with refusals(f"lock {path}"):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            with refusals(f"lock {path}"):
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise Locked(_held(self.root, os.pread(descriptor, 4096, 0))) from None
-            owner = {
-                "pid": os.getpid(),
-                "host": os.uname().nodename,
-                "since": datetime.now().astimezone().isoformat(timespec="seconds"),
-            }
-            with contextlib.suppress(OSError):  # a full disk must not keep anyone from deleting
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, json.dumps(owner).encode(), 0)
-            yield
-        finally:
-            os.close(descriptor)
+    def lock(self) -> AbstractContextManager[None]:
+        return locked(self.root)
 
 
 def make_folder(root: Path) -> None:
@@ -176,21 +160,6 @@ def make_folder(root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
         for folder in missing:
             _fsync(folder.parent)
-
-
-@contextlib.contextmanager
-def refusals(action: str) -> Iterator[None]:
-    """Turn an OSError in the block into StorageFailed("cannot `action`: why").
-
-    FileNotFoundError passes: what a missing file means, the caller knows.
-    """
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
-        raise StorageFailed(f"cannot {action}: {reason}") from error
 
 
 @contextlib.contextmanager
@@ -209,12 +178,3 @@ def _fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _held(root: Path, owner: bytes) -> str:
-    try:
-        values = json.loads(owner)
-        who = f"process {values['pid']} on {values['host']} since {values['since']}"
-    except (ValueError, KeyError, TypeError):
-        who = "another process"
-    return f"{root} is being written by {who}; wait for it to finish, or stop it"

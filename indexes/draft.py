@@ -7,7 +7,7 @@ nobody sees it until `publish` replaces the manifest, after everything it names 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from .directory import Directory
 from .documents import Change, write_changes
 from .manifest import MANIFEST, FileEntry, Manifest, SegmentEntry, check_files
-from .merge import Size, merge_segments
+from .merge import Merged, Plan, merge_segments, steps
+from .policy import Policy, Size
 from .segment import CHANGES, DEAD, STORE, Segment, SegmentFiles, dead_bits
 
 CHANGE_BYTES = 200  # a change's Python objects, besides its strings
@@ -113,22 +114,61 @@ class Draft:
             part.changes = {}
         self.nbytes = 0
 
-    def merge(self, policy: Callable[[Sequence[Size], int], list[list[int]]], limit: int) -> None:
-        """Merge until the policy is content (see `merge.choose_merges`)."""
-        for part in [part for part in self._parts if part.dead.all()]:
-            self._drop([part])
-        while groups := policy([self._size(part) for part in self._parts], limit):
-            chosen = [[self._parts[i] for i in group] for group in groups]
-            for group in chosen:
-                entry, files = merge_segments(
-                    self._directory,
-                    self.name(),
-                    self.manifest.fields,
-                    [(part.segment, ~part.dead) for part in group],
-                )
-                place = self._parts.index(group[0])
-                self._parts.insert(place, self._opened(entry, files))
-                self._drop(group)
+    def drop_dead(self, spared: Collection[str]) -> None:
+        """Let go of segments in which no document lives any more, but for those `spared`."""
+        dead = [part for part in self._parts if part.dead.all()]
+        self._drop([part for part in dead if part.segment.entry.name not in spared])
+
+    def plans(self, policy: Policy, limit: int, spared: Collection[str] = ()) -> list[Plan]:
+        """What the policy wants merged, new names included; segments `spared` do not count."""
+        parts = [part for part in self._parts if part.segment.entry.name not in spared]
+        groups = policy([self._size(part) for part in parts], limit)
+        return [self._plan([parts[i] for i in group]) for group in groups]
+
+    def merge(
+        self,
+        policy: Policy,
+        limit: int,
+        spared: Collection[str] = (),
+        on_step: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        """Merge until the policy (see `policy`) is content, telling `on_step` how far it is."""
+        self.drop_dead(spared)
+        done = 0
+        fields = self.manifest.fields
+        while plans := self.plans(policy, limit, spared):
+            total = done + len(plans) * steps(fields)
+            for plan in plans:
+
+                def step() -> None:
+                    nonlocal done
+                    done += 1
+                    on_step(done, total)  # noqa: B023  # subtle: called within this round only
+
+                self.take_in(plan, merge_segments(self._directory, fields, plan, step))
+
+    def take_in(self, plan: Plan, merged: Merged) -> bool:
+        """Put a merged segment in the place of its sources, what died meanwhile included.
+
+        False, and nothing done: a source is not there any more, or has a live document that the
+        merge left out, or other files now than when the merge was planned.
+        """
+        places = {part.segment.entry.name: part for part in self._parts}
+        if not plan.sources <= places.keys():
+            return False
+        sources = [places[segment.entry.name] for segment, _ in plan.parts]
+        keeps = [keep for _, keep in plan.parts]
+        if any((~part.dead & ~keep).any() for part, keep in zip(sources, keeps, strict=True)):
+            return False
+        if _files_of(sources) != plan.files:
+            return False
+        part = self._opened(merged.entry, merged.files)
+        part.dead = np.concatenate(
+            [source.dead[keep] for source, keep in zip(sources, keeps, strict=True)]
+        )
+        self._parts.insert(self._parts.index(sources[0]), part)
+        self._drop(sources)
+        return True
 
     def publish(self, settings: Mapping[str, Any] | None) -> bool:
         """Replace the manifest, durably; `settings` None: the last ones. False: nothing changed."""
@@ -160,6 +200,10 @@ class Draft:
     def _next(self) -> int:
         self.serial += 1
         return self.serial - 1
+
+    def _plan(self, parts: Sequence[_Part]) -> Plan:
+        kept = [(part.segment, ~part.dead) for part in parts]
+        return Plan(self.name(), kept, _files_of(parts))
 
     def _opened(self, entry: SegmentEntry, files: Mapping[str, FileEntry]) -> _Part:
         self._files.update(files)
@@ -194,6 +238,12 @@ class Draft:
         self._files.update(files.files)
         parts = {**entry.parts, **files.parts}
         return replace(entry, n_dead=int(np.count_nonzero(part.dead)), parts=parts)
+
+
+def _files_of(parts: Sequence[_Part]) -> frozenset[str]:
+    """All their files, but for those of dead documents."""
+    named = (item for part in parts for item in part.segment.entry.parts.items())
+    return frozenset(file for component, file in named if component != DEAD)
 
 
 def now() -> str:

@@ -4,28 +4,31 @@ Rows are buffered in memory up to a budget, then flushed as a segment that nobod
 `commit` makes all changes visible at once by replacing the manifest, after everything it names
 is on the disk; only then are files of the old commit unlinked. Whatever happens in between, the
 folder holds the old commit or the new one, and files that no manifest names, which the next
-writer removes.
+writer removes. Large merges go on beside (see `background`) and come in at a later commit.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from .background import Background, Beside, on_a_thread
 from .buffer import Buffer, Rows, check_records, check_rows, checked_metadata
 from .directory import LOCK, TEMPORARY, Directory, FileDirectory, make_folder
 from .draft import Draft, now
 from .errors import IndexesError, IndexExists, StorageFailed
+from .lock import HELD
 from .manifest import MANIFEST, FieldSpec, Manifest, read_manifest
-from .merge import all_merges, choose_merges
+from .policy import Policy, all_merges, all_rewrites, choose_merges, small_merges, tidy_merges
 from .segment import SegmentFiles
 from .types import Record, Update
 
 MEMORY_BUDGET = 256 * 2**20  # bytes
+PATIENCE = 1.0  # seconds that `close` waits for a merge to notice that it is given up
 _OURS = re.compile(r"s\d{6,}\..+|" + re.escape(MANIFEST + TEMPORARY))
 
 
@@ -34,17 +37,24 @@ class Writer:
 
     `memory_budget` bytes (default 256 MiB) bound what is buffered before a segment is written,
     and a merged segment's largest field: the larger, the fewer segments and the more memory.
+    `beside` does a task beside the writer's work: large merges are done so.
 
     >>> with Writer.open("my.index") as writer:  # doctest: +SKIP
     ...     writer.delete(["d1"])
     ...     writer.commit()
     """
 
-    def __init__(self, directory: Directory, memory_budget: int = MEMORY_BUDGET) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        memory_budget: int = MEMORY_BUDGET,
+        beside: Beside = on_a_thread,
+    ) -> None:
         if memory_budget < 1:
             raise ValueError(f"illegal memory budget: {memory_budget} bytes, must be at least 1")
         self._directory = directory
         self._budget = memory_budget
+        self._background = Background(directory, beside)
         self._open = contextlib.ExitStack()
         self._open.enter_context(directory.lock())
         try:
@@ -99,12 +109,21 @@ class Writer:
         self.close()
 
     def close(self) -> None:
-        """Roll back what is not committed and let go of the lock. No error the second time."""
-        with self._open:
+        """Roll back what is not committed and let go of the lock. No error the second time.
+
+        A merge that goes on is given up; one that does not notice within a second keeps the lock
+        until it does, so that no other writer meets its files.
+        """
+        held = self._open.pop_all()
+        try:
+            self._background.stop(PATIENCE)
+            self._background.result()  # is not wanted any more
             if self._draft.is_open:
                 self._forget()
                 with contextlib.suppress(IndexesError, OSError):
                     self._remove_leftovers()
+        finally:
+            self._background.when_done(held.close)
 
     @property
     def fields(self) -> Mapping[str, FieldSpec]:
@@ -163,24 +182,42 @@ class Writer:
             return len(buffered | self._draft.bury(wanted))
 
     def commit(self, settings: Mapping[str, Any] | None = None) -> int:
-        """Make all changes visible and durable, merge what the policy says; the generation.
+        """Make all changes visible and durable; the generation.
 
-        `settings` replace the kept ones if given. Without any change nothing is written. If it
-        fails, nothing has changed and what was not committed is gone.
+        Small merges that the policy wants are done at once, a large one is begun beside, and
+        comes in at a later commit. `settings` replace the kept ones if given. Without any change
+        nothing is written. If it fails, nothing has changed and what was not committed is gone.
         """
         with self._all_or_nothing():
             self._flush()
             self._draft.settle()
-            self._draft.merge(choose_merges, self._budget)
-            return self._publish(settings)
+            self._take_in()
+            self._draft.merge(small_merges, self._budget, self._background.sources)
+            generation = self._publish(settings)
+        self._begin_merge()
+        return generation
 
-    def merge(self) -> int:
-        """Commit, with as few segments as the memory budget allows, and nothing outdated."""
-        with self._all_or_nothing():
-            self._flush()
-            self._draft.settle()
-            self._draft.merge(all_merges, self._budget)
-            return self._publish(None)
+    def finish(self) -> int:
+        """Commit, then do all that the policy wants merged and wait for it; the generation.
+
+        For the end of a batch: queries are faster from then on.
+        """
+        self.commit()
+        self._background.wait()
+        return self._reorganise(tidy_merges)
+
+    def merge(self, on_step: Callable[[int, int], None] = lambda done, total: None) -> int:
+        """Commit, with as few segments as the memory budget allows and no deleted documents.
+
+        `on_step` is told how many steps are done, of how many. Returns the generation.
+        """
+        self._background.stop()
+        return self._reorganise(all_merges, on_step)
+
+    def vacuum(self, on_step: Callable[[int, int], None] = lambda done, total: None) -> int:
+        """Commit, with every segment rewritten that holds deleted documents; the generation."""
+        self._background.stop()
+        return self._reorganise(all_rewrites, on_step)
 
     def rollback(self) -> None:
         """Forget everything since the last commit."""
@@ -197,6 +234,31 @@ class Writer:
             files = SegmentFiles(self._directory, self._draft.name())
             self._draft.adopt(self._buffer.write(files), files.files)
         self._buffer = Buffer(self.fields)
+
+    def _reorganise(
+        self, policy: Policy, on_step: Callable[[int, int], None] = lambda done, total: None
+    ) -> int:
+        """Commit, with what the policy wants merged; no merge may go on beside."""
+        with self._all_or_nothing():
+            self._flush()
+            self._draft.settle()
+            self._take_in()
+            self._draft.merge(policy, self._budget, on_step=on_step)
+            return self._publish(None)
+
+    def _begin_merge(self) -> None:
+        """Begin the first merge that the policy wants, beside the writer's work."""
+        # subtle: after a commit only, so that what is dead for the merge is dead for good, and
+        # a rollback cannot bring it back
+        if self._background.is_free:
+            for plan in self._draft.plans(choose_merges, self._budget)[:1]:
+                self._background.start(plan, self.fields)
+
+    def _take_in(self) -> None:
+        """Take in what was merged beside."""
+        done = self._background.result()
+        if done is not None:
+            self._draft.take_in(*done)
 
     def _publish(self, settings: Mapping[str, Any] | None) -> int:
         if self._draft.publish(settings):
@@ -237,12 +299,12 @@ class Writer:
         """Remove files that the manifest on the disk does not name: obsolete, or left behind."""
         named = read_manifest(self._directory).files
         for name in self._directory.sizes():
-            if name not in named and _OURS.fullmatch(name):
+            if name not in named and _OURS.fullmatch(name) and not self._background.owns(name):
                 self._directory.remove(name)
 
 
 def _must_be_vacant(directory: Directory) -> None:
-    found = directory.sizes().keys() - {LOCK, MANIFEST + TEMPORARY}
+    found = directory.sizes().keys() - {LOCK, HELD, MANIFEST + TEMPORARY}
     if MANIFEST in found:
         raise IndexExists(f"{directory.root} holds an index already; open it, or remove it")
     if not all(name.startswith(".") for name in found):

@@ -28,6 +28,7 @@ from .fused import Fused, ReciprocalRank
 from .fusion import Normaliser, z_score
 from .hits import make_hits
 from .indexing import AddReport, Pipeline, no_progress, with_origins
+from .maintenance import Maintenance, maintain
 from .paging import Page, check_offset, make_cursor, ranked_part, read_cursor
 from .protocols import Encoder, Progress
 from .provenance import term_sources
@@ -161,6 +162,7 @@ class Engine:
                 on_progress=on_progress,
                 total=total,
             )
+            writer.finish()
         self.refresh()
         return report
 
@@ -211,9 +213,35 @@ class Engine:
 
     def _delete(self, writer: Writer, ids: list[str]) -> int:
         deleted = writer.delete(ids)
-        writer.commit()
+        writer.finish()
         self.refresh()
         return deleted
+
+    def merge(
+        self, *, memory: int | None = None, on_progress: Progress = no_progress
+    ) -> Maintenance:
+        """Merge into as few segments as memory allows, without deleted documents.
+
+        `memory`: bytes, about; the larger, the fewer segments (default: the index's, see `open`).
+        Nothing need ever be merged by hand, but queries are fastest with one segment.
+
+        Raises:
+            Locked: another process is writing.
+        """
+        budget = max(1, (memory or self._memory) // FLUSH)
+        report = maintain(self.path, budget, Writer.merge, on_progress)
+        self.refresh()
+        return report
+
+    def vacuum(self, *, on_progress: Progress = no_progress) -> Maintenance:
+        """Remove leftover files, and what deleted documents still take up on the disk.
+
+        Raises:
+            Locked: another process is writing.
+        """
+        report = maintain(self.path, self._memory // FLUSH, Writer.vacuum, on_progress)
+        self.refresh()
+        return report
 
     @contextmanager
     def _writer(self) -> Iterator[Writer]:

@@ -9,8 +9,8 @@ import pytest
 from commandline import WORDS_ONLY, Run
 
 COMMANDS = (
-    "index", "add", "update", "delete", "search", "browse", "facets", "explain",
-    "expand",    "run", "eval", "compare", "info", "verify", "models",
+    "index", "add", "update", "delete", "search", "browse", "facets", "explain", "expand",
+    "run", "eval", "compare", "info", "verify", "merge", "vacuum", "models",
 )  # fmt: skip
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from indexes.directory import LOCK, FileDirectory, make_folder, refusals
+from indexes.directory import LOCK, SMALL, FileDirectory, make_folder, refusals
 from indexes.errors import Locked, StorageFailed
 
 HOLD = """
 import sys, time
-from indexes.directory import FileDirectory
+from indexes.directory import SMALL, FileDirectory
 with FileDirectory(sys.argv[1]).lock():
     print("held", flush=True)
     time.sleep(60)
@@ -159,3 +159,23 @@ def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
     assert (tmp_path / LOCK).stat().st_size > 0
     with FileDirectory(tmp_path).lock():
         pass
+
+
+def test_files_are_on_the_disk_after_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large ones at once, small ones then; what was removed meanwhile is no error."""
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    directory = FileDirectory(tmp_path)
+    for name, size in [("small", 10), ("gone", 10), ("large", SMALL + 1)]:
+        with directory.create(name) as file:
+            file.write(b"x" * size)
+    with directory.build("built") as path:
+        path.write_bytes(b"x")
+    inodes = {name: (tmp_path / name).stat().st_ino for name in ("small", "large", "built")}
+    assert synced == [inodes["large"]]
+    directory.remove("gone")
+    directory.sync()
+    assert set(synced) == {*inodes.values(), tmp_path.stat().st_ino}
+    assert synced[-1] == tmp_path.stat().st_ino  # names last
+    directory.sync()
+    assert len(synced) == 5

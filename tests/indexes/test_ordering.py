@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from index_cases import FIELDS, QuickDirectory, create, record, rows
 
-from indexes import merge
+from indexes import policy
 from indexes.errors import BadFilter
 from indexes.snapshot import Snapshot
 from indexes.types import Update
@@ -60,7 +60,7 @@ def test_facets_and_sorting_are_those_of_plain_python(
     deleted: set[str],
     k: int,
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(merge, "MAX_DEAD", 1):
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(policy, "MAX_DEAD", 1):
         directory = QuickDirectory(Path(folder) / "i")
         model: dict[str, dict[str, Any]] = {}
         with Writer.create(directory, FIELDS) as writer:

@@ -6,26 +6,21 @@ import json
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
-from dataclasses import replace
 from pathlib import Path
-from unittest import mock
 
 import index_cases as cases
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from index_cases import DIM, FIELDS, WORDS, QuickDirectory, all_answers, create, query, record, rows
+from index_cases import DIM, FIELDS, WORDS, all_answers, create, query, record, rows
 
-from indexes import merge
+from indexes import policy
 from indexes.directory import FileDirectory
 from indexes.errors import Damaged, IndexesError, NoIndex
 from indexes.manifest import MANIFEST, VectorField, read_manifest
 from indexes.similarity import BM25
 from indexes.snapshot import Selection, Snapshot
-from indexes.types import Record, TermVectors, Update
+from indexes.types import TermVectors
 from indexes.writer import Writer
 
 DOCS = [
@@ -39,7 +34,7 @@ DOCS = [
 @pytest.fixture
 def snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Snapshot:
     """DOCS in two segments, with dead documents in between."""
-    monkeypatch.setattr(merge, "MAX_DEAD", 1)
+    monkeypatch.setattr(policy, "MAX_DEAD", 1)
     with Writer.create(tmp_path / "i", FIELDS, {"hello": [1]}) as writer:
         first = [record("x", "red red red", "fish"), *DOCS[:2], record("c", "to be replaced")]
         writer.add(first, rows(first))
@@ -51,79 +46,6 @@ def snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Snapshot:
         writer.delete(["y"])
         writer.commit()
     return Snapshot.open(tmp_path / "i")
-
-
-# --- one answer, however it came about
-
-PASSAGE = st.lists(st.sampled_from(WORDS), min_size=1, max_size=5).map(" ".join)
-DOCUMENT = st.tuples(st.sampled_from("abcdefgh"), st.lists(PASSAGE, min_size=1, max_size=3))
-STEP = st.one_of(
-    st.tuples(st.just("add"), st.lists(DOCUMENT, min_size=1, max_size=4)),
-    st.tuples(
-        st.just("update"), st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(1, 4)))
-    ),
-    st.tuples(st.just("delete"), st.lists(st.sampled_from("abcdefgh"), max_size=3)),
-    st.tuples(st.sampled_from(["commit", "rollback", "merge", "reopen"]), st.none()),
-)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(STEP, max_size=12), st.sampled_from([1, 4000, 2**28]), st.sampled_from([0.3, 1]))
-def test_history_does_not_matter(
-    steps: list[tuple[str, list[object]]], budget: int, max_dead: float
-) -> None:
-    """Any adds, updates, deletes, commits, rollbacks and merges answer as one fresh build does.
-
-    `max_dead` 1: segments keep their dead documents until they are merged.
-    """
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        mock.patch.object(merge, "MAX_DEAD", max_dead),
-    ):
-        lived, fresh = QuickDirectory(Path(folder) / "i"), QuickDirectory(Path(folder) / "j")
-        committed: dict[str, Record] = {}
-        model: dict[str, Record] = {}
-        writer = Writer.create(lived, FIELDS, {}, budget)
-        for verb, argument in steps:
-            if verb == "add":
-                new = [record(id, *passages, n=len(passages)) for id, passages in argument]  # type: ignore[misc]
-                writer.add(new, rows(new))
-                model |= {r.id: r for r in new}
-            elif verb == "update":
-                updates = {id: Update(id, {"n": n}, b"%d" % n) for id, n in argument}  # type: ignore[misc]
-                assert writer.update(list(updates.values())) == len(model.keys() & updates.keys())
-                for u in updates.values():
-                    if u.id in model:
-                        model[u.id] = replace(model[u.id], metadata=u.metadata, hash=u.hash)
-            elif verb == "delete":
-                assert writer.delete(argument) == len(model.keys() & set(argument))  # type: ignore[arg-type]
-                for id in argument:
-                    model.pop(id, None)  # type: ignore[call-overload]
-            elif verb == "rollback":
-                writer.rollback()
-                model = dict(committed)
-            elif verb == "reopen":
-                writer.close()
-                writer = Writer.open(lived, budget)
-                model = dict(committed)
-            else:
-                getattr(writer, verb)()
-                committed = dict(model)
-        writer.commit()
-        writer.close()
-        create(fresh, list(model.values()))
-        with Snapshot.open(lived) as one, Snapshot.open(fresh) as other:
-            assert all_answers(one) == all_answers(other)
-            assert one.n_documents == len(model)
-            assert one.n_passages == sum(len(r.passages) for r in model.values())
-            assert set(one.all_ids()) == model.keys()
-            assert {r.id: r for r in one.records(one.lookup(list(model)))} == model
-            assert one.hashes([*"abcdefgh"]) == {r.id: r.hash for r in model.values()}
-            assert len(one.select("n > 1")) == sum(r.metadata["n"] > 1 for r in model.values())
-            assert one.verify() == []
-            for words in (["red"], ["fish", "two", "bird"]):
-                expected = cases.bm25_by_hand(model.values(), words)
-                assert cases.answers(one, "bm25", query(*words)) == pytest.approx(expected)
 
 
 def test_bm25_by_hand(snapshot: Snapshot) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from index_cases import FIELDS, create, record, rows
 
-from indexes import merge
+from indexes import policy
 from indexes.directory import LOCK, FileDirectory
 from indexes.errors import Damaged
 from indexes.manifest import MANIFEST, read_manifest
@@ -148,7 +148,7 @@ def test_a_snapshot_keeps_its_metadata(tmp_path: Path) -> None:
 
 def test_mixed_parts_merge_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Several segments, some changed, some with dead documents, become one."""
-    monkeypatch.setattr(merge, "MAX_DEAD", 1)
+    monkeypatch.setattr(policy, "MAX_DEAD", 1)
     expected = {}
     with Writer.create(tmp_path / "i", FIELDS) as writer:
         for n in range(5):

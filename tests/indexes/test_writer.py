@@ -15,12 +15,12 @@ from typing import BinaryIO
 import index_cases as cases
 import numpy as np
 import pytest
+from crashing import Died, DyingDirectory, LitteringDirectory
 from index_cases import FIELDS, create, query, record, rows
 
 from indexes.directory import LOCK, FileDirectory, refusals
 from indexes.errors import IndexExists, Locked, NoIndex, StorageFailed
-from indexes.manifest import MANIFEST, VectorField, read_manifest
-from indexes.merge import Size, all_merges, choose_merges
+from indexes.manifest import MANIFEST, read_manifest
 from indexes.snapshot import Snapshot
 from indexes.types import Record, TermVectors, Update
 from indexes.writer import Writer
@@ -130,7 +130,7 @@ def test_many_commits_leave_few_segments_and_files(tmp_path: Path) -> None:
             add(writer, record(f"d{n}", "red fish"))
             writer.commit()
     with Snapshot.open(tmp_path / "i") as snapshot:
-        assert snapshot.n_segments <= 8
+        assert snapshot.n_segments <= 3
         assert snapshot.n_documents == 40
         assert snapshot.verify() == []
     manifest = read_manifest(FileDirectory(tmp_path / "i"))
@@ -332,83 +332,6 @@ def test_one_writer(tmp_path: Path) -> None:
 # --- crashes: a directory that dies at its n-th operation
 
 
-class Died(BaseException):
-    """The power went out."""
-
-
-class DyingDirectory(FileDirectory):
-    """Dies at operation `fatal`, and at every one after it.
-
-    What was created but not synced (`sync`, or the one in `replace`) is lost with the power:
-    the names are gone, as a file system may have it.
-    """
-
-    def __init__(self, root: Path, fatal: int) -> None:
-        super().__init__(root)
-        self.operations = 0
-        self.fatal = fatal
-        self.unsynced: set[str] = set()
-
-    def step(self) -> None:
-        self.operations += 1
-        if self.operations >= self.fatal:
-            for name in self.unsynced:
-                (self.root / name).unlink(missing_ok=True)
-            self.unsynced.clear()
-            raise Died
-
-    @contextlib.contextmanager
-    def create(self, name: str) -> Iterator[BinaryIO]:
-        self.step()
-        with super().create(name) as file:
-            yield file
-        self.unsynced.add(name)
-        self.step()
-
-    @contextlib.contextmanager
-    def build(self, name: str) -> Iterator[Path]:
-        self.step()
-        with super().build(name) as path:
-            yield path
-        self.unsynced.add(name)
-        self.step()
-
-    def sync(self) -> None:
-        self.step()
-        super().sync()
-        self.unsynced.clear()
-
-    def replace(self, name: str, data: bytes) -> None:
-        self.step()
-        super().replace(name, data)
-        self.unsynced.clear()
-        self.step()
-
-    def remove(self, name: str) -> None:
-        self.step()
-        super().remove(name)
-
-
-class LitteringDirectory(DyingDirectory):
-    """The same, but the dead process leaves half a file of everything."""
-
-    @contextlib.contextmanager
-    def create(self, name: str) -> Iterator[BinaryIO]:
-        self.operations += 1
-        if self.operations >= self.fatal:
-            (self.root / name).write_bytes(b"half a fi")
-            raise Died
-        with FileDirectory.create(self, name) as file:
-            yield file
-
-    def replace(self, name: str, data: bytes) -> None:
-        self.operations += 1
-        if self.operations >= self.fatal:
-            (self.root / (name + ".replacing")).write_bytes(data[: len(data) // 2])
-            raise Died
-        FileDirectory.replace(self, name, data)
-
-
 def workload(directory: FileDirectory) -> None:
     """Two flushes, an upsert, updates, deletes, a merge: everything that writes."""
     with Writer.open(directory, memory_budget=2_000) as writer:
@@ -598,54 +521,3 @@ def test_the_system_refuses_for_real(tmp_path: Path, limit: int) -> None:
     assert done.stdout.count("\n") == 1
     after = {path: path.read_bytes() for path in (tmp_path / "i").iterdir() if path.name != LOCK}
     assert after == before
-
-
-# --- the merge policy
-
-
-def test_few_segments_are_left_alone() -> None:
-    assert choose_merges([Size(10, 0, 100)] * 8, 10**6) == []
-
-
-def test_large_segments_are_left_alone() -> None:
-    assert choose_merges([Size(10, 0, 60)] * 20, 100) == []
-
-
-def test_small_ones_merge_and_the_big_one_stays() -> None:
-    sizes = [Size(10**6, 0, 10**6), *[Size(1, 0, 10)] * 8]
-    assert choose_merges(sizes, 10**8) == [[1, 2, 3, 4, 5, 6, 7, 8]]
-
-
-def test_half_dead_segments_are_rewritten() -> None:
-    assert choose_merges([Size(10, 0, 100), Size(4, 6, 100), Size(9, 1, 100)], 10**6) == [[1]]
-    assert all_merges([Size(9, 1, 80)], 100) == [[0]]
-    assert all_merges([Size(9, 0, 80), Size(9, 0, 30), Size(9, 0, 60)], 100) == [[1, 2]]
-
-
-@pytest.mark.parametrize("commits", [200])
-def test_nothing_is_rewritten_too_often(commits: int) -> None:
-    """200 commits of one size: the segments stay few, and each byte moves about log n times."""
-    sizes: list[Size] = []
-    moved = 0
-    for _ in range(commits):
-        sizes.append(Size(1, 0, 100))
-        while groups := choose_merges(sizes, 10**9):
-            for group in groups:
-                merged = sum(sizes[i].bytes for i in group)
-                moved += merged
-                sizes = [s for i, s in enumerate(sizes) if i not in group]
-                sizes.append(Size(merged // 100, 0, merged))
-        assert len(sizes) <= 8
-    assert moved < 8 * commits * 100
-
-
-def merged_within(policy: Callable[[list[Size], int], list[list[int]]]) -> None:
-    sizes = [Size(1, 0, n) for n in range(1, 40)]
-    for group in policy(sizes, 100):
-        assert sum(sizes[i].bytes for i in group) <= 100
-
-
-def test_merged_segments_stay_within_the_limit() -> None:
-    merged_within(choose_merges)  # type: ignore[arg-type]
-    merged_within(all_merges)  # type: ignore[arg-type]
-    assert isinstance(FIELDS[-1], VectorField)

@@ -1,0 +1,77 @@
+"""Commands that tidy an index up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .opening import open_index
+from .options import Format, IndexPath, OutputFormat, example, size
+from .output import chosen, print_json
+from .progress import Progress, duration
+
+if TYPE_CHECKING:
+    from searchlib.maintenance import Maintenance
+
+commands = typer.Typer()
+
+Memory = Annotated[
+    str | None,
+    typer.Option(help="About how much to hold, such as 2GB: the more, the fewer segments."),
+]
+
+
+@commands.command(epilog=example("searchlib merge notes.index"))
+def merge(path: IndexPath, *, memory: Memory = None, format: OutputFormat = None) -> None:
+    """Merges an index into as few segments as memory allows.
+
+    Queries are fastest so. Nobody must: adding merges too, as far as it pays.
+    """
+    budget = None if memory is None else size(memory)
+    with open_index(path) as engine, _untouched(path), Progress("steps") as progress:
+        report = engine.merge(memory=budget, on_progress=progress)
+    _show(path, report, format)
+
+
+@commands.command(epilog=example("searchlib vacuum notes.index"))
+def vacuum(path: IndexPath, *, format: OutputFormat = None) -> None:
+    """Frees what deleted documents and leftover files take up on the disk."""
+    with open_index(path) as engine, _untouched(path), Progress("steps") as progress:
+        report = engine.vacuum(on_progress=progress)
+    _show(path, report, format)
+
+
+@contextmanager
+def _untouched(path: Path) -> Iterator[None]:
+    """What Ctrl-C means here."""
+    from searchlib.errors import Interrupted
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted; {path} is as it was") from None
+
+
+def _show(path: Path, report: Maintenance, format: Format | None) -> None:
+    if chosen(format) is Format.json:
+        print_json({**asdict(report), "freed": report.freed})
+        return
+    lines = [
+        f"{path}: {report.segments_before} -> {report.segments_after} segments, "
+        f"{_bytes(report.bytes_before)} -> {_bytes(report.bytes_after)} "
+        f"in {duration(report.seconds)}"
+    ]
+    if gone := report.deleted_before - report.deleted_after:
+        lines.append(f"{gone:,} deleted documents are gone from the disk")
+    if report.leftover_files:
+        lines.append(f"{report.leftover_files:,} leftover files removed")
+    typer.echo("\n".join(lines))
+
+
+def _bytes(number: int) -> str:
+    return f"{number / 1e6:,.1f} MB" if number >= 100_000 else f"{number:,} bytes"

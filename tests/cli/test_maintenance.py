@@ -1,0 +1,88 @@
+"""`searchlib merge` and `searchlib vacuum`: what they say, and what they leave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from commandline import WORDS_ONLY, Run, write_jsonl
+
+from indexes import policy, writer
+from searchlib import Engine
+
+
+@pytest.fixture
+def several(cli: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """40 documents in two segments, one of them deleted."""
+    with monkeypatch.context() as patch:
+        patch.setattr(policy, "TIDY", 0)
+        for part in range(2):
+            notes = [{"id": f"n{part}-{n}", "text": f"water and light {n}"} for n in range(20)]
+            options = WORDS_ONLY if part == 0 else ()
+            cli("index", "s.index", write_jsonl(folder / f"{part}.jsonl", *notes), *options)
+        cli("delete", "s.index", "n0-3")
+    return folder / "s.index"
+
+
+def bytes_of(index: Path) -> int:
+    return sum(file.stat().st_size for file in index.iterdir())
+
+
+def test_merge_says_what_became_of_it(cli: Run, several: Path) -> None:
+    before = cli("search", several, "water 7", "-k", "50").lines
+    (report,) = cli("merge", several, "--memory", "1GB").lines
+    assert (report["segments_before"], report["segments_after"]) == (2, 1)
+    assert (report["deleted_before"], report["deleted_after"]) == (1, 0)
+    assert report["bytes_after"] == bytes_of(several)
+    assert report["freed"] == report["bytes_before"] - report["bytes_after"] > 0
+    after = cli("search", several, "water 7", "-k", "50").lines
+    assert {hit["id"]: hit["score"] for hit in after} == {h["id"]: h["score"] for h in before}
+    (again,) = cli("merge", several).lines
+    assert (again["segments_before"], again["segments_after"], again["freed"]) == (1, 1, 0)
+
+
+def test_vacuum_removes_leftovers_and_the_deleted(cli: Run, several: Path) -> None:
+    (several / "s000999.store").write_bytes(b"x" * 5000)
+    (several / "mine.txt").write_text("not the index's")
+    text = cli("vacuum", several, "--format", "table").out
+    assert "2 -> 2 segments" in text
+    assert "1 deleted documents are gone" in text
+    assert "1 leftover files removed" in text
+    assert not (several / "s000999.store").exists()
+    assert (several / "mine.txt").exists()
+    (again,) = cli("vacuum", several).lines
+    assert (again["freed"], again["leftover_files"], again["deleted_before"]) == (0, 0, 0)
+    assert cli("verify", several).lines == []
+
+
+@pytest.mark.parametrize("command", ["merge", "vacuum"])
+def test_ctrl_c_leaves_the_index_as_it_was(
+    cli: Run, several: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    before = (several / "manifest.json").read_bytes()
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("indexes.merge.merge_stores", interrupted)
+        result = cli(command, several)
+    assert result.code == 130
+    assert "is as it was" in result.error
+    assert (several / "manifest.json").read_bytes() == before
+    assert cli(command, several).code == 0
+
+
+@pytest.mark.parametrize("command", ["merge", "vacuum"])
+def test_they_refuse_in_one_line(cli: Run, several: Path, command: str) -> None:
+    assert "holds no index" in cli(command, "absent.index").error
+    with writer.Writer.open(several):
+        assert "is being written by process" in cli(command, several).error
+
+
+def test_one_command_after_the_other_leaves_few_segments(cli: Run, notes: Path) -> None:
+    for n in range(6):
+        cli("add", notes, write_jsonl(notes.parent / "new.jsonl", {"id": f"n{n}", "text": "sea"}))
+    with Engine.open(notes) as engine:
+        assert engine.snapshot.n_segments == 1
+        assert engine.snapshot.n_documents == 10
