@@ -17,8 +17,16 @@ from numpy.typing import NDArray
 
 from .directory import Directory, FileDirectory
 from .errors import Damaged
-from .manifest import FieldSpec, Manifest, check_files, file_checksum, read_manifest
+from .manifest import (
+    FieldSpec,
+    Manifest,
+    VectorField,
+    check_files,
+    file_checksum,
+    read_manifest,
+)
 from .numbering import Ids, Numbering
+from .readback import stacked, term_rows, vector_rows
 from .scoring import Queries, Scoring
 from .segment import Segment
 from .selection import Selection, Selections
@@ -249,6 +257,31 @@ class Snapshot:
         """A document's first passage, and how many it has; they follow each other."""
         [first], [count] = self._numbers.passages_of(np.array([document], np.int64))
         return int(first), int(count)
+
+    def passage_counts(self, documents: Ids) -> Ids:
+        """How many passages each document has, int64 (m,)."""
+        return self._numbers.passages_of(documents)[1]
+
+    def stored_rows(self, field: str, ids: Ids) -> TermVectors | NDArray[np.float32]:
+        """The rows of documents or passages, whichever the field has rows of, as stored.
+
+        `ids` (m,), each once; rows in the order asked for. Looks through whole segments: ask for
+        many together (see `readback`). Raises Damaged.
+        """
+        spec = self.fields[field]
+        blocks: list[TermVectors] = []
+        vectors = np.empty((len(ids), spec.dim if isinstance(spec, VectorField) else 0), np.float32)
+        order = []
+        for number, places, local in self._numbers.split(ids, spec.unit):
+            segment = self._segments[number]
+            if isinstance(spec, VectorField):
+                vectors[places] = vector_rows(segment.vectors[field], local)
+            else:
+                blocks.append(term_rows(segment.postings[field], local))
+                order.append(places)
+        if isinstance(spec, VectorField):
+            return vectors
+        return stacked(blocks).take(np.argsort(np.concatenate([np.empty(0, np.int64), *order])))
 
     def documents_of(self, passages: Ids) -> Ids:
         """The document of each passage, int64 (m,)."""
