@@ -13,6 +13,7 @@ from .opening import open_index
 from .options import DenseKind, Device, Format, IndexPath, OutputFormat, example, size
 from .output import chosen, print_json, print_table
 from .reading import (
+    Cache,
     Encoding,
     Id,
     InputFormat,
@@ -102,6 +103,7 @@ def index(
     ] = None,
     device: Device = None,
     memory: Memory = None,
+    cache: Cache = None,
     format: OutputFormat = None,
 ) -> None:
     """Makes an index of SOURCE, or goes on with one that is there.
@@ -139,7 +141,7 @@ def index(
         skip_bad=skip_bad,
     )
     with _create_or_open(path, given, device, memory) as engine:
-        documents.add_to(engine, format)
+        documents.add_to(engine, format, cache)
 
 
 @commands.command(epilog=example("searchlib add notes.index more.jsonl"))
@@ -156,6 +158,7 @@ def add(
     max_document: MaxDocument = "64MB",
     skip_bad: SkipBad = False,
     device: Device = None,
+    cache: Cache = None,
     format: OutputFormat = None,
 ) -> None:
     """Adds documents; those whose id is known are replaced."""
@@ -171,7 +174,7 @@ def add(
         skip_bad=skip_bad,
     )
     with open_index(path, device) as engine:
-        documents.add_to(engine, format)
+        documents.add_to(engine, format, cache)
 
 
 @commands.command(epilog=example("searchlib delete notes.index note-3"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -40,9 +41,31 @@ Encoding = Annotated[str, typer.Option(help="Of text that is not UTF-8: latin-1,
 MaxDocument = Annotated[
     str, typer.Option(help="A longer line, or file that is one document, is taken for a mistake.")
 ]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Keep vectors here and use those that are: for indexes to come, of the same texts.",
+    ),
+]
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Skip and count what cannot be read, do not stop.")
 ]
+
+
+def print_report(path: Path, values: dict[str, Any], format: Format | None) -> None:
+    """Prints what became of the documents; on stderr, how much of the encoding was known."""
+    encoded, known = values["encoded"], values["known"]
+    if encoded + known:
+        line = f"encoded {encoded:,} of {encoded + known:,} passages; {known:,} were known"
+        typer.echo(line, err=True)
+    if chosen(format) is Format.json:
+        print_json(values)
+        return
+    shown = {name: value for name, value in values.items() if name not in ("encoded", "known")}
+    seconds = duration(shown.pop("seconds"))
+    counts = ", ".join(f"{value} {name}" for name, value in shown.items())
+    typer.echo(f"{path}: {counts} in {seconds}")
 
 
 class Reading:
@@ -64,7 +87,7 @@ class Reading:
         self.total = count_hint(source, self.options)
         self._ask_about_fields()
 
-    def add_to(self, engine: Engine, format: Format | None) -> None:
+    def add_to(self, engine: Engine, format: Format | None, cache: Path | None = None) -> None:
         """Adds the documents and prints a report."""
         from searchlib.errors import Interrupted
 
@@ -76,6 +99,7 @@ class Reading:
                     on_bad=self._note,
                     on_progress=self.progress,
                     total=self.total,
+                    cache=cache,
                 )
         except KeyboardInterrupt:
             engine.refresh()
@@ -85,12 +109,7 @@ class Reading:
                 "run the same command again to go on"
             ) from None
         values = asdict(replace(report, skipped=report.skipped + self.bad))
-        if chosen(format) is Format.json:
-            print_json(values)
-        else:
-            seconds = duration(values.pop("seconds"))
-            counts = ", ".join(f"{value} {name}" for name, value in values.items())
-            typer.echo(f"{engine.path}: {counts} in {seconds}")
+        print_report(engine.path, values, format)
 
     def _ask_about_fields(self) -> None:
         # a record may lack a field that others have: no error, but perhaps a slip

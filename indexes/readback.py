@@ -33,8 +33,8 @@ def vector_rows(vectors: Vectors, rows: Integers) -> NDArray[np.float32]:
 def term_rows(postings: Postings, rows: Integers) -> TermVectors:
     """The terms and weights of rows (m,), each row named once, as they are stored.
 
-    There are no forward rows, so all postings are looked through once, about a nanosecond each:
-    ask for many rows together. Raises Damaged where the lists are garbled.
+    There are no forward rows, so all postings are looked through once, some ten nanoseconds
+    each: ask for many rows together. Raises Damaged where the lists are garbled.
     """
     with damage_named(postings.name):
         places = rows if postings.places is None else postings.places[rows]
@@ -68,7 +68,8 @@ def slow_term_rows(postings: Postings, rows: Integers) -> TermVectors:
     asked = {row: place for place, row in enumerate(rows.tolist())}
     result: list[dict[str, float]] = [{} for _ in asked]
     for number, term in enumerate(postings.terms()):
-        for row, weight in zip(*map(np.ndarray.tolist, postings.postings(number)), strict=True):
+        rows_of_term, weights = postings.postings(number)
+        for row, weight in zip(rows_of_term.tolist(), weights.tolist(), strict=True):
             if row in asked:
                 result[asked[row]][term] = weight
     return TermVectors.of(result)
@@ -104,7 +105,8 @@ def _parts(postings: Postings) -> NDArray[np.uint16] | None:
     if postings.n_parts <= 1:
         return None
     arrays = postings.arrays
-    windows = np.diff(arrays["windows"].astype(np.int64), axis=1)
+    bounds: Integers = arrays["windows"].astype(np.int64)
+    windows = bounds[:, 1:] - bounds[:, :-1]
     part_of = (np.arange(postings.n_windows) // (PART // WINDOW)).astype(np.uint16)
     dense = np.repeat(np.tile(part_of, len(windows)), windows.reshape(-1))
     sizes = arrays["part_sizes"].astype(np.int64) + 1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,6 +16,7 @@ from indexes.snapshot import Snapshot
 from indexes.types import Unit
 from indexes.writer import Writer
 
+from .cache import open_cache
 from .config import Settings
 from .encoders.analyzer import Analyzer
 from .encoders.lookup import LookupEncoder
@@ -25,6 +27,7 @@ from .fused import Fused, ReciprocalRank
 from .fusion import Normaliser, z_score
 from .hits import make_hits
 from .indexing import AddReport, Pipeline, no_progress, with_origins
+from .known import Earlier, no_twins
 from .protocols import Encoder, Progress
 from .provenance import term_sources
 from .representations import make_encoder, make_encoders, make_fields, make_splitter
@@ -127,27 +130,22 @@ class Engine:
         on_bad: Callable[[str], None] = lambda problem: None,
         on_progress: Progress = no_progress,
         total: int | None = None,
+        cache: str | Path | None = None,
     ) -> AddReport:
         """Index documents, replacing those whose id is there with other content.
 
         Documents may come with their origin ("file:line"), which errors then name. Work is
-        committed now and then; an interrupted run, repeated, goes on where it stopped.
+        committed now and then; an interrupted run, repeated, goes on where it stopped. A passage
+        is encoded only if its vectors are not known: from this run, from the version of its
+        document that is replaced, or from `cache`, a file that many indexes may share (see
+        `searchlib.cache`).
 
         Raises:
             BadInput: an empty or repeated id, unless `skip_bad`, which counts it and tells
-                `on_bad`.
+                `on_bad`; or `cache` is something else.
             Locked: another process is writing.
         """
-        encoders = self._document_encoders()
-        passage_encoders = {name: e for name, e in encoders.items() if name in ("sparse", "dense")}
-        with Writer.open(self.path, memory_budget=self._memory // FLUSH) as writer:
-            self.refresh()  # nobody else can write from here on
-            pipeline = Pipeline(
-                encoders["bm25"],
-                passage_encoders,
-                make_splitter(self.settings, encoders),
-                self.snapshot.hashes,
-            )
+        with self._writing(cache) as (writer, pipeline):
             report = pipeline.add(
                 writer,
                 with_origins(documents),
@@ -158,6 +156,22 @@ class Engine:
             )
         self.refresh()
         return report
+
+    @contextmanager
+    def _writing(
+        self, cache: str | Path | None, twins: Callable[..., Mapping[bytes, str]] = no_twins
+    ) -> Iterator[tuple[Writer, Pipeline]]:
+        """The writer's lock, and what encodes; the snapshot is the last commit within."""
+        encoders = self._document_encoders()
+        splitter = make_splitter(self.settings, encoders)
+        with (
+            open_cache(cache) as vectors,
+            Writer.open(self.path, memory_budget=self._memory // FLUSH) as writer,
+        ):
+            self.refresh()  # nobody else can write from here on
+            earlier = Earlier(self.snapshot, splitter, twins)
+            words = encoders.pop("bm25")
+            yield writer, Pipeline(words, encoders, splitter, self.snapshot, vectors, earlier)
 
     def delete(self, ids: Iterable[str]) -> int:
         """Remove documents by id; how many there were."""

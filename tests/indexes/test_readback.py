@@ -95,7 +95,7 @@ def test_garbled_lists_are_named_and_never_crash(part):
     rows = [{w: float(rng.random()) + 0.1 for w in rng.choice(words, 6)} for _ in range(50)]
     intact = opened(rows)
     good = as_dicts(term_rows(intact, np.arange(50)))
-    told = 0
+    told = set()
     for _ in range(200):
         arrays = {name: array.copy() for name, array in intact.arrays.items()}
         place = rng.integers(len(arrays[part]))
@@ -105,12 +105,11 @@ def test_garbled_lists_are_named_and_never_crash(part):
         try:
             found = term_rows(Postings(arrays, "the file"), np.arange(50))
         except Damaged as error:
-            assert "the file" in str(error)
-            assert part != "weights" or "number above 0" in str(error)
-            told += 1
+            told.add(str(error))
             continue
         assert len(found) == len(good)  # garbled, but rows like any other
     assert told
+    assert all(message.startswith("the file: ") for message in told)
 
 
 def test_stacking_rows_over_different_columns():
