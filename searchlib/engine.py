@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from .fused import Fused, ReciprocalRank
 from .fusion import Normaliser, z_score
 from .hits import make_hits
 from .indexing import AddReport, Pipeline, no_progress, with_origins
-from .known import Earlier, no_twins
+from .known import Earlier
 from .protocols import Encoder, Progress
 from .provenance import term_sources
 from .representations import make_encoder, make_encoders, make_fields, make_splitter
@@ -40,6 +40,10 @@ from .retrievers import (
     ranked_ids,
 )
 from .types import Document, Explanation, Hit, Ranking
+
+if TYPE_CHECKING:
+    from .formats.options import ReadOptions
+    from .sync import SyncReport
 
 MEMORY = 256 << 20  # bytes that indexing may hold, beside the models
 FLUSH = 3  # writing a buffer out takes about twice its size besides
@@ -157,10 +161,50 @@ class Engine:
         self.refresh()
         return report
 
+    def sync(
+        self,
+        folder: str | Path,
+        options: ReadOptions | None = None,
+        *,
+        dry_run: bool = False,
+        allow_empty: bool = False,
+        on_bad: Callable[[str], None] = lambda problem: None,
+        on_progress: Progress = no_progress,
+        cache: str | Path | None = None,
+    ) -> SyncReport:
+        """Make the index say of a folder's documents what its files say now.
+
+        Files are compared by their content. What is new or changed is indexed as by `add`;
+        documents that an earlier sync of this folder brought, and that are in none of its files
+        any more, are removed, others never. Nothing is written where nothing changed.
+
+        `options`: how files are read. With `dry_run` nothing is written, only counted.
+
+        Raises:
+            BadInput: there is no such folder, or a file cannot be read (unless
+                `options.skip_bad`: then `on_bad` is told, and what is there of it stays); or the
+                folder is empty now and was not (unless `allow_empty`).
+            Locked: another process is writing.
+        """
+        from .claims import Claims
+        from .formats.options import ReadOptions
+        from .sync import FolderSync, compare_folder, sync_folder
+
+        where, asked = Path(folder), options or ReadOptions()
+        if dry_run:
+            with Claims.copy_of(self.path) as claims:
+                run = FolderSync(where, asked, claims, self.snapshot, on_bad)
+                return compare_folder(run, claims, self.snapshot)
+        with self._writing(cache) as (writer, pipeline), Claims(self.path) as claims:
+            run = FolderSync(where, asked, claims, self.snapshot, on_bad)
+            report = sync_folder(
+                run, claims, writer, pipeline, allow_empty=allow_empty, on_progress=on_progress
+            )
+        self.refresh()
+        return report
+
     @contextmanager
-    def _writing(
-        self, cache: str | Path | None, twins: Callable[..., Mapping[bytes, str]] = no_twins
-    ) -> Iterator[tuple[Writer, Pipeline]]:
+    def _writing(self, cache: str | Path | None) -> Iterator[tuple[Writer, Pipeline]]:
         """The writer's lock, and what encodes; the snapshot is the last commit within."""
         encoders = self._document_encoders()
         splitter = make_splitter(self.settings, encoders)
@@ -169,7 +213,7 @@ class Engine:
             Writer.open(self.path, memory_budget=self._memory // FLUSH) as writer,
         ):
             self.refresh()  # nobody else can write from here on
-            earlier = Earlier(self.snapshot, splitter, twins)
+            earlier = Earlier(self.snapshot, splitter)
             words = encoders.pop("bm25")
             yield writer, Pipeline(words, encoders, splitter, self.snapshot, vectors, earlier)
 
