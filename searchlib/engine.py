@@ -5,12 +5,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from indexes.errors import NoIndex
+from indexes.manifest import FieldSpec
 from indexes.similarity import Dot, IdfDot, Similarity
 from indexes.snapshot import Snapshot
 from indexes.types import Unit
@@ -21,14 +24,21 @@ from .config import Settings
 from .encoders.analyzer import Analyzer
 from .encoders.lookup import LookupEncoder
 from .encoders.sparse import SparseEncoder
-from .errors import BadQuery, check_k
+from .errors import (
+    BadInput,
+    BadQuery,
+    ModelMismatch,
+    ModelNotFound,
+    UnsupportedModel,
+    check_k,
+)
 from .expansion import Expansion, expand_with
 from .fused import Fused, ReciprocalRank
 from .fusion import Normaliser, z_score
 from .hits import make_hits
-from .indexing import AddReport, Pipeline, no_progress, with_origins
+from .indexing import AddReport, Pipeline, no_progress, total_of, with_origins
 from .known import Earlier
-from .protocols import Encoder, Progress
+from .protocols import Encoder, Progress, Splitter
 from .provenance import term_sources
 from .representations import make_encoder, make_encoders, make_fields, make_splitter
 from .retrievers import (
@@ -122,7 +132,12 @@ class Engine:
         """See what other processes have committed since this index was opened."""
         snapshot = Snapshot.open(self.path)
         self.snapshot.close()
-        self.snapshot = snapshot
+        fields, self.snapshot = self.snapshot.fields, snapshot
+        settings = Settings.from_json(dict(snapshot.settings))
+        if settings != self.settings or snapshot.fields != fields:  # it was re-encoded
+            self.settings = settings
+            self._caches.clear()
+            self.__dict__.pop("_lookup", None)
 
     # -- writing
 
@@ -203,16 +218,116 @@ class Engine:
         self.refresh()
         return report
 
+    def reencode(
+        self,
+        settings: Settings,
+        *,
+        on_progress: Progress = no_progress,
+        cache: str | Path | None = None,
+    ) -> AddReport:
+        """Make the index what it would be had it been created with these settings.
+
+        The new one is made beside, from the documents that are here, and takes over in one
+        commit; until then the old one serves, and may be written to. What both settings encode
+        alike is not encoded again. An interrupted run, repeated, goes on where it stopped. The
+        disk holds both meanwhile. With the settings that it has, an index is made anew only if a
+        model was changed.
+
+        Raises:
+            BadInput: a re-encoding with other settings was begun (see `abandon_reencoding`).
+            Locked: another process is at work on the same, or does not end to write.
+            ModelNotFound: a model's files are nowhere to be found.
+        """
+        from .successor import ROUNDS, discard, follow, patient_writer
+
+        settings = settings.resolved()
+        fields = {spec.name: spec for spec in make_fields(settings, make_encoders(settings, None))}
+        self.refresh()
+        if self.settings == settings and self.snapshot.fields == fields:
+            discard(self._successor_folder)
+            return AddReport()
+        splitter = self._splitter_of_old()
+        reports: list[AddReport] = []
+        with self._successor(settings, fields) as successor:
+
+            def follow_up(writer: Writer, pipeline: Pipeline) -> None:
+                pipeline = replace(pipeline, earlier=Earlier(self.snapshot, splitter))
+                reports.append(follow(self.snapshot, pipeline, writer, on_progress))
+
+            for _ in range(ROUNDS):
+                generation = self.snapshot.generation
+                with successor._writing(cache) as (writer, pipeline):
+                    follow_up(writer, pipeline)
+                self.refresh()
+                if self.snapshot.generation == generation:
+                    break
+            with (
+                patient_writer(self.path, self._memory // FLUSH) as own,
+                successor._writing(cache) as (writer, pipeline),
+            ):
+                self.refresh()  # nobody else can write from here on
+                follow_up(writer, pipeline)
+                own.take_over(successor.path)
+        self.refresh()
+        discard(self._successor_folder)
+        return total_of(reports)
+
+    def abandon_reencoding(self) -> None:
+        """Give up a re-encoding that was begun and not finished, if there is one.
+
+        Raises:
+            Locked: a process is at work on it.
+        """
+        from .successor import discard
+
+        discard(self._successor_folder)
+
+    @property
+    def _successor_folder(self) -> Path:
+        from .successor import FOLDER
+
+        return self.path / FOLDER
+
+    def _successor(self, settings: Settings, fields: Mapping[str, FieldSpec]) -> Engine:
+        """The index to come, begun or as far as it has come."""
+        from .successor import discard
+
+        folder, memory = self._successor_folder, self._memory
+        try:
+            begun = Engine.open(folder, device=self._device, memory=memory)
+        except NoIndex:
+            begun = None
+        if begun is not None:
+            if begun.settings == settings and begun.snapshot.fields == fields:
+                return begun
+            begun.close()
+            finished = begun.settings == self.settings
+            if not finished or begun.snapshot.fields != self.snapshot.fields:
+                raise BadInput(
+                    f"{self.path}: a re-encoding with other settings or models was begun; finish "
+                    "that one first, or give it up (--abandon)"
+                )
+        discard(folder)
+        return Engine.create(folder, settings, device=self._device, memory=memory)
+
+    def _splitter_of_old(self) -> Splitter:
+        """How the documents that are here were cut; one that cuts nothing if that is unknown."""
+        try:
+            return make_splitter(self.settings, self._document_encoders())
+        except (ModelMismatch, ModelNotFound, UnsupportedModel):
+            return lambda document: []
+
     @contextmanager
     def _writing(self, cache: str | Path | None) -> Iterator[tuple[Writer, Pipeline]]:
         """The writer's lock, and what encodes; the snapshot is the last commit within."""
-        encoders = self._document_encoders()
-        splitter = make_splitter(self.settings, encoders)
+        self._document_encoders()  # whatever is wrong with the models is told first
         with (
             open_cache(cache) as vectors,
             Writer.open(self.path, memory_budget=self._memory // FLUSH) as writer,
         ):
             self.refresh()  # nobody else can write from here on
+            encoders = self._document_encoders()
+            splitter = make_splitter(self.settings, encoders)
             earlier = Earlier(self.snapshot, splitter)
             words = encoders.pop("bm25")
             yield writer, Pipeline(words, encoders, splitter, self.snapshot, vectors, earlier)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 
 import numpy as np
@@ -21,7 +21,7 @@ from .passages import passage_text
 from .protocols import Encoder, Progress, Splitter, Vectors
 from .types import Document
 
-__all__ = ["AddReport", "Pipeline", "content_hash", "no_progress", "with_origins"]
+__all__ = ["AddReport", "Pipeline", "content_hash", "no_progress", "total_of", "with_origins"]
 
 UNCHANGED = "unchanged"  # a progress note: these were in the index already
 COMMIT_SECONDS = 30.0  # at most this much work is lost when the plug is pulled
@@ -46,6 +46,12 @@ class AddReport:
     def documents(self) -> int:
         """All that were read."""
         return self.added + self.updated + self.unchanged + self.skipped
+
+
+def total_of(reports: Sequence[AddReport]) -> AddReport:
+    """What became of the documents of several runs."""
+    names = [field.name for field in fields(AddReport)]
+    return AddReport(**{name: sum(getattr(r, name) for r in reports) for name in names})
 
 
 def nothing() -> None:
