@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from . import errors, evaluate, index, models, search
+from . import errors, evaluate, index, models, renew, search
 from .errors import DEBUG, INTERRUPTED
 from .options import example
 
@@ -25,7 +25,7 @@ app = typer.Typer(
         'searchlib search notes.index "how do plants eat"',
     ),
 )
-for part in (index.commands, search.commands, evaluate.commands, models.commands):
+for part in (index.commands, renew.commands, search.commands, evaluate.commands, models.commands):
     app.registered_commands.extend(part.registered_commands)
 
 

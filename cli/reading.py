@@ -15,6 +15,7 @@ from .progress import Progress, duration
 
 if TYPE_CHECKING:
     from searchlib import Engine
+    from searchlib.errors import Interrupted
     from searchlib.formats import ReadOptions
 
 Source = Annotated[
@@ -53,6 +54,17 @@ SkipBad = Annotated[
 ]
 
 
+def interrupted(engine: Engine) -> Interrupted:
+    """What to say where Ctrl-C ended a long work."""
+    from searchlib.errors import Interrupted
+
+    engine.refresh()
+    return Interrupted(
+        f"interrupted; what was committed stays ({engine.snapshot.n_documents:,} documents), "
+        "run the same command again to go on"
+    )
+
+
 def print_report(path: Path, values: dict[str, Any], format: Format | None) -> None:
     """Prints what became of the documents; on stderr, how much of the encoding was known."""
     encoded, known = values["encoded"], values["known"]
@@ -89,8 +101,6 @@ class Reading:
 
     def add_to(self, engine: Engine, format: Format | None, cache: Path | None = None) -> None:
         """Adds the documents and prints a report."""
-        from searchlib.errors import Interrupted
-
         try:
             with self.progress:
                 report = engine.add(
@@ -102,12 +112,7 @@ class Reading:
                     cache=cache,
                 )
         except KeyboardInterrupt:
-            engine.refresh()
-            count = engine.snapshot.n_documents
-            raise Interrupted(
-                f"interrupted; what was committed stays ({count:,} documents), "
-                "run the same command again to go on"
-            ) from None
+            raise interrupted(engine) from None
         values = asdict(replace(report, skipped=report.skipped + self.bad))
         print_report(engine.path, values, format)
 
@@ -142,6 +147,33 @@ def reading(
     skip_bad: bool,
 ) -> Reading:
     """What the options of `index` and `add` ask to be read."""
+    return Reading(
+        source,
+        read_options(
+            id=id,
+            title=title,
+            text=text,
+            metadata=metadata,
+            input_format=input_format,
+            encoding=encoding,
+            max_document=max_document,
+            skip_bad=skip_bad,
+        ),
+    )
+
+
+def read_options(
+    *,
+    id: str | None,
+    title: str | None,
+    text: str | None,
+    metadata: str | None,
+    input_format: str | None,
+    encoding: str,
+    max_document: str,
+    skip_bad: bool,
+) -> ReadOptions:
+    """How documents are to be read."""
     from searchlib.formats import ReadOptions
 
     def names(given: str | None) -> tuple[str, ...] | None:
@@ -149,7 +181,7 @@ def reading(
             return None
         return tuple(part.strip() for part in given.split(",") if part.strip())
 
-    options = ReadOptions(
+    return ReadOptions(
         id=id,
         title=title,
         text=names(text),
@@ -159,4 +191,3 @@ def reading(
         skip_bad=skip_bad,
         max_document_bytes=size(max_document),
     )
-    return Reading(source, options)
