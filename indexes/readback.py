@@ -13,13 +13,32 @@ from numpy.typing import NDArray
 
 from .errors import Damaged
 from .inversion import PART, WINDOW, decode
+from .manifest import FieldSpec, VectorField
+from .numbering import Numbering
 from .postings import Postings, damage_named
+from .segment import Segment
 from .types import TermVectors
 from .vectors import Vectors
 
 AT_ONCE = 2**22  # postings looked through in one go
 
 Integers = NDArray[np.int64]
+
+
+def rows_of(
+    spec: FieldSpec, segments: Sequence[Segment], numbers: Numbering, ids: Integers
+) -> TermVectors | NDArray[np.float32]:
+    """The rows of a field of some segments (m,), each named once, in the order asked for."""
+    if isinstance(spec, VectorField):
+        vectors = np.empty((len(ids), spec.dim), np.float32)
+        for number, places, local in numbers.split(ids, spec.unit):
+            vectors[places] = vector_rows(segments[number].vectors[spec.name], local)
+        return vectors
+    blocks, order = [], [np.empty(0, np.int64)]
+    for number, places, local in numbers.split(ids, spec.unit):
+        blocks.append(term_rows(segments[number].postings[spec.name], local))
+        order.append(places)
+    return stacked(blocks).take(np.argsort(np.concatenate(order)))
 
 
 def vector_rows(vectors: Vectors, rows: Integers) -> NDArray[np.float32]:

@@ -17,16 +17,9 @@ from numpy.typing import NDArray
 
 from .directory import Directory, FileDirectory
 from .errors import Damaged
-from .manifest import (
-    FieldSpec,
-    Manifest,
-    VectorField,
-    check_files,
-    file_checksum,
-    read_manifest,
-)
+from .manifest import FieldSpec, Manifest, check_files, file_checksum, read_manifest
 from .numbering import Ids, Numbering
-from .readback import stacked, term_rows, vector_rows
+from .readback import rows_of
 from .scoring import Queries, Scoring
 from .segment import Segment
 from .selection import Selection, Selections
@@ -268,20 +261,7 @@ class Snapshot:
         `ids` (m,), each once; rows in the order asked for. Looks through whole segments: ask for
         many together (see `readback`). Raises Damaged.
         """
-        spec = self.fields[field]
-        blocks: list[TermVectors] = []
-        vectors = np.empty((len(ids), spec.dim if isinstance(spec, VectorField) else 0), np.float32)
-        order = []
-        for number, places, local in self._numbers.split(ids, spec.unit):
-            segment = self._segments[number]
-            if isinstance(spec, VectorField):
-                vectors[places] = vector_rows(segment.vectors[field], local)
-            else:
-                blocks.append(term_rows(segment.postings[field], local))
-                order.append(places)
-        if isinstance(spec, VectorField):
-            return vectors
-        return stacked(blocks).take(np.argsort(np.concatenate([np.empty(0, np.int64), *order])))
+        return rows_of(self.fields[field], self._segments, self._numbers, ids)
 
     def documents_of(self, passages: Ids) -> Ids:
         """The document of each passage, int64 (m,)."""

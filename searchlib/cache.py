@@ -8,7 +8,6 @@ damaged is made anew. Losing the file loses time and nothing else.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -30,6 +29,7 @@ Found = tuple[NDArray[np.int64], Vectors]
 LIMIT = 4 << 30  # bytes of a file, about
 RUN_LIMIT = 256 << 20  # bytes of what one run remembers, on the disk
 BUSY_SECONDS = 60.0  # to wait for another process
+_SEPARATOR = "\0"  # of terms
 OURS = 0x53764331  # SQLite's application id of these files
 
 log = logging.getLogger("searchlib.cache")
@@ -102,10 +102,10 @@ class VectorCache:
         if self._db is None or not texts:
             return
         keys = [_key(fingerprint, text) for text in texts]
-        packed = [_packed(key, vectors, row) for row, key in enumerate(keys)]
+        packed = [(key, _packed(key, vectors, row)) for row, key in enumerate(keys)]
         with self._failing_is_no_matter(), _transaction(self._db) as db:
             insert = "INSERT OR REPLACE INTO vectors (key, vector) VALUES (?, ?)"
-            db.executemany(insert, zip(keys, packed, strict=True))
+            db.executemany(insert, packed)
             self._shrink(db, len(keys))
 
     def close(self) -> None:
@@ -189,14 +189,19 @@ def _checksum(key: bytes, body: bytes) -> bytes:
     return hashlib.blake2b(body, digest_size=16, key=key).digest()
 
 
-def _packed(key: bytes, vectors: Vectors, row: int) -> bytes:
-    """A row as bytes: checksum, kind, then numbers, and of terms their names as JSON."""
+def _packed(key: bytes, vectors: Vectors, row: int) -> bytes | None:
+    """A row as bytes: checksum, kind, then numbers, and of terms their names before.
+
+    None for a row that cannot be told so: of a term with a NUL in it, which no tokenizer has.
+    """
     if isinstance(vectors, np.ndarray):
         body: bytes = b"v" + vectors[row].astype("<f4").tobytes()
     else:
         part = slice(int(vectors.indptr[row]), int(vectors.indptr[row + 1]))
         terms = [vectors.terms[column] for column in vectors.indices[part].tolist()]
-        names = json.dumps(terms).encode()  # ASCII: any term can be told, lone surrogates too
+        names = _SEPARATOR.join(terms).encode("utf-8", "surrogatepass")
+        if terms and names.count(0) != len(terms) - 1:
+            return None
         body = b"t" + len(names).to_bytes(4, "little") + names
         body += vectors.values[part].astype("<f4").tobytes()
     return _checksum(key, body) + body
@@ -212,12 +217,12 @@ def _unpacked(key: bytes, packed: object) -> TermVectors | NDArray[np.float32] |
             vector = np.frombuffer(body, "<f4").astype(np.float32)
             return vector[None] if np.isfinite(vector).all() else None
         names = 4 + int.from_bytes(body[:4], "little")
-        terms = json.loads(body[4:names])
         weights = np.frombuffer(body[names:], "<f4").astype(np.float32)
-    except (ValueError, TypeError):
+        joined = body[4:names].decode("utf-8", "surrogatepass")
+    except ValueError:
         return None
-    legal = isinstance(terms, list) and all(isinstance(term, str) for term in terms)
-    if not legal or not len(weights) == len(terms) == len(set(terms)):
+    terms = joined.split(_SEPARATOR) if len(weights) else []
+    if not len(weights) == len(terms) == len(set(terms)):
         return None
     if not ((weights >= 0) & (weights < np.inf)).all():
         return None

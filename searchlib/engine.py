@@ -5,15 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from indexes.errors import NoIndex
-from indexes.manifest import FieldSpec
 from indexes.similarity import Dot, IdfDot, Similarity
 from indexes.snapshot import Snapshot
 from indexes.types import Unit
@@ -24,19 +21,12 @@ from .config import Settings
 from .encoders.analyzer import Analyzer
 from .encoders.lookup import LookupEncoder
 from .encoders.sparse import SparseEncoder
-from .errors import (
-    BadInput,
-    BadQuery,
-    ModelMismatch,
-    ModelNotFound,
-    UnsupportedModel,
-    check_k,
-)
+from .errors import BadQuery, check_k
 from .expansion import Expansion, expand_with
 from .fused import Fused, ReciprocalRank
 from .fusion import Normaliser, z_score
 from .hits import make_hits
-from .indexing import AddReport, Pipeline, no_progress, total_of, with_origins
+from .indexing import AddReport, Pipeline, no_progress, with_origins
 from .known import Earlier
 from .protocols import Encoder, Progress, Splitter
 from .provenance import term_sources
@@ -164,7 +154,7 @@ class Engine:
                 `on_bad`; or `cache` is something else.
             Locked: another process is writing.
         """
-        with self._writing(cache) as (writer, pipeline):
+        with self.writing(cache) as (writer, pipeline):
             report = pipeline.add(
                 writer,
                 with_origins(documents),
@@ -210,7 +200,7 @@ class Engine:
             with Claims.copy_of(self.path) as claims:
                 run = FolderSync(where, asked, claims, self.snapshot, on_bad)
                 return compare_folder(run, claims, self.snapshot)
-        with self._writing(cache) as (writer, pipeline), Claims(self.path) as claims:
+        with self.writing(cache) as (writer, pipeline), Claims(self.path) as claims:
             run = FolderSync(where, asked, claims, self.snapshot, on_bad)
             report = sync_folder(
                 run, claims, writer, pipeline, allow_empty=allow_empty, on_progress=on_progress
@@ -238,39 +228,19 @@ class Engine:
             Locked: another process is at work on the same, or does not end to write.
             ModelNotFound: a model's files are nowhere to be found.
         """
-        from .successor import ROUNDS, discard, follow, patient_writer
+        from .successor import reencode
 
         settings = settings.resolved()
         fields = {spec.name: spec for spec in make_fields(settings, make_encoders(settings, None))}
-        self.refresh()
-        if self.settings == settings and self.snapshot.fields == fields:
-            discard(self._successor_folder)
-            return AddReport()
-        splitter = self._splitter_of_old()
-        reports: list[AddReport] = []
-        with self._successor(settings, fields) as successor:
-
-            def follow_up(writer: Writer, pipeline: Pipeline) -> None:
-                pipeline = replace(pipeline, earlier=Earlier(self.snapshot, splitter))
-                reports.append(follow(self.snapshot, pipeline, writer, on_progress))
-
-            for _ in range(ROUNDS):
-                generation = self.snapshot.generation
-                with successor._writing(cache) as (writer, pipeline):
-                    follow_up(writer, pipeline)
-                self.refresh()
-                if self.snapshot.generation == generation:
-                    break
-            with (
-                patient_writer(self.path, self._memory // FLUSH) as own,
-                successor._writing(cache) as (writer, pipeline),
-            ):
-                self.refresh()  # nobody else can write from here on
-                follow_up(writer, pipeline)
-                own.take_over(successor.path)
-        self.refresh()
-        discard(self._successor_folder)
-        return total_of(reports)
+        return reencode(
+            self,
+            settings,
+            fields,
+            open_new=functools.partial(Engine.open, device=self._device, memory=self._memory),
+            create=functools.partial(Engine.create, device=self._device, memory=self._memory),
+            on_progress=on_progress,
+            cache=cache,
+        )
 
     def abandon_reencoding(self) -> None:
         """Give up a re-encoding that was begun and not finished, if there is one.
@@ -278,48 +248,27 @@ class Engine:
         Raises:
             Locked: a process is at work on it.
         """
-        from .successor import discard
+        from .successor import FOLDER, discard
 
-        discard(self._successor_folder)
+        discard(self.path / FOLDER)
 
-    @property
-    def _successor_folder(self) -> Path:
-        from .successor import FOLDER
+    def splitter(self) -> Splitter:
+        """How the documents that are here were cut into passages.
 
-        return self.path / FOLDER
-
-    def _successor(self, settings: Settings, fields: Mapping[str, FieldSpec]) -> Engine:
-        """The index to come, begun or as far as it has come."""
-        from .successor import discard
-
-        folder, memory = self._successor_folder, self._memory
-        try:
-            begun = Engine.open(folder, device=self._device, memory=memory)
-        except NoIndex:
-            begun = None
-        if begun is not None:
-            if begun.settings == settings and begun.snapshot.fields == fields:
-                return begun
-            begun.close()
-            finished = begun.settings == self.settings
-            if not finished or begun.snapshot.fields != self.snapshot.fields:
-                raise BadInput(
-                    f"{self.path}: a re-encoding with other settings or models was begun; finish "
-                    "that one first, or give it up (--abandon)"
-                )
-        discard(folder)
-        return Engine.create(folder, settings, device=self._device, memory=memory)
-
-    def _splitter_of_old(self) -> Splitter:
-        """How the documents that are here were cut; one that cuts nothing if that is unknown."""
-        try:
-            return make_splitter(self.settings, self._document_encoders())
-        except (ModelMismatch, ModelNotFound, UnsupportedModel):
-            return lambda document: []
+        Raises:
+            ModelMismatch, ModelNotFound: it is not known, for want of the model that says so.
+        """
+        return make_splitter(self.settings, self._document_encoders())
 
     @contextmanager
-    def _writing(self, cache: str | Path | None) -> Iterator[tuple[Writer, Pipeline]]:
-        """The writer's lock, and what encodes; the snapshot is the last commit within."""
+    def writing(self, cache: str | Path | None = None) -> Iterator[tuple[Writer, Pipeline]]:
+        """The index's writer and what encodes for it; the snapshot is the last commit within.
+
+        For those who write in ways of their own (`sync`, `successor`).
+
+        Raises:
+            Locked: another process is writing.
+        """
         self._document_encoders()  # whatever is wrong with the models is told first
         with (
             open_cache(cache) as vectors,

@@ -32,7 +32,10 @@ def names(n: int) -> list[str]:
     return [f"text {i}" for i in range(n)]
 
 
-@given(st.dictionaries(TEXTS, st.dictionaries(TEXTS, WEIGHTS, max_size=4), max_size=6))
+TERMS = TEXTS.map(lambda text: text.replace("\0", "0"))
+
+
+@given(st.dictionaries(TEXTS, st.dictionaries(TERMS, WEIGHTS, max_size=4), max_size=6))
 def test_terms_come_back_as_they_were(rows):
     with VectorCache(None) as cache:
         cache.put(MODEL, list(rows), TermVectors.of(list(rows.values())))
@@ -54,6 +57,12 @@ def test_vectors_come_back_bit_for_bit(pairs):
         assert found.tobytes() == given_rows[::-1].tobytes()
         assert cache.get(MODEL, texts, 3)[1].shape == (0, 3)
         assert len(cache.get(MODEL, texts, None)[1]) == 0
+
+
+def test_a_term_that_cannot_be_kept_is_not_known():
+    with VectorCache(None) as cache:
+        cache.put(MODEL, ["a", "b"], TermVectors.of([{"x\0y": 1.0}, {"z": 1.0}]))
+        assert cache.get(MODEL, ["a", "b"], None)[0].tolist() == [1]
 
 
 def test_fingerprint_and_text_cannot_be_confused():

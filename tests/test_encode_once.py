@@ -173,7 +173,7 @@ def test_passages_cut_otherwise_are_not_believed(
         earlier = known.Earlier(engine.snapshot, lambda document: [])
         asked = [(Document("a", LONG[0]), b"")], encoded["dense"]
         assert earlier.passages(*asked).numbers == {}
-        with engine._writing(None) as (_, pipeline):
+        with engine.writing() as (_, pipeline):
             assert pipeline.earlier.passages(*asked).numbers.keys() == set(encoded["dense"])
 
 
@@ -188,7 +188,7 @@ def test_an_index_without_models_counts_no_encoding(tmp_path: Path) -> None:
 def test_no_texts_and_only_known_texts(tmp_path: Path, tiny_settings: Settings) -> None:
     with Engine.create(tmp_path / "i", tiny_settings) as engine:
         engine.add([Document("a", "The cat sleeps"), Document("b", "A dog")])
-        with engine._writing(None) as (_, pipeline):
+        with engine.writing() as (_, pipeline):
             for name, dimension in (("dense", 32), ("sparse", None)):
                 given = {"dimension": dimension, "cache": pipeline.cache}
                 document = (Document("a", ""), b"")
