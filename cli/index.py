@@ -249,7 +249,7 @@ def _create_or_open(
             engine.close()
             raise ModelMismatch(
                 f"{path} was made with {name} {now!r}, not {value!r}; leave that option out, "
-                "or index into a new folder"
+                "index into a new folder, or for another model use `searchlib reencode`"
             )
     return engine
 

@@ -197,6 +197,7 @@ class Engine:
 
         where, asked = Path(folder), options or ReadOptions()
         if dry_run:
+            self.refresh()
             with Claims.copy_of(self.path) as claims:
                 run = FolderSync(where, asked, claims, self.snapshot, on_bad)
                 return compare_folder(run, claims, self.snapshot)
@@ -231,7 +232,8 @@ class Engine:
         from .successor import reencode
 
         settings = settings.resolved()
-        fields = {spec.name: spec for spec in make_fields(settings, make_encoders(settings, None))}
+        encoders = make_encoders(settings, self._device)
+        fields = {spec.name: spec for spec in make_fields(settings, encoders)}
         return reencode(
             self,
             settings,

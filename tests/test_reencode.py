@@ -167,7 +167,10 @@ def during(monkeypatch: pytest.MonkeyPatch, happens: Callable[[int], None]) -> N
     monkeypatch.setattr(indexing.Pipeline, "_write", write)
 
 
+@pytest.mark.parametrize("rounds", [0, 1, 3])
 def test_the_old_one_serves_and_is_written_to_meanwhile(
+    *,
+    rounds: int,
     tmp_path: Path, engine: Engine, new_settings: Settings, corpus: list[Document],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -175,10 +178,15 @@ def test_the_old_one_serves_and_is_written_to_meanwhile(
     changed = replace(corpus[1], text="A dog in the garden.")
     late = [Document(f"late {n}", "The bird is in the boat.") for n in range(3)]
 
+    monkeypatch.setattr(successor, "ROUNDS", rounds)
+
     def write(step: int) -> None:
         with Engine.open(engine.path) as other:
             assert other.search("cat", retriever="dense")
-            if step == 1:
+            if rounds == 0:  # nobody else may write then
+                with pytest.raises(Locked):
+                    other.delete(["blues"])
+            elif step == 1:
                 other.delete(["blues", "bread"])
                 other.add([changed, late[0]])
             elif step <= 3:
@@ -187,6 +195,7 @@ def test_the_old_one_serves_and_is_written_to_meanwhile(
     during(monkeypatch, write)
     engine.reencode(new_settings)
     documents = [d for d in corpus if d.id not in ("blues", "bread", "cat")] + [changed, *late]
+    documents = documents if rounds else corpus
     assert_equal_to_a_fresh_one(engine, tmp_path / "fresh", new_settings, documents)
 
 

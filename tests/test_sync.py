@@ -262,6 +262,16 @@ def test_other_options_read_everything_again(engine: Engine, folder: Path) -> No
     assert contents(engine)["c1"] == "Luna"
 
 
+def test_odd_names_and_ids(engine: Engine, folder: Path) -> None:
+    (folder / os.fsdecode(b"caf\xe9.txt")).write_text("Latin-1 in a name.")
+    (folder / "z.jsonl").write_text('{"id": "\\ud800 \\u0000 \u2603", "text": "odd"}\n')
+    assert engine.sync(folder).added == 6
+    assert counts(engine.sync(folder)) == (0, 0, 6, 0, 0)
+    (folder / os.fsdecode(b"caf\xe9.txt")).unlink()
+    (folder / "z.jsonl").unlink()
+    assert engine.sync(folder).removed == 2
+
+
 def test_a_collection_of_one_file(engine: Engine, tmp_path: Path) -> None:
     beir = tmp_path / "collection"
     beir.mkdir()
