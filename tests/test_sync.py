@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from indexes.writer import Writer
 from searchlib import Document, Engine, Settings
 from searchlib.errors import BadInput
 from searchlib.formats.options import ReadOptions
@@ -370,6 +371,26 @@ def _resolve(target: str) -> object:
     from pkgutil import resolve_name
 
     return resolve_name(target)
+
+
+def test_what_was_committed_before_a_crash_is_known_to_be_the_folders(
+    engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Claims are kept before the commit that they are about, so none is missed."""
+    original = Writer.commit
+
+    def commit_and_die(self: Writer) -> int:
+        original(self)
+        raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "commit", commit_and_die)
+        with pytest.raises(Died):
+            engine.sync(folder)
+    engine.refresh()
+    assert len(contents(engine)) == 4
+    (folder / "a.txt").unlink()
+    assert counts(engine.sync(folder)) == (0, 0, 3, 0, 1)
 
 
 def test_the_run_is_the_unit_of_what_was_seen(engine: Engine, folder: Path) -> None:
