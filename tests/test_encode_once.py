@@ -14,6 +14,7 @@ from searchlib import Document, Engine, Settings, intake, known
 from searchlib.encoders.dense import DenseEncoder
 from searchlib.encoders.sparse import SparseEncoder
 from searchlib.known import encode_once
+from searchlib.types import Passage
 
 SENTENCES = [
     f"The {a} in the {b} is {c}. A {b} and a {a}."
@@ -170,9 +171,14 @@ def test_passages_cut_otherwise_are_not_believed(
 ) -> None:
     with Engine.create(tmp_path / "i", tiny_settings) as engine:
         engine.add([Document("a", LONG[0])])
-        earlier = known.Earlier(engine.snapshot, lambda document: [])
         asked = [(Document("a", LONG[0]), b"")], encoded["dense"]
-        assert earlier.passages(*asked).numbers == {}
+        splitter = engine.splitter()
+
+        def otherwise(document: Document) -> list[Passage]:
+            return [replace(passage, end=passage.end - 1) for passage in splitter(document)]
+
+        for other in (otherwise, lambda document: []):
+            assert known.Earlier(engine.snapshot, other).passages(*asked).numbers == {}
         with engine.writing() as (_, pipeline):
             assert pipeline.earlier.passages(*asked).numbers.keys() == set(encoded["dense"])
 
