@@ -13,6 +13,7 @@ from .opening import open_index
 from .options import DenseKind, Device, Format, IndexPath, OutputFormat, example, size
 from .output import chosen, print_json, print_table
 from .reading import (
+    Cache,
     Encoding,
     Id,
     InputFormat,
@@ -103,6 +104,7 @@ def index(
     ] = None,
     device: Device = None,
     memory: Memory = None,
+    cache: Cache = None,
     format: OutputFormat = None,
 ) -> None:
     """Makes an index of SOURCE, or goes on with one that is there.
@@ -140,7 +142,7 @@ def index(
         skip_bad=skip_bad,
     )
     with _create_or_open(path, given, device, memory) as engine:
-        documents.add_to(engine, format)
+        documents.add_to(engine, format, cache)
 
 
 @commands.command(epilog=example("searchlib add notes.index more.jsonl"))
@@ -157,6 +159,7 @@ def add(
     max_document: MaxDocument = "64MB",
     skip_bad: SkipBad = False,
     device: Device = None,
+    cache: Cache = None,
     format: OutputFormat = None,
 ) -> None:
     """Adds documents; those whose id is known are replaced."""
@@ -172,7 +175,7 @@ def add(
         skip_bad=skip_bad,
     )
     with open_index(path, device) as engine:
-        documents.add_to(engine, format)
+        documents.add_to(engine, format, cache)
 
 
 @commands.command(
@@ -271,7 +274,7 @@ def _create_or_open(
             engine.close()
             raise ModelMismatch(
                 f"{path} was made with {name} {now!r}, not {value!r}; leave that option out, "
-                "or index into a new folder"
+                "index into a new folder, or for another model use `searchlib reencode`"
             )
     return engine
 

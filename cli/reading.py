@@ -6,7 +6,8 @@ import itertools
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +17,7 @@ from .progress import Progress, duration
 
 if TYPE_CHECKING:
     from searchlib import Engine
+    from searchlib.errors import Interrupted
     from searchlib.formats import ReadOptions
 
 Source = Annotated[
@@ -42,9 +44,42 @@ Encoding = Annotated[str, typer.Option(help="Of text that is not UTF-8: latin-1,
 MaxDocument = Annotated[
     str, typer.Option(help="A longer line, or file that is one document, is taken for a mistake.")
 ]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Keep vectors here and use those that are: for indexes to come, of the same texts.",
+    ),
+]
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Skip and count what cannot be read, do not stop.")
 ]
+
+
+def interrupted(engine: Engine) -> Interrupted:
+    """What to say where Ctrl-C ended a long work."""
+    from searchlib.errors import Interrupted
+
+    engine.refresh()
+    return Interrupted(
+        f"interrupted; what was committed stays ({engine.snapshot.n_documents:,} documents), "
+        "run the same command again to go on"
+    )
+
+
+def print_report(path: Path, values: dict[str, Any], format: Format | None) -> None:
+    """Prints what became of the documents; on stderr, how much of the encoding was known."""
+    encoded, known = values["encoded"], values["known"]
+    if encoded + known:
+        line = f"encoded {encoded:,} of {encoded + known:,} passages; {known:,} were known"
+        typer.echo(line, err=True)
+    if chosen(format) is Format.json:
+        print_json(values)
+        return
+    shown = {name: value for name, value in values.items() if name not in ("encoded", "known")}
+    seconds = duration(shown.pop("seconds"))
+    counts = ", ".join(f"{value} {name}" for name, value in shown.items())
+    typer.echo(f"{path}: {counts} in {seconds}")
 
 
 class Reading:
@@ -66,10 +101,8 @@ class Reading:
         self.total = count_hint(source, self.options)
         self._ask_about_fields()
 
-    def add_to(self, engine: Engine, format: Format | None) -> None:
+    def add_to(self, engine: Engine, format: Format | None, cache: Path | None = None) -> None:
         """Adds the documents and prints a report."""
-        from searchlib.errors import Interrupted
-
         try:
             with self.progress:
                 report = engine.add(
@@ -78,21 +111,12 @@ class Reading:
                     on_bad=self._note,
                     on_progress=self.progress,
                     total=self.total,
+                    cache=cache,
                 )
         except KeyboardInterrupt:
-            engine.refresh()
-            count = engine.snapshot.n_documents
-            raise Interrupted(
-                f"interrupted; what was committed stays ({count:,} documents), "
-                "run the same command again to go on"
-            ) from None
+            raise interrupted(engine) from None
         values = asdict(replace(report, skipped=report.skipped + self.bad))
-        if chosen(format) is Format.json:
-            print_json(values)
-        else:
-            seconds = duration(values.pop("seconds"))
-            counts = ", ".join(f"{value} {name}" for name, value in values.items())
-            typer.echo(f"{engine.path}: {counts} in {seconds}")
+        print_report(engine.path, values, format)
 
     def _ask_about_fields(self) -> None:
         # a record may lack a field that others have: no error, but perhaps a slip
@@ -134,6 +158,33 @@ def reading(
     skip_bad: bool,
 ) -> Reading:
     """What the options of `index` and `add` ask to be read."""
+    return Reading(
+        source,
+        read_options(
+            id=id,
+            title=title,
+            text=text,
+            metadata=metadata,
+            input_format=input_format,
+            encoding=encoding,
+            max_document=max_document,
+            skip_bad=skip_bad,
+        ),
+    )
+
+
+def read_options(
+    *,
+    id: str | None,
+    title: str | None,
+    text: str | None,
+    metadata: str | None,
+    input_format: str | None,
+    encoding: str,
+    max_document: str,
+    skip_bad: bool,
+) -> ReadOptions:
+    """How documents are to be read."""
     from searchlib.formats import ReadOptions
 
     def names(given: str | None) -> tuple[str, ...] | None:
@@ -141,7 +192,7 @@ def reading(
             return None
         return tuple(part.strip() for part in given.split(",") if part.strip())
 
-    options = ReadOptions(
+    return ReadOptions(
         id=id,
         title=title,
         text=names(text),
@@ -151,4 +202,3 @@ def reading(
         skip_bad=skip_bad,
         max_document_bytes=size(max_document),
     )
-    return Reading(source, options)

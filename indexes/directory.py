@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -50,6 +51,10 @@ class Directory(Protocol):
 
     def build(self, name: str) -> AbstractContextManager[Path]:
         """The same for a library that insists on opening the path itself (SQLite)."""
+        ...
+
+    def adopt(self, name: str, source: Path) -> None:
+        """Give a finished file, wherever it lies, a name here too; `source` stays."""
         ...
 
     def sync(self) -> None:
@@ -113,6 +118,18 @@ class FileDirectory:
                     self._written(name, descriptor)
                 finally:
                     os.close(descriptor)
+
+    def adopt(self, name: str, source: Path) -> None:
+        path = self.path(name)
+        with refusals(f"write {path}"):
+            try:
+                os.link(source, path)
+            except (FileExistsError, FileNotFoundError):
+                raise
+            except OSError:
+                # subtle: some file systems know no second names for a file
+                with self.create(name) as copy, open(source, "rb") as original:
+                    shutil.copyfileobj(original, copy, 2**20)
 
     def sync(self) -> None:
         with refusals(f"write {self.root}"):

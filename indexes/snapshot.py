@@ -22,6 +22,7 @@ from .filters import parse_field
 from .manifest import FieldSpec, Manifest, check_files, file_checksum, read_manifest
 from .numbering import Ids, Numbering
 from .ordering import first_of
+from .readback import rows_of
 from .scoring import Queries, Scoring
 from .segment import Segment
 from .selection import Selection, Selections
@@ -311,6 +312,14 @@ class Snapshot:
     def passages_of_each(self, documents: Ids) -> tuple[Ids, Ids]:
         """`passages_of` many documents: the first, and how many, int64 (m,) each."""
         return self._numbers.passages_of(documents)
+
+    def stored_rows(self, field: str, ids: Ids) -> TermVectors | NDArray[np.float32]:
+        """The rows of documents or passages, whichever the field has rows of, as stored.
+
+        `ids` (m,), each once; rows in the order asked for. Looks through whole segments: ask for
+        many together (see `readback`). Raises Damaged.
+        """
+        return rows_of(self.fields[field], self._segments, self._numbers, ids)
 
     def documents_of(self, passages: Ids) -> Ids:
         """The document of each passage, int64 (m,)."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,6 +26,7 @@ from .lock import HELD
 from .manifest import MANIFEST, FieldSpec, Manifest, read_manifest
 from .policy import Policy, all_merges, all_rewrites, choose_merges, small_merges, tidy_merges
 from .segment import SegmentFiles
+from .takeover import taken_over
 from .types import Record, Update
 
 MEMORY_BUDGET = 256 * 2**20  # bytes
@@ -218,6 +220,31 @@ class Writer:
         """Commit, with every segment rewritten that holds deleted documents; the generation."""
         self._background.stop()
         return self._reorganise(all_rewrites, on_step)
+
+    def take_over(self, source: str | Path | Directory) -> int:
+        """Commit the content of another index in place of this one's; the generation.
+
+        Its fields, settings and segments replace all that is here, committed or not. The other
+        index stays as it is; nobody may write to it meanwhile. Raises NoIndex, Damaged (of the
+        other one), StorageFailed.
+        """
+        origin = _directory(source)
+        self._background.stop()
+        with self._all_or_nothing():
+            successor = read_manifest(origin)
+            serial = self._draft.serial
+            manifest = taken_over(self._directory, self._draft.manifest, serial, origin, successor)
+            manifest = replace(manifest, created=now())
+            data = manifest.to_bytes()
+            self._directory.sync()
+            self._directory.replace(MANIFEST, data)
+            self._draft.close()
+            self._draft = Draft(self._directory, manifest)
+            self._buffer = Buffer(self.fields)
+            # the commit stands; should this fail, the next writer tries again
+            with contextlib.suppress(IndexesError):
+                self._remove_leftovers()
+            return self.generation
 
     def rollback(self) -> None:
         """Forget everything since the last commit."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from indexes.types import TopK, Unit
 from indexes.writer import Writer
 
 from .browsing import listed, sorted_matches
+from .cache import open_cache
 from .config import Settings
 from .encoders.analyzer import Analyzer
 from .encoders.lookup import LookupEncoder
@@ -28,9 +29,10 @@ from .fused import Fused, ReciprocalRank
 from .fusion import Normaliser, z_score
 from .hits import make_hits
 from .indexing import AddReport, Pipeline, no_progress, with_origins
+from .known import Earlier
 from .maintenance import Maintenance, maintain
 from .paging import Page, check_offset, make_cursor, ranked_part, read_cursor
-from .protocols import Encoder, Progress
+from .protocols import Encoder, Progress, Splitter
 from .provenance import term_sources
 from .representations import make_encoder, make_encoders, make_fields, make_splitter
 from .retrievers import (
@@ -43,6 +45,10 @@ from .retrievers import (
 )
 from .types import Document, Explanation, Hit, Ranking
 from .updating import Edit, UpdateReport, patched, replaced, update_metadata
+
+if TYPE_CHECKING:
+    from .formats.options import ReadOptions
+    from .sync import SyncReport
 
 MEMORY = 256 << 20  # bytes that indexing may hold, beside the models
 FLUSH = 3  # writing a buffer out takes about twice its size besides
@@ -121,7 +127,12 @@ class Engine:
         """See what other processes have committed since this index was opened."""
         snapshot = Snapshot.open(self.path)
         self.snapshot.close()
-        self.snapshot = snapshot
+        fields, self.snapshot = self.snapshot.fields, snapshot
+        settings = Settings.from_json(dict(snapshot.settings))
+        if settings != self.settings or snapshot.fields != fields:  # it was re-encoded
+            self.settings = settings
+            self._caches.clear()
+            self.__dict__.pop("_lookup", None)
 
     # -- writing
 
@@ -133,27 +144,22 @@ class Engine:
         on_bad: Callable[[str], None] = lambda problem: None,
         on_progress: Progress = no_progress,
         total: int | None = None,
+        cache: str | Path | None = None,
     ) -> AddReport:
         """Index documents, replacing those whose id is there with other content.
 
         Documents may come with their origin ("file:line"), which errors then name. Work is
-        committed now and then; an interrupted run, repeated, goes on where it stopped.
+        committed now and then; an interrupted run, repeated, goes on where it stopped. A passage
+        is encoded only if its vectors are not known: from this run, from the version of its
+        document that is replaced, or from `cache`, a file that many indexes may share (see
+        `searchlib.cache`).
 
         Raises:
             BadInput: an empty or repeated id, unless `skip_bad`, which counts it and tells
-                `on_bad`.
+                `on_bad`; or `cache` is something else.
             Locked: another process is writing.
         """
-        encoders = self._document_encoders()
-        passage_encoders = {name: e for name, e in encoders.items() if name in ("sparse", "dense")}
-        with Writer.open(self.path, memory_budget=self._memory // FLUSH) as writer:
-            self.refresh()  # nobody else can write from here on
-            pipeline = Pipeline(
-                encoders["bm25"],
-                passage_encoders,
-                make_splitter(self.settings, encoders),
-                self.snapshot.hashes,
-            )
+        with self.writing(cache) as (writer, pipeline):
             report = pipeline.add(
                 writer,
                 with_origins(documents),
@@ -165,6 +171,123 @@ class Engine:
             writer.finish()
         self.refresh()
         return report
+
+    def sync(
+        self,
+        folder: str | Path,
+        options: ReadOptions | None = None,
+        *,
+        dry_run: bool = False,
+        allow_empty: bool = False,
+        on_bad: Callable[[str], None] = lambda problem: None,
+        on_progress: Progress = no_progress,
+        cache: str | Path | None = None,
+    ) -> SyncReport:
+        """Make the index say of a folder's documents what its files say now.
+
+        Files are compared by their content. What is new or changed is indexed as by `add`;
+        documents that an earlier sync of this folder brought, and that are in none of its files
+        any more, are removed, others never. Nothing is written where nothing changed.
+
+        `options`: how files are read. With `dry_run` nothing is written, only counted.
+
+        Raises:
+            BadInput: there is no such folder, or a file cannot be read (unless
+                `options.skip_bad`: then `on_bad` is told, and what is there of it stays); or the
+                folder is empty now and was not (unless `allow_empty`).
+            Locked: another process is writing.
+        """
+        from .claims import Claims
+        from .formats.options import ReadOptions
+        from .sync import FolderSync, compare_folder, sync_folder
+
+        where, asked = Path(folder), options or ReadOptions()
+        if dry_run:
+            self.refresh()
+            with Claims.copy_of(self.path) as claims:
+                run = FolderSync(where, asked, claims, self.snapshot, on_bad)
+                return compare_folder(run, claims, self.snapshot)
+        with self.writing(cache) as (writer, pipeline), Claims(self.path) as claims:
+            run = FolderSync(where, asked, claims, self.snapshot, on_bad)
+            report = sync_folder(
+                run, claims, writer, pipeline, allow_empty=allow_empty, on_progress=on_progress
+            )
+        self.refresh()
+        return report
+
+    def reencode(
+        self,
+        settings: Settings,
+        *,
+        on_progress: Progress = no_progress,
+        cache: str | Path | None = None,
+    ) -> AddReport:
+        """Make the index what it would be had it been created with these settings.
+
+        The new one is made beside, from the documents that are here, and takes over in one
+        commit; until then the old one serves, and may be written to. What both settings encode
+        alike is not encoded again. An interrupted run, repeated, goes on where it stopped. The
+        disk holds both meanwhile. With the settings that it has, an index is made anew only if a
+        model was changed.
+
+        Raises:
+            BadInput: a re-encoding with other settings was begun (see `abandon_reencoding`).
+            Locked: another process is at work on the same, or does not end to write.
+            ModelNotFound: a model's files are nowhere to be found.
+        """
+        from .successor import reencode
+
+        settings = settings.resolved()
+        encoders = make_encoders(settings, self._device)
+        fields = {spec.name: spec for spec in make_fields(settings, encoders)}
+        return reencode(
+            self,
+            settings,
+            fields,
+            open_new=functools.partial(Engine.open, device=self._device, memory=self._memory),
+            create=functools.partial(Engine.create, device=self._device, memory=self._memory),
+            on_progress=on_progress,
+            cache=cache,
+        )
+
+    def abandon_reencoding(self) -> None:
+        """Give up a re-encoding that was begun and not finished, if there is one.
+
+        Raises:
+            Locked: a process is at work on it.
+        """
+        from .successor import FOLDER, discard
+
+        discard(self.path / FOLDER)
+
+    def splitter(self) -> Splitter:
+        """How the documents that are here were cut into passages.
+
+        Raises:
+            ModelMismatch, ModelNotFound: it is not known, for want of the model that says so.
+        """
+        return make_splitter(self.settings, self._document_encoders())
+
+    @contextmanager
+    def writing(self, cache: str | Path | None = None) -> Iterator[tuple[Writer, Pipeline]]:
+        """The index's writer and what encodes for it; the snapshot is the last commit within.
+
+        For those who write in ways of their own (`sync`, `successor`).
+
+        Raises:
+            Locked: another process is writing.
+        """
+        self._document_encoders()  # whatever is wrong with the models is told first
+        with (
+            open_cache(cache) as vectors,
+            Writer.open(self.path, memory_budget=self._memory // FLUSH) as writer,
+        ):
+            self.refresh()  # nobody else can write from here on
+            encoders = self._document_encoders()
+            splitter = make_splitter(self.settings, encoders)
+            earlier = Earlier(self.snapshot, splitter)
+            words = encoders.pop("bm25")
+            yield writer, Pipeline(words, encoders, splitter, self.snapshot, vectors, earlier)
 
     def update(self, changes: Iterable[tuple[str, Mapping[str, Any]]]) -> UpdateReport:
         """Change the metadata of documents, (id, what changes) each; nothing is encoded.

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
-import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from json.encoder import encode_basestring_ascii as quoted
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 
 import numpy as np
 
+from indexes.manifest import VectorField
+from indexes.snapshot import Snapshot
 from indexes.types import Record, TermVectors
 from indexes.writer import Writer
 
-from .errors import BadDocument
+from .cache import VectorCache
+from .intake import Hashed, SeenIds, Sourced, checked, content_hash, is_chunk, with_origins
+from .known import Earlier, encode_once
 from .passages import passage_text
 from .protocols import Encoder, Progress, Splitter, Vectors
 from .types import Document
 
-CHUNK_CHARACTERS = 200_000  # of text encoded together: enough to sort by length well
-CHUNK_DOCUMENTS = 1024
+__all__ = [
+    "AddReport",
+    "Pipeline",
+    "SeenIds",
+    "content_hash",
+    "no_progress",
+    "total_of",
+    "with_origins",
+]
+
 UNCHANGED = "unchanged"  # a progress note: these were in the index already
 COMMIT_SECONDS = 30.0  # at most this much work is lost when the plug is pulled
 
-_Sourced = tuple[Document, str]  # a document and its origin
-_Hashed = tuple[Document, bytes]  # a document and its content's hash
 _TEXT, _PLACE = attrgetter("text"), attrgetter("start", "end")  # of a passage
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=True, allow_nan=False)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class AddReport:
     unchanged: int = 0  # the same content was there already: nothing was encoded
     skipped: int = 0  # bad or duplicate, where skipping was asked for
     passages: int = 0  # written
+    encoded: int = 0  # passages that a model had to read
+    known: int = 0  # passages, unchanged ones too, whose vectors were there; both 0 without models
     seconds: float = 0.0
 
     @property
@@ -51,64 +56,38 @@ class AddReport:
         return self.added + self.updated + self.unchanged + self.skipped
 
 
-def content_hash(document: Document) -> bytes:
-    """16 bytes that differ when anything of the document but its id differs."""
-    metadata = _JSON.encode(document.metadata) if document.metadata else "{}"
-    content = f"[{quoted(document.title)}, {quoted(document.text)}, {metadata}]"
-    return hashlib.blake2b(content.encode("ascii"), digest_size=16).digest()
+def total_of(reports: Sequence[AddReport]) -> AddReport:
+    """What became of the documents of several runs."""
+    names = [field.name for field in fields(AddReport)]
+    return AddReport(**{name: sum(getattr(r, name) for r in reports) for name in names})
 
 
-class SeenIds:
-    """Ids met in one run and where, kept on disk so that memory does not grow with them."""
-
-    def __init__(self) -> None:
-        # subtle: the empty name gives SQLite a private temporary file, deleted on close
-        self._db = sqlite3.connect("", isolation_level=None)
-        self._db.execute("pragma journal_mode = off")
-        self._db.execute(
-            "create table seen (id text primary key, number integer, origin text) without rowid"
-        )
-        self._count = 0
-
-    def repeated(self, met: Sequence[tuple[str, str]]) -> dict[int, str]:
-        """Which of these (id, origin) were met before, by place, and the origin of the first."""
-        first, self._count = self._count, self._count + len(met)
-        rows = ((id, first + place, origin) for place, (id, origin) in enumerate(met))
-        before = self._db.total_changes
-        self._db.execute("begin")
-        self._db.executemany("insert or ignore into seen values (?, ?, ?)", rows)
-        self._db.execute("commit")
-        if self._db.total_changes - before == len(met):
-            return {}
-        find = "select number, origin from seen where id = ?"
-        known = [self._db.execute(find, (id,)).fetchone() for id, _ in met]
-        return {
-            place: origin for place, (number, origin) in enumerate(known) if number != first + place
-        }
-
-    def close(self) -> None:
-        """Drop the temporary file."""
-        self._db.close()
+def nothing() -> None:
+    """Do nothing."""
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Turns documents into a writer's records and rows.
+    """Turns documents into a writer's records and rows, each vector made once.
 
     `words` is BM25's encoder, for whole documents and passages; `passage_encoders` name a field
-    each. `splitter` cuts a document into passages; `hashes` tells the content hashes of the
-    documents that the index holds already, by id.
+    each. `splitter` cuts a document into passages; `snapshot` is the index as it is before.
+    `cache` and `earlier` know vectors that were made already. `before_commit` is called before
+    each commit.
     """
 
     words: Encoder
     passage_encoders: Mapping[str, Encoder]
     splitter: Splitter
-    hashes: Callable[[Sequence[str]], Mapping[str, bytes]]
+    snapshot: Snapshot
+    cache: VectorCache
+    earlier: Earlier
+    before_commit: Callable[[], None] = nothing
 
     def add(
         self,
         writer: Writer,
-        documents: Iterable[tuple[Document, str]],
+        documents: Iterable[Sourced],
         *,
         skip_bad: bool,
         on_bad: Callable[[str], None],
@@ -122,55 +101,110 @@ class Pipeline:
         Raises:
             BadDocument: an id that stands twice, or is not usable, unless `skip_bad`.
         """
-        started = time.monotonic()
-        report = AddReport()
-        last_commit = started
-        try:
-            for chunk, skipped in _checked(documents, skip_bad, on_bad):
-                report = replace(report, skipped=report.skipped + skipped)
-                on_progress(report.documents, total)
-                report = self._add_chunk(writer, chunk, report, on_progress, total)
-                if time.monotonic() - last_commit > COMMIT_SECONDS:
-                    writer.commit()
-                    last_commit = time.monotonic()
-        except KeyboardInterrupt:
-            writer.commit()  # subtle: safe anywhere, an interrupted add or commit is undone whole
-            raise
-        writer.commit()
-        return replace(report, seconds=time.monotonic() - started)
+        chunks = checked(documents, skip_bad, on_bad)
+        return self.add_hashed(writer, chunks, on_progress=on_progress, total=total)
 
-    def _add_chunk(
+    def add_hashed(
         self,
         writer: Writer,
-        chunk: list[_Hashed],
+        chunks: Iterable[tuple[list[Hashed], int]],
+        *,
+        on_progress: Progress,
+        total: int | None,
+    ) -> AddReport:
+        """The same for documents that were checked: chunks of them, and how many were skipped."""
+        started = last_commit = time.monotonic()
+        report = AddReport()
+        changed: list[Hashed] = []
+        try:
+            for chunk, skipped in chunks:
+                report = replace(report, skipped=report.skipped + skipped)
+                on_progress(report.documents, total)
+                changed += (fresh := self._changed(chunk))
+                report = self._pass_over(chunk, fresh, report)
+                if fresh or not chunk:
+                    on_progress(report.documents, total)
+                else:
+                    on_progress(report.documents, total, UNCHANGED)
+                if is_chunk(len(changed), sum(len(document.text) for document, _ in changed)):
+                    report = self._write(writer, changed, report, on_progress, total)
+                    changed = []
+                    if time.monotonic() - last_commit > COMMIT_SECONDS:
+                        self._commit(writer)
+                        last_commit = time.monotonic()
+            report = self._write(writer, changed, report, on_progress, total)
+        except KeyboardInterrupt:
+            self._commit(writer)  # subtle: safe anywhere, an interrupted add is undone whole
+            raise
+        self._commit(writer)
+        return replace(report, seconds=time.monotonic() - started)
+
+    def _commit(self, writer: Writer) -> None:
+        self.before_commit()
+        writer.commit()
+
+    def _changed(self, chunk: Sequence[Hashed]) -> list[Hashed]:
+        """Those documents that the index does not have, or has with other content."""
+        known = self.snapshot.hashes([document.id for document, _ in chunk])
+        return [(document, hash) for document, hash in chunk if known.get(document.id) != hash]
+
+    def _pass_over(
+        self, chunk: Sequence[Hashed], changed: Sequence[Hashed], report: AddReport
+    ) -> AddReport:
+        """The report with the documents of a chunk that did not change."""
+        unchanged = len(chunk) - len(changed)
+        if not unchanged:
+            return report
+        report = replace(report, unchanged=report.unchanged + unchanged)
+        if not self.passage_encoders:
+            return report
+        ids = {document.id for document, _ in chunk} - {document.id for document, _ in changed}
+        passages = int(self.snapshot.passages_of_each(self.snapshot.lookup(list(ids)))[1].sum())
+        return replace(report, known=report.known + passages)
+
+    def _write(
+        self,
+        writer: Writer,
+        documents: Sequence[Hashed],
         report: AddReport,
         on_progress: Progress,
         total: int | None,
     ) -> AddReport:
-        known = self.hashes([document.id for document, _ in chunk])
-        changed = [(document, hash) for document, hash in chunk if known.get(document.id) != hash]
-        fresh = [document for document, _ in changed]
-        unchanged = len(chunk) - len(fresh)
-        updated = sum(1 for document in fresh if document.id in known)
-        report = replace(report, unchanged=report.unchanged + unchanged)
-        passages = 0
-        if fresh:
-            records, texts = self._split(changed)
-            rows: dict[str, Vectors] = dict(self._counts(fresh, texts))
-            done = report.documents
-            for number, (name, encoder) in enumerate(self.passage_encoders.items()):
-                share = int(len(fresh) * number / len(self.passage_encoders))
-                on_progress(done + share, total, name)
-                rows[name] = encode_distinct(encoder, texts)
-            writer.add(records, rows)
-            passages = len(texts)
+        """Encode documents that changed and hand them to the writer."""
+        if not documents:
+            return report
+        replaced = self.snapshot.lookup([document.id for document, _ in documents])
+        updated = int(np.count_nonzero(replaced >= 0))
+        records, texts = self._split(documents)
+        rows: dict[str, Vectors] = dict(
+            self._counts([document for document, _ in documents], texts)
+        )
+        earlier = self.earlier.passages(documents, texts if self.passage_encoders else [])
+        encoded: set[str] = set()
+        for number, (name, encoder) in enumerate(self.passage_encoders.items()):
+            share = int(len(documents) * number / len(self.passage_encoders))
+            on_progress(report.documents + share, total, name)
+            spec = writer.fields[name]
+            rows[name], unknown = encode_once(
+                encoder,
+                name,
+                texts,
+                dimension=spec.dim if isinstance(spec, VectorField) else None,
+                cache=self.cache,
+                earlier=earlier,
+            )
+            encoded.update(unknown)
+        writer.add(records, rows)
+        known = len(texts) - len(encoded) if self.passage_encoders else 0
         report = replace(
             report,
-            added=report.added + len(fresh) - updated,
+            added=report.added + len(documents) - updated,
             updated=report.updated + updated,
-            passages=report.passages + passages,
+            passages=report.passages + len(texts),
+            encoded=report.encoded + len(encoded),
+            known=report.known + known,
         )
-        on_progress(report.documents, total, "" if fresh else UNCHANGED)
+        on_progress(report.documents, total)
         return report
 
     def _counts(self, documents: Sequence[Document], texts: list[str]) -> dict[str, TermVectors]:
@@ -187,7 +221,7 @@ class Pipeline:
             "bm25_passage": counts.select(len(whole), len(counts)),
         }
 
-    def _split(self, documents: list[_Hashed]) -> tuple[list[Record], list[str]]:
+    def _split(self, documents: Sequence[Hashed]) -> tuple[list[Record], list[str]]:
         records: list[Record] = []
         texts: list[str] = []
         for document, hash in documents:
@@ -198,82 +232,6 @@ class Pipeline:
                 Record(document.id, document.title, document.text, document.metadata, hash, places)
             )
         return records, texts
-
-
-def with_origins(
-    documents: Iterable[Document | tuple[Document, str]],
-) -> Iterator[tuple[Document, str]]:
-    """(document, origin) pairs; a bare document's origin is its number."""
-    for number, item in enumerate(documents, 1):
-        if isinstance(item, Document):
-            yield item, f"document {number}"
-        else:
-            yield item
-
-
-def _checked(
-    documents: Iterable[tuple[Document, str]], skip_bad: bool, on_bad: Callable[[str], None]
-) -> Iterator[tuple[list[_Hashed], int]]:
-    """Chunks of documents that can be indexed, with their hashes, and how many were skipped."""
-    seen = SeenIds()
-    try:
-        for chunk in _chunks(documents):
-            hashed, problems = _accept(chunk, seen)
-            for problem in problems:
-                if not skip_bad:
-                    raise BadDocument(problem)
-                on_bad(problem)
-            yield hashed, len(problems)
-    finally:
-        seen.close()
-
-
-def _accept(chunk: Sequence[_Sourced], seen: SeenIds) -> tuple[list[_Hashed], list[str]]:
-    """The documents that can be indexed, with their hashes; what is wrong with the others."""
-    hashes: dict[int, bytes] = {}
-    problems: dict[int, str] = {}
-    for place, (document, origin) in enumerate(chunk):
-        try:
-            hashes[place] = _hash(document, origin)
-        except BadDocument as problem:
-            problems[place] = str(problem)
-    places = list(hashes)
-    repeated = seen.repeated([(chunk[place][0].id, chunk[place][1]) for place in places])
-    for i, first in repeated.items():
-        document, origin = chunk[places[i]]
-        problems[places[i]] = (
-            f"{origin}: id {document.id!r} was already given at {first}; ids must be unique"
-        )
-        del hashes[places[i]]
-    hashed = [(chunk[place][0], hash) for place, hash in hashes.items()]
-    return hashed, [problems[place] for place in sorted(problems)]
-
-
-def _hash(document: Document, origin: str) -> bytes:
-    """The hash of a document that can be indexed; BadDocument for one that cannot."""
-    if not document.id:
-        raise BadDocument(f"{origin}: empty document id; every document needs one")
-    if not document.id.isascii() and _SURROGATE.search(document.id):
-        raise BadDocument(f"{origin}: document id {document.id!r} is not valid Unicode")
-    try:
-        return content_hash(document)
-    except (ValueError, TypeError, RecursionError):
-        raise BadDocument(
-            f"{origin}: the metadata of {document.id!r} is not JSON (no NaN, no endless nesting)"
-        ) from None
-
-
-def _chunks(documents: Iterable[_Sourced]) -> Iterator[list[_Sourced]]:
-    chunk: list[_Sourced] = []
-    characters = 0
-    for item in documents:
-        chunk.append(item)
-        characters += len(item[0].text)
-        if characters >= CHUNK_CHARACTERS or len(chunk) >= CHUNK_DOCUMENTS:
-            yield chunk
-            chunk, characters = [], 0
-    if chunk:
-        yield chunk
 
 
 def encode_distinct(encoder: Encoder, texts: Sequence[str]) -> Vectors:

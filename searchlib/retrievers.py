@@ -329,5 +329,5 @@ def check_fingerprint(field_name: str, recorded: str, encoder: Encoder, model: s
         raise ModelMismatch(
             f"field {field_name!r} was built with another model or other settings than "
             f"{model!r} gives now (fingerprint {recorded[:12]}, now {encoder.fingerprint[:12]}): "
-            "bring back the model it was built with, or index again into a new folder"
+            "bring back the model it was built with, or encode again: `searchlib reencode`"
         )

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from searchlib import indexing
+from searchlib import intake
 from searchlib.errors import BadDocument
-from searchlib.indexing import SeenIds, content_hash
+from searchlib.intake import SeenIds, content_hash
 from searchlib.types import Document
 
 VALUES = st.recursive(
@@ -65,12 +65,12 @@ GIVEN = [
 
 @pytest.mark.parametrize("size", [1, 2, 1024])
 def test_complaints_come_in_the_order_of_the_documents(monkeypatch, size):
-    monkeypatch.setattr(indexing, "CHUNK_DOCUMENTS", size)
+    monkeypatch.setattr(intake, "CHUNK_DOCUMENTS", size)
     told: list[str] = []
-    chunks = list(indexing._checked(iter(GIVEN), True, told.append))
+    chunks = list(intake.checked(iter(GIVEN), True, told.append))
     assert [document.text for chunk, _ in chunks for document, _ in chunk] == ["1", "5"]
     assert sum(skipped for _, skipped in chunks) == 4
     assert [line.split(":")[1] for line in told] == ["2", "3", "4", "6"]
     assert "'a' was already given at f:1" in told[1]
     with pytest.raises(BadDocument, match="f:2: empty document id"):
-        list(indexing._checked(iter(GIVEN), False, told.append))
+        list(intake.checked(iter(GIVEN), False, told.append))

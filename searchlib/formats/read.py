@@ -68,15 +68,12 @@ def read_documents(
         raise BadInput(f"unknown format {options.format!r}; allowed: {', '.join(READERS)}")
     good = bad = 0
     for item in _items(source, options):
-        if not isinstance(item, BadLine):
+        if isinstance(item, BadLine):
+            bad += 1
+            _pass_over(item, options)
+        else:
             good += 1
             yield item
-            continue
-        bad += 1
-        if not options.skip_bad:
-            raise BadDocument(str(item))
-        if options.on_bad is not None:
-            options.on_bad(item)
     if not good:
         could = f" that can be read ({bad} cannot)" if bad else ""
         raise BadInput(f"{_called(source)} holds no documents{could}")
@@ -103,6 +100,39 @@ def count_hint(source: str | Path, options: ReadOptions = _DEFAULTS) -> int | No
     except Exception:  # whatever is wrong with it is said when it is read
         return None
     return 1 if format in ("text", "markdown", "html", "pdf") else None
+
+
+def folder_files(folder: Path) -> list[Path]:
+    """The files that `read_documents` reads of a folder, in its order.
+
+    Raises BadInput where there is no such folder, or one in it cannot be listed.
+    """
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "there is none"
+        raise BadInput(f"no such folder: {folder} ({what})")
+    corpus = _beir(folder)
+    return [corpus] if corpus is not None else list(_files(folder))
+
+
+def read_member(
+    folder: Path, path: Path, options: ReadOptions = _DEFAULTS
+) -> Iterator[tuple[Document, str]]:
+    """The documents of one of a folder's files, as `read_documents` of the folder gives them.
+
+    Raises BadInput where it cannot be read; BadDocument as `read_documents`.
+    """
+    for item in _read_member(path, path.relative_to(folder).as_posix(), options):
+        if isinstance(item, BadLine):
+            _pass_over(item, options)
+        else:
+            yield item
+
+
+def _pass_over(bad: BadLine, options: ReadOptions) -> None:
+    if not options.skip_bad:
+        raise BadDocument(str(bad))
+    if options.on_bad is not None:
+        options.on_bad(bad)
 
 
 def _items(source: str | Path, options: ReadOptions) -> Iterator[Item]:
@@ -135,12 +165,16 @@ def _read_file(path: Path | None, id: str, options: ReadOptions) -> Iterator[Ite
 
 def _read_folder(folder: Path, options: ReadOptions) -> Iterator[Item]:
     for path in _files(folder):
-        with open_source(path, path.relative_to(folder).as_posix()) as source:
-            format = options.format or _kind(path, source)
-            if format is not None:
-                yield from READERS[format](source, options)
-        if format is None and options.on_skip is not None:
-            options.on_skip(str(path))
+        yield from _read_member(path, path.relative_to(folder).as_posix(), options)
+
+
+def _read_member(path: Path, id: str, options: ReadOptions) -> Iterator[Item]:
+    with open_source(path, id) as source:
+        format = options.format or _kind(path, source)
+        if format is not None:
+            yield from READERS[format](source, options)
+    if format is None and options.on_skip is not None:
+        options.on_skip(str(path))
 
 
 def _files(folder: Path) -> Iterator[Path]:

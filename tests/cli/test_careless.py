@@ -446,7 +446,7 @@ def test_ctrl_c_keeps_what_was_committed(cli: Run, notes: Path) -> None:
 
 def test_ctrl_c_commits_what_is_encoded(cli: Run, notes: Path) -> None:
     from searchlib import Document, Engine
-    from searchlib.indexing import CHUNK_DOCUMENTS
+    from searchlib.intake import CHUNK_DOCUMENTS
 
     def documents() -> Iterator[Document]:
         for number in range(CHUNK_DOCUMENTS + 9):
