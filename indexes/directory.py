@@ -31,6 +31,7 @@ _REASONS = {
     errno.EPERM: "no permission",
     errno.EROFS: "the file system is read-only",
     errno.EEXIST: "it exists already",
+    errno.ELOOP: "it is a link, must be a file",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
 }
 
@@ -128,7 +129,8 @@ class FileDirectory:
         path = self.path(name)
         temporary = self.path(name + TEMPORARY)
         with refusals(f"write {path}"):
-            with open(temporary, "wb") as file, _removed_on_error(temporary):
+            temporary.unlink(missing_ok=True)  # subtle: were it a link, its end would be overwritten
+            with open(temporary, "xb") as file, _removed_on_error(temporary):
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -149,7 +151,9 @@ class FileDirectory:
 
         path = self.path(LOCK)
         with refusals(f"lock {path}"):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            # subtle: were it a link or a pipe, somebody else's file would be written to
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            descriptor = os.open(path, flags, 0o644)
         try:
             with refusals(f"lock {path}"):
                 try:

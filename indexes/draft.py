@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .directory import Directory
-from .manifest import MANIFEST, FileEntry, Manifest, SegmentEntry, check_files
+from .manifest import MANIFEST, FileEntry, Manifest, SegmentEntry, check_contents, check_files
 from .merge import Size, merge_segments
 from .segment import DEAD, STORE, Segment, SegmentFiles, dead_bits
 
@@ -80,12 +80,13 @@ class Draft:
         return buried
 
     def merge(self, policy: Callable[[Sequence[Size], int], list[list[int]]], limit: int) -> None:
-        """Merge until the policy is content (see `merge.choose_merges`)."""
+        """Merge until the policy is content (see `merge.choose_merges`); Damaged: a changed file."""
         for part in [part for part in self._parts if part.dead.all()]:
             self._drop([part])
         while groups := policy([self._size(part) for part in self._parts], limit):
             chosen = [[self._parts[i] for i in group] for group in groups]
             for group in chosen:
+                self._check(group)
                 entry, files = merge_segments(
                     self._directory,
                     self.name(),
@@ -122,6 +123,11 @@ class Draft:
         return True
 
     # --- inside
+
+    def _check(self, parts: Sequence[_Part]) -> None:
+        """Raise Damaged where a file was changed: merged, it would get a checksum of its own."""
+        named = {name for part in parts for name in part.segment.entry.parts.values()}
+        check_contents(self._directory, {name: self._files[name] for name in sorted(named)})
 
     def _next(self) -> int:
         self.serial += 1

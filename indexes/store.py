@@ -25,11 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import Damaged, StorageFailed
+from .stored import is_a, only_tables, within
 from .types import Record
 
 _CHUNK = 500  # ids bound to one statement
 MAX_DEPTH = 100  # nesting of metadata; SQLite's JSON functions refuse more than 1000
 _SURROGATES = re.compile("[\ud800-\udfff]")
+_TABLES = ("documents", "texts", "passages")
 
 
 def storable(text: str) -> str:
@@ -196,6 +198,9 @@ class Store:
             self._connection = sqlite3.connect(_uri(path), uri=True, check_same_thread=False)
         except sqlite3.Error as error:
             raise Damaged(f"{path}: cannot be opened: {error}") from error
+        if self._query(only_tables(*_TABLES)) != [(len(_TABLES),)]:
+            self.close()
+            raise Damaged(f"{path}: lacks one of the tables {', '.join(_TABLES)}")
 
     def close(self) -> None:
         """Close the file; the store cannot be used afterwards."""
@@ -213,11 +218,13 @@ class Store:
         sql = "SELECT ordinal, id FROM documents WHERE ordinal IN (SELECT value FROM json_each(?))"
         found = dict(self._query(sql, (json.dumps(ordinals.tolist()),)))
         with self._damage_named():
-            return [found[ordinal] for ordinal in ordinals.tolist()]
+            return [is_a(str, found[ordinal]) for ordinal in ordinals.tolist()]
 
     def all_ids(self) -> list[str]:
         """Every document's id, by ordinal."""
-        return [row[0] for row in self._query("SELECT id FROM documents ORDER BY ordinal")]
+        rows = self._query("SELECT id FROM documents ORDER BY ordinal")
+        with self._damage_named():
+            return [is_a(str, row[0]) for row in rows]
 
     def find(self, ids: Sequence[str]) -> dict[str, tuple[int, bytes]]:
         """{id: (ordinal, hash)} of those ids that are here."""
@@ -227,7 +234,9 @@ class Store:
             chunk = known[start : start + _CHUNK]
             marks = ", ".join("?" * len(chunk))
             sql = f"SELECT id, ordinal, hash FROM documents WHERE id IN ({marks})"
-            found.update((id, (ordinal, hash)) for id, ordinal, hash in self._query(sql, chunk))
+            rows = self._query(sql, chunk)
+            with self._damage_named():
+                found.update((id, (ordinal, is_a(bytes, hash))) for id, ordinal, hash in rows)
         if not all(ordinal in range(self._n_documents) for ordinal, _ in found.values()):
             raise Damaged(f"{self.path}: numbers documents that are not there")
         return found
@@ -249,9 +258,18 @@ class Store:
         )
         with self._damage_named():
             found = {
-                ordinal: Record(id, title, text, json.loads(meta), hash, tuple(places[ordinal]))
+                ordinal: Record(
+                    is_a(str, id),
+                    is_a(str, title),
+                    is_a(str, text),
+                    is_a(dict, json.loads(meta)),
+                    is_a(bytes, hash),
+                    tuple(within(len(text), *place) for place in places[ordinal]),
+                )
                 for ordinal, id, title, text, meta, hash in rows
             }
+            if any(len(places[i]) != first[i + 1] - first[i] for i in ordinals.tolist()):
+                raise ValueError("passages of another document")
             return [found[ordinal] for ordinal in ordinals.tolist()]
 
     def filter(self, condition: str, values: Sequence[Any]) -> NDArray[np.bool_]:
@@ -275,7 +293,7 @@ class Store:
                 found.append("metadata that is not JSON")
         except Damaged as error:
             return [str(error)]
-        return [f"{self.path}: {problem}" for problem in found]
+        return [f"{self.path}: {' '.join(problem.split())}" for problem in found]
 
     def bounds(self) -> list[tuple[int, int, int]]:
         """(document, first passage, number of passages), by document."""
@@ -288,7 +306,7 @@ class Store:
     def _damage_named(self) -> Iterator[None]:
         try:
             yield
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
             raise Damaged(f"{self.path}: its tables contradict each other ({error!r})") from error
 
     def _query(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:

@@ -27,6 +27,7 @@ from .hits import make_hits
 from .indexing import AddReport, Pipeline, no_progress, with_origins
 from .protocols import Encoder, Progress
 from .provenance import term_sources
+from .recorded import recorded_settings
 from .representations import make_encoder, make_encoders, make_fields, make_splitter
 from .retrievers import (
     FieldRetriever,
@@ -57,7 +58,7 @@ class Engine:
     def __init__(self, path: Path, snapshot: Snapshot, device: str | None, memory: int) -> None:
         self.path = path
         self.snapshot = snapshot
-        self.settings = Settings.from_json(dict(snapshot.settings))
+        self.settings = recorded_settings(snapshot, path)
         self._device = device
         self._memory = memory
         self._caches: dict[str, QueryCache] = {}
