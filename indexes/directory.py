@@ -129,7 +129,7 @@ class FileDirectory:
         path = self.path(name)
         temporary = self.path(name + TEMPORARY)
         with refusals(f"write {path}"):
-            temporary.unlink(missing_ok=True)  # subtle: were it a link, its end would be overwritten
+            temporary.unlink(missing_ok=True)  # subtle: a link would be written through
             with open(temporary, "xb") as file, _removed_on_error(temporary):
                 file.write(data)
                 file.flush()

@@ -80,7 +80,10 @@ class Draft:
         return buried
 
     def merge(self, policy: Callable[[Sequence[Size], int], list[list[int]]], limit: int) -> None:
-        """Merge until the policy is content (see `merge.choose_merges`); Damaged: a changed file."""
+        """Merge until the policy is content (see `merge.choose_merges`).
+
+        Raises Damaged for a changed file.
+        """
         for part in [part for part in self._parts if part.dead.all()]:
             self._drop([part])
         while groups := policy([self._size(part) for part in self._parts], limit):

@@ -91,8 +91,9 @@ def spoiled(goods: list[bytes]) -> st.SearchStrategy[bytes]:
 
 PIECES = [
     b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\n", b"\r", b"\r\n", b'"', b"'", b"\\", b"\\u0000",
-    b"\\ud800", b"\xed\xa0\x80", b"\xc3", b"\xe2\x80\xa8", b"{", b"}", b"[" * 2000, b"]", b",", b"\t",
-    b"1e999", b"-0", b"9" * 400, b"9" * 5000, b"NaN", b"null", b"true", b'{"a":' * 1500, b"<" * 300,
+    b"\\ud800", b"\xed\xa0\x80", b"\xc3", b"\xe2\x80\xa8", b"{", b"}", b"[" * 2000, b"]", b",",
+    b"1e999", b"-0", b"9" * 400, b"9" * 5000, b"NaN", b"null", b"true", b'{"a":' * 1500, b"\t",
     b"<DOC>", b"</DOC>", b"<DOCNO>", b"<!--", b"<![CDATA[", b"&#0;", b"&#x110000;", b"&amp;" * 50,
-    b"%PDF-1.4\n", b"endobj", b"stream\n", b"PAR1", b"\x1f\x8b\x08", b"../../etc/passwd", b"\x1b[2J",
+    b"%PDF-1.4\n", b"endobj", b"stream\n", b"PAR1", b"\x1f\x8b\x08", b"../../etc/passwd",
+    b"\x1b[2J", b"<" * 300,
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Model folders that lie, are spoiled, or lead elsewhere: vectors, or one line of our own errors."""
+"""Model folders that lie, are spoiled, or lead elsewhere: vectors, or one line of our errors."""
 
 from __future__ import annotations
 
