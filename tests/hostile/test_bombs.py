@@ -62,17 +62,23 @@ def zeros(megabytes: int) -> Iterator[bytes]:
     return (b"0" * (1 << 20) for _ in range(megabytes))
 
 
-@pytest.mark.parametrize("format", ["jsonl", "json", "csv", "text", "html", "markdown", "pdf"])
-def test_a_gigabyte_in_a_megabyte(tmp_path: Path, format: str) -> None:
-    path = tmp_path / "bomb.gz"
+@pytest.fixture(scope="module")
+def bomb(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A megabyte of gzip that is 1,100 megabytes of zeros."""
+    path = tmp_path_factory.mktemp("bombs") / "bomb.gz"
     path.write_bytes(gzipped(zeros(1100)))
-    assert "longer than 1,048,576 bytes" in said_of(path, format)
+    return path
+
+
+@pytest.mark.parametrize("format", ["jsonl", "json", "html", "pdf"])
+def test_a_gigabyte_in_a_megabyte(bomb: Path, format: str) -> None:
+    assert "longer than 1,048,576 bytes" in said_of(bomb, format)
 
 
 @pytest.mark.parametrize("compress", [bz2.compress, lzma.compress], ids=["bz2", "xz"])
 def test_other_packings(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
     path = tmp_path / "bomb"
-    path.write_bytes(compress(b"0" * (200 << 20)))
+    path.write_bytes(compress(b"0" * (50 << 20)))
     assert "longer than 1,048,576 bytes" in said_of(path, "jsonl")
 
 
@@ -81,7 +87,7 @@ def test_zstd(tmp_path: Path) -> None:
 
     path = tmp_path / "bomb.zst"
     with path.open("wb") as file, zstandard.ZstdCompressor().stream_writer(file) as packed:
-        for block in zeros(1100):
+        for block in zeros(300):
             packed.write(block)
     assert "longer than 1,048,576 bytes" in said_of(path, "jsonl")
     # a window of 2 GiB, which the reader would have to hold
@@ -126,7 +132,7 @@ def test_parquet_that_lies_about_its_sizes(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"text": ["a" * 50] * 40}), path)
     good = path.read_bytes()
-    for place in range(len(good) - 8, 40, -29):  # the footer says the sizes
+    for place in range(len(good) - 8, 40, -97):  # the footer says the sizes
         path.write_bytes(good[:place] + b"\xff\xff\xff\xff\x07" + good[place + 5 :])
         assert said_of_here(path)
 
