@@ -62,9 +62,7 @@ def _choose(
     if text is not None:
         texts = tuple(name for name in text if name in names)
         if not texts:
-            raise BadRecord(
-                f"no field {', '.join(text)!r} for the text; there is: {listed(names)}"
-            )
+            raise BadRecord(f"no field {', '.join(text)!r} for the text; there is: {listed(names)}")
     else:
         guessed = _guess([name for name in names if name not in (id, title)], TEXT_NAMES)
         texts = (guessed,) if guessed is not None else ()
