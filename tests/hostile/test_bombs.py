@@ -153,11 +153,11 @@ def test_a_pdf_bomb(tmp_path: Path) -> None:
     stream = b"".join(packer.compress(b" " * (1 << 20)) for _ in range(300)) + packer.flush()
     path = tmp_path / "bomb.pdf"
     path.write_bytes(
-        b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>> endobj\n"
+        b"%%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>> endobj\n"
         b"2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>> endobj\n"
         b"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]/Contents 4 0 R>> endobj\n"
         b"4 0 obj<</Length %d/Filter/FlateDecode>>stream\n%s\nendstream endobj\n"
         b"trailer<</Root 1 0 R>>\n%%%%EOF" % (len(stream), stream)
     )
     assert path.stat().st_size < 1 << 20
-    assert "documents" not in said_of(path)[:13]
+    assert "not readable as PDF" in said_of(path) or "without text" in said_of(path)
