@@ -143,7 +143,10 @@ def merge_stores(path: Path, parts: Sequence[tuple[Path, NDArray[np.bool_]]]) ->
             connection.execute("DROP TABLE kept")
             connection.commit()
             connection.execute("DETACH source")
-        database["documents"].create_index(["id"], unique=True)
+        try:
+            database["documents"].create_index(["id"], unique=True)
+        except sqlite3.IntegrityError as error:
+            raise Damaged(f"{parts[0][0]}: merged stores have one id twice") from error
 
 
 def _tables(database: Any) -> None:
