@@ -14,7 +14,9 @@ INTERRUPTED = 130
 
 
 def say(line: str) -> None:
-    print(f"searchlib: {line}", file=sys.stderr)  # noqa: T201
+    from indexes.errors import one_line
+
+    print(one_line(f"searchlib: {line}"), file=sys.stderr)  # noqa: T201
 
 
 def report(error: Exception) -> int:

@@ -27,6 +27,7 @@ from .errors import Damaged, StorageFailed, UnsupportedFormat
 MAGIC = b"\x93ARRAYS\n"
 VERSION = 1
 ALIGNMENT = 64  # bytes: a cache line
+LARGEST_HEADER = 1 << 20  # bytes
 DTYPES = frozenset(["|u1", "<u2", "<u4", "<i4", "<i8", "<f2", "<f4"])
 _GARBLED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 _PREFIX = struct.Struct("<8sII")
@@ -71,6 +72,8 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise UnsupportedFormat(
             f"{path}: array format {version}, this version reads format {VERSION}"
         )
+    if length > LARGEST_HEADER:
+        raise Damaged(f"{path}: its header is garbled ({length:,} bytes)")
     try:
         header = json.loads(data[_PREFIX.size : _PREFIX.size + length].decode())
         return {name: _view(data, entry) for name, entry in header.items()}

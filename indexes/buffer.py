@@ -17,7 +17,7 @@ from .manifest import FieldSpec, SegmentEntry, TermField, VectorField
 from .metadata import metadata_json, storable
 from .postings import Postings
 from .segment import STORE, SegmentFiles, write_vectors
-from .store import write_columns
+from .store_writing import write_columns
 from .types import Record, TermVectors
 
 RECORD_BYTES = 300  # a document's Python objects, besides its strings

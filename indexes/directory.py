@@ -155,7 +155,8 @@ class FileDirectory:
         path = self.path(name)
         temporary = self.path(name + TEMPORARY)
         with refusals(f"write {path}"):
-            with open(temporary, "wb") as file, _removed_on_error(temporary):
+            temporary.unlink(missing_ok=True)  # subtle: a link would be written through
+            with open(temporary, "xb") as file, _removed_on_error(temporary):
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

@@ -22,7 +22,8 @@ from .errors import Damaged
 from .filter_columns import Comparison, combined, comparisons_of, selected
 from .filter_sql import OWN, json_path, to_sql
 from .filters import Filter
-from .store import Source, Store, filling, read_only
+from .store import Store, read_only
+from .store_writing import Source, filling
 from .types import Excerpt, Record
 
 CHUNK = 20_000  # documents of which values are held while a column is made
@@ -42,7 +43,9 @@ class Documents:
     def __init__(self, store: Path, n_documents: int, changes: Path | None) -> None:
         self.n_documents = n_documents
         self.store = Store(store, n_documents)
-        self.changes = None if changes is None else Store(changes, n_documents)
+        self.changes = (
+            None if changes is None else Store(changes, n_documents, tables=("documents",))
+        )
         self._columns: OrderedDict[Field, Column] = OrderedDict()
         self._asked: set[Field] = set()
 

@@ -160,7 +160,7 @@ class Draft:
         keeps = [keep for _, keep in plan.parts]
         if any((~part.dead & ~keep).any() for part, keep in zip(sources, keeps, strict=True)):
             return False
-        if _files_of(sources) != plan.files:
+        if _files_of(sources) != plan.files.keys():
             return False
         part = self._opened(merged.entry, merged.files)
         part.dead = np.concatenate(
@@ -203,7 +203,7 @@ class Draft:
 
     def _plan(self, parts: Sequence[_Part]) -> Plan:
         kept = [(part.segment, ~part.dead) for part in parts]
-        return Plan(self.name(), kept, _files_of(parts))
+        return Plan(self.name(), kept, {name: self._files[name] for name in _files_of(parts)})
 
     def _opened(self, entry: SegmentEntry, files: Mapping[str, FileEntry]) -> _Part:
         self._files.update(files)

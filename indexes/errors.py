@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 
+def one_line(message: str) -> str:
+    r"""A message in which quoted text can neither begin a line nor command a terminal.
+
+    >>> one_line("no field 'a\nb'")
+    "no field 'a\\nb'"
+    """
+    if message.isprintable():
+        return message
+    escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+    return "".join(escaped)
+
+
 class IndexesError(Exception):
     """Base of the engine room's errors."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class NoIndex(IndexesError):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .stored import is_a, within
 from .types import Excerpt
 
 Query = Callable[[str, Sequence[Any]], list[Any]]  # SQL and the values bound to it -> rows
@@ -46,10 +47,12 @@ def _excerpt(
     query: Query, row: tuple[Any, ...], document: int, number: int, longest: int
 ) -> Excerpt:
     owner, id, title, metadata, start, end, text = row
+    text = is_a(str, text)
     if owner != document:
         raise ValueError(f"a passage of document {document} is said to be of {owner}")
     if len(text) != min(end - start, longest):  # subtle: SQLite's substr stops at a NUL
         [(whole,)] = query("SELECT text FROM texts WHERE ordinal = ?", (document,))
+        start, end = within(len(is_a(str, whole)), start, end)
         text = whole[start : min(end, start + longest)]
-    values = {} if metadata == "{}" else json.loads(metadata)
-    return Excerpt(id, title, values, number, start, end, text)
+    values = {} if metadata == "{}" else is_a(dict, json.loads(metadata))
+    return Excerpt(is_a(str, id), is_a(str, title), values, number, start, end, text)

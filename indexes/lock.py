@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from .errors import Locked
+from .errors import Locked, StorageFailed
 from .refusals import refusals
 
 LOCK = "write.lock"  # locked by the system; its content tells who did
@@ -36,6 +36,8 @@ def locked(root: Path) -> Iterator[None]:
     import fcntl
 
     path = root / LOCK
+    if path.is_symlink():
+        raise StorageFailed(f"cannot lock {path}: it is a link, must be a file")
     with refusals(f"write to {root}"):
         # subtle: were it a link or a pipe, somebody else's file would be written to
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK

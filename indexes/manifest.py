@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from .directory import Directory
-from .errors import Damaged, NoIndex, UnsupportedFormat
+from .errors import Damaged, NoIndex, StorageFailed, UnsupportedFormat
 from .similarity import Similarity, similarity_from_json, to_json
 from .types import Unit
 
@@ -28,7 +29,10 @@ Weights = Literal["count", "impact"]
 Structure = Literal["exact", "pq", "auto"]
 
 RESERVED = frozenset(["store", "passages", "dead"])  # components that are no fields
+LARGEST = 64 << 20  # bytes of a manifest: some ten thousand segments
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
+_FILE = re.compile(r"s[0-9]{6,}(\.[a-z0-9_]+)+")
+_GARBLED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,7 @@ class Manifest:
                 generation=_natural(body["generation"]),
                 created=str(body["created"]),
                 next_segment=_natural(body["next_segment"]),
-                fields={spec["name"]: _field_from_json(spec) for spec in body["fields"]},
+                fields=_fields(body["fields"]),
                 settings=dict(body["settings"]),
                 segments=tuple(_segment(entry) for entry in body["segments"]),
                 files={
@@ -158,10 +162,10 @@ class Manifest:
                     for name, entry in body["files"].items()
                 },
             )
-            for segment in manifest.segments:
-                for name in segment.parts.values():
-                    _ = manifest.files[name]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            named = {name for segment in manifest.segments for name in segment.parts.values()}
+            if named != manifest.files.keys():
+                raise ValueError(f"the files {sorted(named ^ manifest.files.keys())[:3]}")
+        except _GARBLED as error:
             raise Damaged(f"{path}: the manifest lacks or garbles {error}") from error
         return manifest
 
@@ -170,15 +174,22 @@ def read_manifest(directory: Directory) -> Manifest:
     """The last commit. Raises NoIndex, Damaged, UnsupportedFormat, StorageFailed."""
     if directory.root.is_file():
         raise NoIndex(f"{directory.root} is a file; an index is a folder")
+    path = directory.path(MANIFEST)
     try:
+        found = path.stat()
+        # subtle: a pipe of that name would keep its reader waiting for ever
+        if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST:
+            raise Damaged(f"{path}: not the manifest of an index, but no file or a huge one")
         data = directory.read(MANIFEST)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise NoIndex(f"{directory.root} holds no index (no {MANIFEST})") from None
+    except OSError as error:
+        raise StorageFailed(f"cannot read {path}: {error.strerror}") from error
     return Manifest.from_bytes(data, directory.path(MANIFEST))
 
 
 def check_files(directory: Directory, manifest: Manifest) -> None:
-    """Raise Damaged (naming the file) where a file is missing or of another size."""
+    """Raise Damaged (naming the file) where one is missing, no plain file, or of another size."""
     sizes = directory.sizes()
     for name, entry in manifest.files.items():
         if name not in sizes:
@@ -187,6 +198,34 @@ def check_files(directory: Directory, manifest: Manifest) -> None:
             raise Damaged(
                 f"{directory.path(name)}: the file has {sizes[name]} bytes, not {entry.bytes}"
             )
+        if not _is_plain(directory.path(name)):
+            raise Damaged(f"{directory.path(name)}: is a link or a device, not a file")
+
+
+def check_contents(directory: Directory, files: Mapping[str, FileEntry]) -> None:
+    """Read files and raise Damaged, naming the first one whose checksum is another."""
+    for name, entry in files.items():
+        problem = content_problem(directory.path(name), entry)
+        if problem is not None:
+            raise Damaged(problem)
+
+
+def content_problem(path: Path, entry: FileEntry) -> str | None:
+    """What is wrong with a file's content, in one line; None where it has its checksum."""
+    try:
+        if file_checksum(path) != entry.blake2b:
+            return f"{path}: the checksum is wrong; the file was changed"
+    except OSError as error:
+        return f"{path}: cannot be read: {error.strerror}"
+    return None
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether it is a file as such: a link could lead anywhere, a pipe keeps its reader waiting."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def _parse(data: bytes, path: Path) -> dict[str, Any]:
@@ -227,8 +266,8 @@ def _natural(value: Any) -> int:
 def _segment(entry: Mapping[str, Any]) -> SegmentEntry:
     parts = {str(component): str(name) for component, name in entry["parts"].items()}
     for name in parts.values():
-        if not name or name.startswith(".") or "/" in name or "\\" in name or "\0" in name:
-            raise ValueError(f"the file name {name!r}")
+        if not _FILE.fullmatch(name):
+            raise ValueError(f"the file name {name[:80]!r}")
     return SegmentEntry(
         str(entry["name"]),
         _natural(entry["n_documents"]),
@@ -236,6 +275,13 @@ def _segment(entry: Mapping[str, Any]) -> SegmentEntry:
         _natural(entry["n_dead"]),
         parts,
     )
+
+
+def _fields(entries: list[dict[str, Any]]) -> dict[str, FieldSpec]:
+    fields = {entry["name"]: _field_from_json(entry) for entry in entries}
+    if len(fields) != len(entries):
+        raise ValueError("two fields of one name")
+    return fields
 
 
 def _field_to_json(spec: FieldSpec) -> dict[str, Any]:

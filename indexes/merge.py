@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from .builder import merge_postings
 from .directory import Directory
-from .manifest import FieldSpec, FileEntry, SegmentEntry, TermField
+from .manifest import FieldSpec, FileEntry, SegmentEntry, TermField, check_contents
 from .segment import STORE, Segment, SegmentFiles, write_vectors
-from .store import merge_stores
+from .store_writing import merge_stores
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Plan:
 
     name: str
     parts: Sequence[tuple[Segment, NDArray[np.bool_]]]
-    files: frozenset[str]
+    files: Mapping[str, FileEntry]
 
     @property
     def sources(self) -> frozenset[str]:
@@ -54,9 +54,11 @@ def merge_segments(
 ) -> Merged:
     """Write the segment that `plan` says, calling `step` now and then; it may raise to stop.
 
+    Raises Damaged where a source's file was changed: merged, it would get a checksum of its own.
     The documents are in the order of the parts. Memory: the largest field of the new segment,
     several times over.
     """
+    check_contents(directory, plan.files)
     files = SegmentFiles(directory, plan.name)
     stores = [segment.documents.source(keep) for segment, keep in plan.parts]
     files.built(STORE, lambda path: merge_stores(path, stores))

@@ -167,11 +167,10 @@ class Segment:
         try:
             if self.store.counts() != (self.n_documents, self.n_passages):
                 found.append(f"{self.store.path}: not as many documents and passages as there are")
-            bounds = np.array(self.store.bounds(), np.int64).reshape(-1, 3)
-            agree = np.array_equal(bounds[:, 0], np.arange(self.n_documents)) and np.array_equal(
-                np.append(bounds[:, 1], self.n_passages), self.first
-            )
-            if not agree:
+            firsts = self.first[:-1].tolist()
+            counts = np.diff(self.first).tolist()
+            expected = list(zip(range(self.n_documents), firsts, counts, strict=True))
+            if self.store.bounds() != expected:
                 found.append(f"{self._paths[PASSAGES]}: disagrees with {self.store.path.name}")
         except Damaged as error:
             found.append(str(error))

@@ -19,7 +19,7 @@ from .columns import Scalar
 from .directory import Directory, FileDirectory
 from .errors import Damaged
 from .filters import parse_field
-from .manifest import FieldSpec, Manifest, check_files, file_checksum, read_manifest
+from .manifest import FieldSpec, Manifest, check_files, content_problem, read_manifest
 from .numbering import Ids, Numbering
 from .ordering import first_of
 from .readback import rows_of
@@ -333,12 +333,9 @@ class Snapshot:
         """Read everything; what is wrong, one line each (none: all is well)."""
         problems = {}
         for name, entry in self._manifest.files.items():
-            path = self._directory.path(name)
-            try:
-                if file_checksum(path) != entry.blake2b:
-                    problems[name] = f"{path}: the checksum is wrong; the file was changed"
-            except OSError as error:
-                problems[name] = f"{path}: cannot be read: {error.strerror}"
+            problem = content_problem(self._directory.path(name), entry)
+            if problem is not None:
+                problems[name] = problem
         found = list(problems.values())
         for segment in self._segments:
             if not problems.keys() & set(segment.entry.parts.values()):

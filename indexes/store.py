@@ -16,150 +16,21 @@ import contextlib
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import Damaged, StorageFailed
+from .errors import Damaged
 from .excerpts import read_excerpts
-from .metadata import metadata_json, storable
+from .metadata import storable
+from .stored import is_a, only_tables, within
 from .types import Excerpt, Record
 
 _CHUNK = 500  # ids bound to one statement
-
-
-# --- writing
-
-
-def write_store(path: Path, records: Sequence[Record]) -> None:
-    """Write the store of documents, in order. Raises StorageFailed where SQLite cannot write."""
-    write_columns(
-        path,
-        ((r.id, storable(r.title), metadata_json(r.metadata), r.hash) for r in records),
-        (storable(record.text) for record in records),
-        (
-            (document, start, end)
-            for document, record in enumerate(records)
-            for start, end in record.passages
-        ),
-    )
-
-
-def write_columns(
-    path: Path,
-    documents: Iterable[tuple[str, str, str, bytes]],
-    texts: Iterable[str],
-    passages: Iterable[tuple[int, int, int]],
-) -> None:
-    """Write a store; see `write_store`.
-
-    documents: id, title, metadata as JSON, and hash of each; texts: of each; all storable.
-    passages: document, start, end of each, documents ascending.
-    """
-    with filling(path) as database:
-        _tables(database)
-        # subtle: not by sqlite-utils, which takes ten times as long for the same rows
-        rows = database.conn.executemany
-        rows("INSERT INTO documents VALUES (?, ?, ?, ?, ?)", _numbered(documents))
-        rows("INSERT INTO texts VALUES (?, ?)", enumerate(texts))
-        rows("INSERT INTO passages VALUES (?, ?, ?, ?)", _numbered(passages))
-        database["documents"].create_index(["id"], unique=True)
-
-
-def _numbered(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-    return ((number, *row) for number, row in enumerate(rows))
-
-
-class Source(NamedTuple):
-    """What a store is merged from: its path, what to keep, and the path of its changes."""
-
-    store: Path
-    keep: NDArray[np.bool_]  # (n_documents,)
-    changes: Path | None = None
-
-
-def merge_stores(path: Path, sources: Sequence[Source]) -> None:
-    """Write the store of the kept documents of `sources`, in order; memory stays small."""
-    with filling(path) as database:
-        _tables(database)
-        connection = database.conn
-        documents = passages = 0
-        for source in sources:
-            old = np.flatnonzero(source.keep).tolist()
-            new = range(documents, documents + len(old))
-            connection.execute("ATTACH ? AS source", (read_only(source.store),))
-            connection.execute("CREATE TEMP TABLE kept (old INTEGER PRIMARY KEY, new INTEGER)")
-            connection.executemany("INSERT INTO kept VALUES (?, ?)", zip(old, new, strict=True))
-            _merge_documents(connection, source.changes)
-            connection.execute(
-                "INSERT INTO texts SELECT new, text"
-                " FROM kept JOIN source.texts AS t ON t.ordinal = old ORDER BY new"
-            )
-            moved = connection.execute(
-                "INSERT INTO passages"
-                ' SELECT ? - 1 + row_number() OVER (ORDER BY p.ordinal), new, start, "end"'
-                " FROM source.passages AS p JOIN kept ON p.document = old",
-                (passages,),
-            )
-            passages += moved.rowcount
-            documents += len(old)
-            connection.execute("DROP TABLE kept")
-            connection.commit()
-            connection.execute("DETACH source")
-        database["documents"].create_index(["id"], unique=True)
-
-
-def _merge_documents(connection: sqlite3.Connection, changes: Path | None) -> None:
-    """Move the documents of the attached `source` that the table `kept` numbers, as changed."""
-    columns, joined = "metadata, hash", ""
-    if changes is not None:
-        connection.execute("ATTACH ? AS changes", (read_only(changes),))
-        columns = "coalesce(c.metadata, d.metadata), coalesce(c.hash, d.hash)"
-        joined = " LEFT JOIN changes.documents AS c ON c.ordinal = old"
-    connection.execute(
-        f"INSERT INTO documents SELECT new, d.id, d.title, {columns}"
-        f" FROM kept JOIN source.documents AS d ON d.ordinal = old{joined} ORDER BY new"
-    )
-    if changes is not None:
-        connection.commit()
-        connection.execute("DETACH changes")
-
-
-def _tables(database: Any) -> None:
-    database["documents"].create(
-        {"ordinal": int, "id": str, "title": str, "metadata": str, "hash": bytes}, pk="ordinal"
-    )
-    database["texts"].create({"ordinal": int, "text": str}, pk="ordinal")
-    database["passages"].create(
-        {"ordinal": int, "document": int, "start": int, "end": int}, pk="ordinal"
-    )
-
-
-@contextlib.contextmanager
-def filling(path: Path) -> Iterator[Any]:
-    """A sqlite-utils database to fill. No journal: an unfinished file is thrown away."""
-    import sqlite_utils
-
-    try:
-        connection = sqlite3.connect(path.absolute().as_uri(), uri=True)
-        try:
-            connection.execute("PRAGMA journal_mode = OFF")
-            connection.execute("PRAGMA synchronous = OFF")
-            connection.execute("PRAGMA temp_store = FILE")
-            yield sqlite_utils.Database(connection)
-            connection.commit()
-        finally:
-            connection.close()
-    except sqlite3.IntegrityError:
-        raise
-    except sqlite3.Error as error:
-        raise StorageFailed(f"cannot write {path}: {error}; is there space left?") from error
-
-
-# --- reading
+TABLES = ("documents", "texts", "passages")
 
 
 def read_only(path: Path) -> str:
@@ -173,7 +44,7 @@ class Store:
     Every method raises Damaged, naming the file, where that is not what it should be.
     """
 
-    def __init__(self, path: Path, n_documents: int) -> None:
+    def __init__(self, path: Path, n_documents: int, tables: Sequence[str] = TABLES) -> None:
         self.path = path
         self._n_documents = n_documents
         self._lock = threading.Lock()
@@ -181,6 +52,9 @@ class Store:
             self._connection = sqlite3.connect(read_only(path), uri=True, check_same_thread=False)
         except sqlite3.Error as error:
             raise Damaged(f"{path}: cannot be opened: {error}") from error
+        if self._query(only_tables(*tables)) != [(len(tables),)]:
+            self.close()
+            raise Damaged(f"{path}: lacks one of the tables {', '.join(tables)}")
 
     def close(self) -> None:
         """Close the file; the store cannot be used afterwards."""
@@ -198,11 +72,13 @@ class Store:
         sql = "SELECT ordinal, id FROM documents WHERE ordinal IN (SELECT value FROM json_each(?))"
         found = dict(self._query(sql, (json.dumps(ordinals.tolist()),)))
         with self._damage_named():
-            return [found[ordinal] for ordinal in ordinals.tolist()]
+            return [is_a(str, found[ordinal]) for ordinal in ordinals.tolist()]
 
     def all_ids(self) -> list[str]:
         """Every document's id, by ordinal."""
-        return [row[0] for row in self._query("SELECT id FROM documents ORDER BY ordinal")]
+        rows = self._query("SELECT id FROM documents ORDER BY ordinal")
+        with self._damage_named():
+            return [is_a(str, row[0]) for row in rows]
 
     def find(self, ids: Sequence[str]) -> dict[str, tuple[int, bytes]]:
         """{id: (ordinal, hash)} of those ids that are here."""
@@ -212,7 +88,9 @@ class Store:
             chunk = known[start : start + _CHUNK]
             marks = ", ".join("?" * len(chunk))
             sql = f"SELECT id, ordinal, hash FROM documents WHERE id IN ({marks})"
-            found.update((id, (ordinal, hash)) for id, ordinal, hash in self._query(sql, chunk))
+            rows = self._query(sql, chunk)
+            with self._damage_named():
+                found.update((id, (ordinal, is_a(bytes, hash))) for id, ordinal, hash in rows)
         if not all(ordinal in range(self._n_documents) for ordinal, _ in found.values()):
             raise Damaged(f"{self.path}: numbers documents that are not there")
         return found
@@ -234,9 +112,18 @@ class Store:
         )
         with self._damage_named():
             found = {
-                ordinal: Record(id, title, text, json.loads(meta), hash, tuple(places[ordinal]))
+                ordinal: Record(
+                    is_a(str, id),
+                    is_a(str, title),
+                    is_a(str, text),
+                    is_a(dict, json.loads(meta)),
+                    is_a(bytes, hash),
+                    tuple(within(len(text), *place) for place in places[ordinal]),
+                )
                 for ordinal, id, title, text, meta, hash in rows
             }
+            if any(len(places[i]) != first[i + 1] - first[i] for i in ordinals.tolist()):
+                raise ValueError("passages of another document")
             return [found[ordinal] for ordinal in ordinals.tolist()]
 
     def excerpts(
@@ -279,7 +166,7 @@ class Store:
                 found.append("metadata that is not JSON")
         except Damaged as error:
             return [str(error)]
-        return [f"{self.path}: {problem}" for problem in found]
+        return [f"{self.path}: {' '.join(problem.split())}" for problem in found]
 
     def all_have_texts(self) -> bool:
         """Whether each document has a text."""
@@ -295,7 +182,7 @@ class Store:
     def _damage_named(self) -> Iterator[None]:
         try:
             yield
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
             raise Damaged(f"{self.path}: its tables contradict each other ({error!r})") from error
 
     def _query(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:

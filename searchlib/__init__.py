@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .config import Settings
     from .encoders.pruning import Pruning
-    from .engine import Engine, expand
+    from .engine import Engine
     from .errors import SearchlibError
-    from .expansion import Expansion
+    from .expansion import Expansion, expand
     from .indexing import AddReport
     from .paging import Page
     from .types import Document, Explanation, Hit, Ranking
@@ -48,7 +48,7 @@ _HOMES = {
     "SearchlibError": "errors",
     "Settings": "config",
     "UpdateReport": "updating",
-    "expand": "engine",
+    "expand": "expansion",
 }
 
 

@@ -3,47 +3,23 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from indexes.similarity import Dot, IdfDot, Similarity
 from indexes.snapshot import Snapshot
-from indexes.types import TopK, Unit
 from indexes.writer import Writer
 
-from .browsing import listed, sorted_matches
 from .cache import open_cache
 from .config import Settings
-from .encoders.analyzer import Analyzer
-from .encoders.lookup import LookupEncoder
-from .encoders.sparse import SparseEncoder
-from .errors import BadQuery, check_k
-from .expansion import Expansion, expand_with
-from .fused import Fused, ReciprocalRank
-from .fusion import Normaliser, z_score
-from .hits import make_hits
 from .indexing import AddReport, Pipeline, no_progress, with_origins
 from .known import Earlier
 from .maintenance import Maintenance, maintain
-from .paging import Page, check_offset, make_cursor, ranked_part, read_cursor
-from .protocols import Encoder, Progress, Splitter
-from .provenance import term_sources
-from .representations import make_encoder, make_encoders, make_fields, make_splitter
-from .retrievers import (
-    FieldRetriever,
-    QueryCache,
-    Scorer,
-    check_fingerprint,
-    explained,
-    ranked_ids,
-)
-from .types import Document, Explanation, Hit, Ranking
+from .protocols import Progress
+from .representations import make_encoders, make_fields, make_splitter
+from .searching import Searching
+from .types import Document
 from .updating import Edit, UpdateReport, patched, replaced, update_metadata
 
 if TYPE_CHECKING:
@@ -54,7 +30,7 @@ MEMORY = 256 << 20  # bytes that indexing may hold, beside the models
 FLUSH = 3  # writing a buffer out takes about twice its size besides
 
 
-class Engine:
+class Engine(Searching):
     """An index on disk and the encoders that belong to it.
 
     >>> import tempfile
@@ -65,16 +41,6 @@ class Engine:
     ...     [hit.id for hit in engine.search("best song")]
     ['a']
     """
-
-    def __init__(self, path: Path, snapshot: Snapshot, device: str | None, memory: int) -> None:
-        self.path = path
-        self.snapshot = snapshot
-        self.settings = Settings.from_json(dict(snapshot.settings))
-        self._device = device
-        self._memory = memory
-        self._caches: dict[str, QueryCache] = {}
-
-    # -- opening and closing
 
     @staticmethod
     def create(
@@ -107,32 +73,6 @@ class Engine:
             Damaged: a file is missing or not what the manifest says.
         """
         return Engine(Path(path), Snapshot.open(path), device, memory)
-
-    def close(self) -> None:
-        """Let go of the index's files."""
-        self.snapshot.close()
-
-    def __enter__(self) -> Engine:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def refresh(self) -> None:
-        """See what other processes have committed since this index was opened."""
-        snapshot = Snapshot.open(self.path)
-        self.snapshot.close()
-        fields, self.snapshot = self.snapshot.fields, snapshot
-        settings = Settings.from_json(dict(snapshot.settings))
-        if settings != self.settings or snapshot.fields != fields:  # it was re-encoded
-            self.settings = settings
-            self._caches.clear()
-            self.__dict__.pop("_lookup", None)
 
     # -- writing
 
@@ -260,14 +200,6 @@ class Engine:
 
         discard(self.path / FOLDER)
 
-    def splitter(self) -> Splitter:
-        """How the documents that are here were cut into passages.
-
-        Raises:
-            ModelMismatch, ModelNotFound: it is not known, for want of the model that says so.
-        """
-        return make_splitter(self.settings, self._document_encoders())
-
     @contextmanager
     def writing(self, cache: str | Path | None = None) -> Iterator[tuple[Writer, Pipeline]]:
         """The index's writer and what encodes for it; the snapshot is the last commit within.
@@ -311,7 +243,10 @@ class Engine:
     def delete(self, ids: Iterable[str]) -> int:
         """Remove documents by id; how many there were."""
         with self._writer() as writer:
-            return self._delete(writer, list(ids))
+            deleted = writer.delete(list(ids))
+            writer.finish()
+        self.refresh()
+        return deleted
 
     def delete_where(self, where: str) -> int:
         """Remove the documents that a filter on metadata selects; how many there were.
@@ -320,12 +255,10 @@ class Engine:
             BadFilter: `where` cannot be parsed; an empty one is none.
         """
         with self._writer() as writer:
-            return self._delete(writer, self.ids_where(where))
-
-    def ids_where(self, where: str) -> list[str]:
-        """The ids of the documents that a filter on metadata selects. Raises BadFilter."""
-        chosen = self.snapshot.select(where).documents
-        return self.snapshot.ids(np.flatnonzero(np.concatenate([np.empty(0, np.bool_), *chosen])))
+            deleted = writer.delete(self.ids_where(where))
+            writer.finish()
+        self.refresh()
+        return deleted
 
     def _update(self, changes: Iterable[tuple[str, Mapping[str, Any]]], edit: Edit) -> UpdateReport:
         with self._writer() as writer:
@@ -333,12 +266,6 @@ class Engine:
             writer.commit()
         self.refresh()
         return report
-
-    def _delete(self, writer: Writer, ids: list[str]) -> int:
-        deleted = writer.delete(ids)
-        writer.finish()
-        self.refresh()
-        return deleted
 
     def merge(
         self, *, memory: int | None = None, on_progress: Progress = no_progress
@@ -372,298 +299,3 @@ class Engine:
         with Writer.open(self.path, memory_budget=self._memory // FLUSH) as writer:
             self.refresh()
             yield writer
-
-    # -- searching
-
-    def search(
-        self,
-        query: str,
-        k: int = 10,
-        *,
-        retriever: str | Scorer = "hybrid",
-        where: str | None = None,
-        unit: Unit = "document",
-        explain: bool = False,
-        offset: int = 0,
-        sort: str | None = None,
-    ) -> list[Hit]:
-        """The k best documents (or passages) for one query, with snippets.
-
-        `retriever`: one of `retriever_names()`, or a retriever. `where`: a filter on metadata
-        such as `year >= 2001 and lang in ("en", "fr")`, applied before the best k are taken.
-        `offset`: how many of the ranking to pass over. `sort`: a field, "year" or "-year"
-        (largest first), by which all documents that share a term with the query are sorted.
-
-        Raises:
-            BadQuery: an empty query, k below 1, or an unknown retriever; `sort` with passages,
-                or with a retriever that matches everything.
-            BadFilter: `where` or `sort` cannot be parsed.
-        """
-        if not query.strip():
-            raise BadQuery("the query is empty; give at least one word")
-        check_k(k)
-        check_offset(offset)
-        scorer = self._scorer(retriever)
-        selection = self.snapshot.select(where) if where else None
-        if sort is None:
-            top = ranked_part(scorer, query, selection, unit, offset=offset, k=k)
-        elif unit == "passage":
-            raise BadQuery("only documents are sorted by a field, not passages")
-        else:
-            found = sorted_matches(scorer, query, sort, offset + k, selection)
-            top = TopK(found.ids[offset:], found.scores[offset:])
-        hits = make_hits(
-            scorer,
-            query,
-            top,
-            selection,
-            unit,
-            analyzer=self._analyzer(),
-            explain=(lambda id: scorer.explain_id(query, id, selection, unit)) if explain else None,
-        )
-        return [replace(hit, rank=hit.rank + offset) for hit in hits] if offset else hits
-
-    def browse(
-        self, k: int = 10, *, where: str | None = None, sort: str = "id", offset: int = 0
-    ) -> list[Hit]:
-        """k documents without a query: those that a filter selects, in the order of a field.
-
-        `sort`: "year" or "-year" (largest first); numbers before texts, of a list the smallest
-        (-: largest) member, documents without the field last, ties by id.
-
-        Raises:
-            BadQuery: k below 1, or an offset below 0.
-            BadFilter: `where` or `sort` cannot be parsed.
-        """
-        check_k(k)
-        check_offset(offset)
-        selection = self.snapshot.select(where) if where else None
-        return listed(self.snapshot, sort, offset + k, selection)[offset:]
-
-    def page(
-        self,
-        query: str | None = None,
-        k: int = 10,
-        *,
-        cursor: str | None = None,
-        retriever: str = "hybrid",
-        where: str | None = None,
-        unit: Unit = "document",
-        sort: str | None = None,
-    ) -> Page:
-        """The next k hits of `search`, or of `browse` without a query, and where to go on.
-
-        Raises:
-            BadQuery: as `search`; or `cursor` belongs to another commit of the index, or to
-                another question.
-
-        >>> page = engine.page("blues")  # doctest: +SKIP
-        >>> page = engine.page("blues", cursor=page.cursor)  # doctest: +SKIP
-        """
-        asked = (query, retriever, where, unit, sort)
-        generation = self.snapshot.generation
-        offset = 0 if cursor is None else read_cursor(cursor, generation, asked)
-        if query is None:
-            hits = self.browse(k + 1, where=where, sort=sort or "id", offset=offset)
-        else:
-            hits = self.search(
-                query, k + 1, retriever=retriever, where=where, unit=unit, sort=sort, offset=offset
-            )
-        more = make_cursor(generation, asked, offset + k) if len(hits) > k else None
-        return Page(tuple(hits[:k]), more)
-
-    def facets(
-        self, field: str, *, where: str | None = None, top: int = 10
-    ) -> list[tuple[str | int | float | bool, int]]:
-        """The most frequent values of a field of the metadata, and how many documents have each.
-
-        Of all documents or those that `where` selects; ties by value. Each member of a list
-        counts.
-
-        Raises:
-            BadQuery: `top` below 1.
-            BadFilter: `field` or `where` cannot be parsed.
-
-        >>> engine.facets("lang", where="year >= 2001")  # doctest: +SKIP
-        [('en', 12), ('fr', 3)]
-        """
-        check_k(top)
-        return self.snapshot.facets(field, self.snapshot.select(where) if where else None, top)
-
-    def rank(
-        self,
-        queries: Sequence[str],
-        k: int = 1000,
-        *,
-        retriever: str | Scorer = "hybrid",
-        where: str | None = None,
-        unit: Unit = "document",
-    ) -> list[Ranking]:
-        """Many queries at once: ids and scores, without texts."""
-        return ranked_ids(self._scorer(retriever), queries, k, where, unit)
-
-    def explain(
-        self,
-        query: str,
-        id: str,
-        *,
-        retriever: str | Scorer = "hybrid",
-        where: str | None = None,
-    ) -> Explanation:
-        """Why document `id`, or passage "id#n", has the score it has for `query`.
-
-        Raises:
-            NotFound: no such document or passage.
-        """
-        return explained(self._scorer(retriever), query, id, where)
-
-    def expand(self, text: str, k: int | None = None) -> list[Expansion]:
-        """The terms that the sparse encoder makes of a text, heaviest first, at most k."""
-        encoder = self._query_cache("sparse").encoder
-        assert isinstance(encoder, SparseEncoder)
-        return expand_with(encoder, text, k)
-
-    # -- retrievers
-
-    def retriever_names(self) -> list[str]:
-        """What `retriever=` accepts here."""
-        names = ["bm25", "bm25_passage"]
-        if "sparse" in self.snapshot.fields:
-            names += ["sparse", "lookup"]
-        if "dense" in self.snapshot.fields:
-            names.append("dense")
-        return [*names, "hybrid"]
-
-    def retriever(self, name: str) -> Scorer:
-        """The retriever called `name`.
-
-        "bm25", over whole documents; "bm25_passage", a document scoring as its best passage, as
-        with the encoders; "sparse", learned expansion on both sides; "lookup", the same documents
-        with inference-free queries; "dense"; "hybrid", which fuses "bm25_passage", "sparse" and
-        "dense" (an index without models has "bm25" for it).
-
-        Raises:
-            BadQuery: there is none of that name in this index.
-        """
-        if name not in self.retriever_names():
-            raise BadQuery(
-                f"unknown retriever {name!r}; this index has {', '.join(self.retriever_names())}"
-            )
-        if name == "hybrid":
-            weights = {
-                "bm25_passage": self.settings.bm25_weight,
-                "sparse": self.settings.sparse_weight,
-                "dense": self.settings.dense_weight,
-            }
-            parts = [part for part in weights if part in self.retriever_names()]
-            if len(parts) == 1:  # nothing to fuse: keep its scores as they are
-                return self.retriever("bm25")
-            return self.fused(parts, weights=[weights[part] for part in parts])
-        similarity: Similarity | None = None
-        fields: Mapping[Unit, str]
-        if name == "bm25":
-            fields = {"document": "bm25", "passage": "bm25_passage"}
-        elif name == "bm25_passage":
-            fields = {"document": "bm25_passage", "passage": "bm25_passage"}
-        elif name == "lookup":
-            fields = {"document": "sparse", "passage": "sparse"}
-            similarity = Dot() if self._lookup.has_table else IdfDot()
-        else:
-            fields = {"document": name, "passage": name}
-        sources = self._sources if "sparse" in fields.values() else None
-        cache = self._query_cache("bm25" if name == "bm25_passage" else name)
-        return FieldRetriever(name, self.snapshot, fields, cache, similarity, sources)
-
-    def fused(
-        self,
-        parts: Sequence[str | Scorer],
-        *,
-        weights: Sequence[float] | None = None,
-        method: Normaliser | Sequence[Normaliser] | ReciprocalRank = z_score,
-        depth: int = 50,
-    ) -> Fused:
-        """A fusion of retrievers over complete scores (see `searchlib.fused.Fused`)."""
-        scorers = tuple(self._scorer(part) for part in parts)
-        if not isinstance(method, ReciprocalRank):
-            method = (method,) * len(scorers) if callable(method) else tuple(method)
-        shares = tuple(weights) if weights is not None else (1.0,) * len(scorers)
-        return Fused("hybrid", scorers, shares, method, depth)
-
-    # -- looking inside
-
-    def info(self) -> dict[str, Any]:
-        """What the index holds and what it was made with, as JSON values."""
-        snapshot = self.snapshot
-        return {
-            "path": str(self.path),
-            "generation": snapshot.generation,
-            "documents": snapshot.n_documents,
-            "passages": snapshot.n_passages,
-            "segments": snapshot.n_segments,
-            "bytes": snapshot.nbytes,
-            "retrievers": self.retriever_names(),
-            "fields": {
-                name: {"unit": spec.unit, **spec.encoder} for name, spec in snapshot.fields.items()
-            },
-            "settings": self.settings.to_json(),
-        }
-
-    def verify(self) -> list[str]:
-        """Problems found by reading every file of the index; none if it is sound."""
-        return self.snapshot.verify()
-
-    # -- encoders
-
-    def _scorer(self, retriever: str | Scorer) -> Scorer:
-        return self.retriever(retriever) if isinstance(retriever, str) else retriever
-
-    def _query_cache(self, name: str) -> QueryCache:
-        if name not in self._caches:
-            if name == "lookup":
-                encoder: Encoder = self._lookup
-            else:
-                if name not in self.snapshot.fields:
-                    raise BadQuery(
-                        f"this index was made without {name} vectors; it has "
-                        f"{', '.join(self.retriever_names())}"
-                    )
-                encoder = make_encoder(name, self.settings, self._device)
-                recorded = self.snapshot.fields[name].encoder
-                check_fingerprint(name, recorded["fingerprint"], encoder, recorded["model"])
-            self._caches[name] = QueryCache(encoder)
-        return self._caches[name]
-
-    def _document_encoders(self) -> dict[str, Encoder]:
-        names = [name for name in ("bm25", "sparse", "dense") if name in self.snapshot.fields]
-        return {name: self._query_cache(name).encoder for name in names}
-
-    def _sources(self, passage: int) -> dict[str, str]:
-        encoders = self._document_encoders()
-        sparse = encoders["sparse"]
-        assert isinstance(sparse, SparseEncoder)
-        ids = np.array([passage], np.int64)
-        record = self.snapshot.records(self.snapshot.documents_of(ids))[0]
-        document = Document(record.id, record.text, record.title, record.metadata)
-        number = int(self.snapshot.passage_number(ids)[0])
-        passages = make_splitter(self.settings, encoders)(document)
-        return term_sources(sparse, passages[number].text)
-
-    def _analyzer(self) -> Analyzer:
-        encoder = self._query_cache("bm25").encoder
-        assert isinstance(encoder, Analyzer)
-        return encoder
-
-    @functools.cached_property
-    def _lookup(self) -> LookupEncoder:
-        assert self.settings.sparse_model is not None
-        return LookupEncoder(self.settings.sparse_model)
-
-
-def expand(text: str, k: int | None = None, *, model: str | None = None) -> list[Expansion]:
-    """The terms that a sparse encoder makes of a text, without an index.
-
-    Raises:
-        ModelNotFound: the model's files are nowhere to be found.
-    """
-    encoder = SparseEncoder(model) if model is not None else SparseEncoder()
-    return expand_with(encoder, text, k)

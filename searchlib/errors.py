@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from indexes.errors import one_line
+
 
 class SearchlibError(Exception):
     """Base of every error that a user can cause or mend."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class BadInput(SearchlibError):

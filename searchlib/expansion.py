@@ -39,3 +39,13 @@ def outside_share(terms: list[Expansion]) -> float:
     total = sum(term.weight for term in terms)
     outside = sum(term.weight for term in terms if term.source == "expansion")
     return outside / total if total else 0.0
+
+
+def expand(text: str, k: int | None = None, *, model: str | None = None) -> list[Expansion]:
+    """The terms that a sparse encoder makes of a text, without an index.
+
+    Raises:
+        ModelNotFound: the model's files are nowhere to be found.
+    """
+    encoder = SparseEncoder(model) if model is not None else SparseEncoder()
+    return expand_with(encoder, text, k)

@@ -16,9 +16,10 @@ from indexes.threads import cores
 from ..errors import BadInput
 from .batching import windows
 from .blas import one_blas_thread
-from .layout import Transformer
+from .layout import Transformer, check_sizes
 from .lean import LeanEncoder, lean_encoder
 from .tokenizing import Ids, Tokenizer
+from .weights import sense
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,7 +49,8 @@ class Backbone:
         max_tokens: int,
         device: str | None,
     ) -> None:
-        self.tokenizer = Tokenizer(transformer.path, max_tokens, transformer.lower)
+        with sense(transformer.path):
+            self.tokenizer = Tokenizer(transformer.path, max_tokens, transformer.lower)
         self._transformer = transformer
         self._task = task
         self._device = device
@@ -69,10 +71,11 @@ class Backbone:
         if isinstance(texts, str):
             raise BadInput("texts must be a list of strings, not one string; write [text]")
         results: list[Any] = [None] * len(texts)
-        for start, tokens in windows(texts, lambda part: self.tokenizer.encode(part, prompt)):
-            for rows, found in self._window(tokens, lean, full):
-                for row, result in zip(rows, found, strict=True):
-                    results[start + row] = result
+        with sense(self._transformer.path):
+            for start, tokens in windows(texts, lambda part: self.tokenizer.encode(part, prompt)):
+                for rows, found in self._window(tokens, lean, full):
+                    for row, result in zip(rows, found, strict=True):
+                        results[start + row] = result
         return results
 
     def _window(
@@ -121,6 +124,7 @@ class Backbone:
     def _network(self) -> Network:
         from .network import Network
 
+        check_sizes(self._transformer.path)
         return Network(self._transformer.path, self._task, self._device)
 
 

@@ -17,6 +17,7 @@ from .lean import LeanEncoder
 from .models import DENSE_DEFAULT, ModelFolder, resolve
 from .pooling import Steps, pool_batch, pool_rows
 from .tokenizing import Ids, Span, Tokenizer
+from .weights import sense
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -127,4 +128,8 @@ class DenseEncoder:
         vectors = self._backbone.run(texts, prompt, lean, full)
         if not vectors:
             return np.zeros((0, self.dimension), np.float32)
-        return self._steps(np.stack(vectors))
+        with sense(self.folder.path):
+            result = self._steps(np.stack(vectors))
+            if not np.isfinite(result).all():
+                raise ValueError("it makes vectors of what is not a number")
+        return result

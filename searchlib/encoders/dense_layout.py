@@ -15,7 +15,7 @@ from .layout import (
     read_prompts,
     read_transformer,
 )
-from .weights import Weights, read_json
+from .weights import Weights, read_json, sense
 
 Pool = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 POOLS: tuple[Pool, ...] = (
@@ -75,6 +75,11 @@ class DenseLayout:
 
 def read_dense(folder: Path) -> DenseLayout:
     """How `folder` makes dense vectors; a plain Hugging Face encoder gets mean pooling."""
+    with sense(folder):
+        return _read(folder)
+
+
+def _read(folder: Path) -> DenseLayout:
     query, document = read_prompts(folder)
     if not (folder / "modules.json").is_file():
         transformer = read_transformer(folder)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UnsupportedModel
-from .weights import Weights, read_json
+from .weights import Weights, read_json, sense
 
 # families whose first position is padding_idx + 1, so that many positions are out of use
 _SHIFTED = ("roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "data2vec-text")
@@ -26,6 +26,11 @@ _HOUSEKEEPING = (
     "torch_dtype",
     "transformers_version",
     "use_cache",
+)
+# settings of a config that say how much memory a network takes
+_SIZES = (
+    *("vocab_size", "hidden_size", "dim", "embedding_size", "intermediate_size", "hidden_dim"),
+    *("num_hidden_layers", "n_layers", "num_attention_heads", "n_heads", "type_vocab_size"),
 )
 
 
@@ -54,11 +59,26 @@ def read_transformer(path: Path) -> Transformer:
     config = read_json(path / "config.json")
     bert = read_optional(path / "sentence_bert_config.json")
     tokenizer = read_optional(path / "tokenizer_config.json")
-    limit = config.get("max_position_embeddings") or 512
-    if config.get("model_type") in _SHIFTED:
-        limit -= int(config.get("pad_token_id", 1)) + 1
-    declared = bert.get("max_seq_length") or tokenizer.get("model_max_length") or limit
-    return Transformer(path, int(min(declared, limit)), bool(bert.get("do_lower_case", False)))
+    with sense(path / "config.json"):
+        limit = config.get("max_position_embeddings") or 512
+        if config.get("model_type") in _SHIFTED:
+            limit -= int(config.get("pad_token_id", 1)) + 1
+        declared = bert.get("max_seq_length") or tokenizer.get("model_max_length") or limit
+        return Transformer(path, int(min(declared, limit)), bool(bert.get("do_lower_case", False)))
+
+
+def check_sizes(path: Path) -> None:
+    """Raise UnsupportedModel for a config of more layers or larger ones than there are weights.
+
+    Whoever makes a network as the config says would fill the memory with nothing.
+    """
+    config = read_json(path / "config.json")
+    shapes = [array.shape for array in Weights(path).values()]
+    most = max([len(shapes), *(size for shape in shapes for size in shape)])
+    for key in _SIZES:
+        value = config.get(key)
+        if value is not None and not (type(value) is int and 0 <= value <= most):
+            raise UnsupportedModel(f"{path}: config.json has {key} {value!r}, its weights do not")
 
 
 def read_modules(folder: Path) -> list[tuple[str, Path]]:
@@ -67,7 +87,7 @@ def read_modules(folder: Path) -> list[tuple[str, Path]]:
     try:
         entries = json.loads(path.read_bytes())
         return [(class_name(entry["type"]), inside(folder, entry["path"])) for entry in entries]
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UnsupportedModel(f"{path} is damaged; get the model anew") from None
 
 
@@ -77,20 +97,22 @@ def class_name(name: str) -> str:
 
 
 def inside(folder: Path, path: str) -> Path:
-    place = folder / path
-    if not place.resolve().is_relative_to(folder.resolve()) and ".." in Path(path).parts:
+    """A path that a model names, below its folder; links are followed, as the hub's cache has."""
+    if Path(path).is_absolute() or ".." in Path(path).parts or "\0" in path:
         raise UnsupportedModel(f"{folder} names a module outside itself: {path}")
-    return place
+    return folder / path
 
 
 def read_prompts(folder: Path) -> tuple[str, str]:
     """What goes before queries and before documents, as encode_query and encode_document do."""
-    config = read_optional(folder / "config_sentence_transformers.json")
-    prompts: dict[str, Any] = config.get("prompts") or {}
-    default = prompts.get(config.get("default_prompt_name") or "", "")
-    query = prompts.get("query", default)
-    named = [prompts[name] for name in ("document", "passage", "corpus") if name in prompts]
-    return str(query or ""), str((named[0] if named else default) or "")
+    path = folder / "config_sentence_transformers.json"
+    config = read_optional(path)
+    with sense(path):
+        prompts: dict[str, Any] = config.get("prompts") or {}
+        default = prompts.get(config.get("default_prompt_name") or "", "")
+        query = prompts.get("query", default)
+        named = [prompts[name] for name in ("document", "passage", "corpus") if name in prompts]
+        return str(query or ""), str((named[0] if named else default) or "")
 
 
 def read_optional(path: Path) -> dict[str, Any]:

@@ -5,7 +5,6 @@ Formal et al. 2021 (SPLADE-doc, arXiv:2109.10086); Geng et al. 2024 (arXiv:2411.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +22,7 @@ from .pruning import Pruning
 from .sparse_layout import Table, read_sparse, table_bytes
 from .terms import term_vectors
 from .tokenizing import Span, Tokenizer
-from .weights import Weights, read_json
+from .weights import Weights, read_json, sense
 
 if TYPE_CHECKING:
     from .activations import Array
@@ -152,7 +151,8 @@ def read_table(table: Table, tokenizer: Tokenizer) -> Array:
             raise UnsupportedModel(f"{table.weights} is damaged; get the model anew") from None
     weights = np.ones(tokenizer.size, np.float32)
     if _static(table.weights):
-        own = Weights(table.weights)["weight"].astype(np.float32)
+        with sense(table.weights):
+            own = Weights(table.weights)["weight"].astype(np.float32)
         if own.ndim != 1 or len(own) < tokenizer.size:
             raise UnsupportedModel(
                 f"{table.weights} has {own.shape} weights for {tokenizer.size} tokens"
@@ -174,4 +174,4 @@ def _from_json(path: Path, tokenizer: Tokenizer) -> Array:
 def _static(folder: Path) -> bool:
     """Whether a folder is a saved SparseStaticEmbedding."""
     config = folder / "config.json"
-    return config.is_file() and "frozen" in json.loads(config.read_bytes())
+    return config.is_file() and "frozen" in read_json(config)

@@ -25,6 +25,7 @@ from .pruning import Pruning
 from .sparse_layout import Expansion, SparseLayout, read_sparse
 from .terms import term_vectors
 from .tokenizing import Ids, Span, Tokenizer
+from .weights import sense
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -171,6 +172,9 @@ class SparseEncoder:
             found = self._query_side.terms(texts, layout.query_prompt)
         else:
             found = self._document_side.terms(texts, layout.document_prompt)
+        with sense(self.folder.path):
+            if not all(np.isfinite(terms.weights).all() for terms in found):
+                raise ValueError("it makes weights that are not numbers")
         return [keep(terms.ids, terms.weights) for terms in found]
 
 

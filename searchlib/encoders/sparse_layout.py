@@ -19,7 +19,7 @@ from .layout import (
     read_transformer,
     tokenizer_bytes,
 )
-from .weights import Weights, read_json
+from .weights import Weights, read_json, sense
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,16 @@ def read_sparse(folder: Path) -> SparseLayout:
     A plain ...ForMaskedLM folder: max of log1p(relu(logit)). One with an idf.json beside (as
     OpenSearch's): the same for documents, special tokens dropped, and queries by that table.
     """
+    with sense(folder):
+        return _read(folder)
+
+
+def _read(folder: Path) -> SparseLayout:
     query_prompt, document_prompt = read_prompts(folder)
     settings = read_optional(folder / "config_sentence_transformers.json")
     active = settings.get("max_active_dims")
+    if active is not None and (type(active) is not int or active < 1):
+        raise ValueError(f"max_active_dims {active!r}")
     if not (folder / "modules.json").is_file():
         idf = folder / "idf.json"
         document = Expansion(read_transformer(folder), drop_special=idf.is_file())

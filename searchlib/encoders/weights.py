@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ _TYPES: dict[str, type[np.generic]] = {
     "BF16": np.uint16,  # read as bits: numpy has no bfloat16
 }
 _LARGEST_HEADER = 100 << 20
+_LARGEST_JSON = 256 << 20  # bytes: a vocabulary of millions
+# what reading numbers that contradict each other ends in
+_NONSENSE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 class Weights(Mapping[str, NDArray[Any]]):
@@ -59,7 +63,7 @@ class Weights(Mapping[str, NDArray[Any]]):
                 self._tensors[name] = (data, path, begin, end, kind, shape)
         except OSError as error:
             raise UnsupportedModel(f"cannot read {path}: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except _NONSENSE as error:
             reason = error if type(error) is ValueError else "its header makes no sense"
             raise UnsupportedModel(f"{path} is damaged: {reason}; get the model anew") from None
 
@@ -107,8 +111,9 @@ def weight_files(folder: Path) -> list[Path]:
         return [single]
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        shards = sorted(set(read_json(index).get("weight_map", {}).values()))
-        paths = [folder / Path(str(shard)).name for shard in shards]
+        with sense(index):
+            shards = sorted({Path(str(s)).name for s in read_json(index)["weight_map"].values()})
+        paths = [folder / shard for shard in shards]
         if missing := [path.name for path in paths if not path.is_file()]:
             raise UnsupportedModel(f"{folder} lacks {missing[0]}; get the model anew")
         if paths:
@@ -121,13 +126,27 @@ def weight_files(folder: Path) -> list[Path]:
     )
 
 
+@contextmanager
+def sense(path: Path) -> Iterator[None]:
+    """Raise UnsupportedModel, naming the file or folder, where what is in it makes no sense."""
+    try:
+        yield
+    except _NONSENSE as error:
+        reason = str(error).split("\n", 1)[0][:120] or type(error).__name__
+        raise UnsupportedModel(
+            f"{path}: its parts do not go together ({reason}); get the model anew"
+        ) from error
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file of a model; UnsupportedModel if it is none."""
     try:
+        if path.stat().st_size > _LARGEST_JSON:
+            raise UnsupportedModel(f"{path} is larger than {_LARGEST_JSON:,} bytes")
         value = json.loads(path.read_bytes())
     except OSError as error:
         raise UnsupportedModel(f"cannot read {path}: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UnsupportedModel(f"{path} is not JSON; get the model anew") from None
     if not isinstance(value, dict):
         raise UnsupportedModel(f"{path} is not a JSON object; get the model anew")

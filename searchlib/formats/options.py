@@ -6,6 +6,8 @@ import codecs
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from indexes.errors import one_line
+
 from ..errors import BadInput
 from ..types import Document
 
@@ -24,7 +26,7 @@ class BadLine:
 
     def __str__(self) -> str:
         place = self.file if self.line is None else f"{self.file}:{self.line}"
-        return f"{place}: {self.reason}"
+        return one_line(f"{place}: {self.reason}")
 
 
 Item = tuple[Document, str] | BadLine

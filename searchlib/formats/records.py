@@ -53,7 +53,7 @@ def _choose(
     metadata: tuple[str, ...] | None,
 ) -> Fields:
     if id is not None and id not in names:
-        raise BadRecord(f"no field {id!r} for the id; there is: {_listed(names)}")
+        raise BadRecord(f"no field {id!r} for the id; there is: {listed(names)}")
     id = id or _guess(names, ID_NAMES)
     if title is None:
         title = _guess([name for name in names if name not in (text or ())], TITLE_NAMES)
@@ -62,9 +62,7 @@ def _choose(
     if text is not None:
         texts = tuple(name for name in text if name in names)
         if not texts:
-            raise BadRecord(
-                f"no field {', '.join(text)!r} for the text; there is: {_listed(names)}"
-            )
+            raise BadRecord(f"no field {', '.join(text)!r} for the text; there is: {listed(names)}")
     else:
         guessed = _guess([name for name in names if name not in (id, title)], TEXT_NAMES)
         texts = (guessed,) if guessed is not None else ()
@@ -89,7 +87,7 @@ def to_document(record: Mapping[str, Any], default_id: str, options: ReadOptions
     title = _string(record[fields.title], fields.title) if fields.title is not None else ""
     others = [name for name in fields.metadata if isinstance(record[name], str)]
     if not fields.text and (not title or (others and options.metadata is None)):
-        raise BadRecord(f"no text among the fields: {_listed(tuple(record))}; say which is")
+        raise BadRecord(f"no text among the fields: {listed(tuple(record))}; say which is")
     text = "\n".join(filter(None, (_string(record[name], name) for name in fields.text)))
     metadata: dict[str, Any] = {}
     for name in fields.metadata:
@@ -151,6 +149,7 @@ def _kind(value: Any) -> str:
     return kinds.get(type(value), type(value).__name__)
 
 
-def _listed(names: tuple[str, ...]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """The first few names, cut short, for a message."""
     shown = ", ".join(repr(name[:40]) for name in names[:8]) or "nothing"
     return f"{shown}, ..." if len(names) > 8 else shown

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import BadInput
 from .options import BadLine, Item, ReadOptions
-from .records import TEXT_NAMES, BadRecord, choose_fields, clean, to_document
+from .records import TEXT_NAMES, BadRecord, choose_fields, clean, listed, to_document
 from .streams import Source, text_lines
 
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,15})")
@@ -98,9 +98,9 @@ def _documents(
     try:
         for name in named:
             if name not in header:
-                raise BadRecord(f"no column {name!r}; there is: {', '.join(header)}")
+                raise BadRecord(f"no column {name!r}; there is: {listed(header)}")
         if not choose_fields(tuple(header), options).text and len(header) > 1:
-            raise BadRecord(f"no text among the columns: {', '.join(header)}; say which is")
+            raise BadRecord(f"no text among the columns: {listed(header)}; say which is")
     except BadRecord as error:
         raise BadInput(f"{source.name}:{header_line}: {error}") from None
     if len(header) == 1 and options.text is None:

@@ -63,10 +63,12 @@ def test_csv_options_name_columns(table):
         Document("n1", "a\nb", "H", {"year": 1999})
     ]
     assert refused(path, text=("three",)) == (
-        "1: no column 'three'; there is: nr, head, one, two, year"
+        "1: no column 'three'; there is: 'nr', 'head', 'one', 'two', 'year'"
     )
     assert refused(path, text=("one",), metadata=("yr",)).startswith("1: no column 'yr'")
-    assert refused(path) == ("1: no text among the columns: nr, head, one, two, year; say which is")
+    assert refused(path) == (
+        "1: no text among the columns: 'nr', 'head', 'one', 'two', 'year'; say which is"
+    )
 
 
 def test_csv_of_one_column_is_text(table):

@@ -30,7 +30,7 @@ from indexes.filters import (
     parse_filter,
 )
 from indexes.metadata import metadata_json
-from indexes.store import write_store
+from indexes.store_writing import write_store
 from indexes.types import Record
 
 

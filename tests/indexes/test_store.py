@@ -14,7 +14,8 @@ from index_cases import record
 
 from indexes.errors import Damaged, StorageFailed
 from indexes.metadata import metadata_json, storable
-from indexes.store import Source, Store, merge_stores, write_store
+from indexes.store import Store
+from indexes.store_writing import Source, merge_stores, write_store
 from indexes.types import Excerpt, Record
 
 RECORDS = [

@@ -1,0 +1,219 @@
+"""An open index: one commit of it, the encoders that belong to it, and its retrievers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from indexes.similarity import Dot, IdfDot, Similarity
+from indexes.snapshot import Snapshot
+from indexes.types import Unit
+
+from .config import Settings
+from .encoders.analyzer import Analyzer
+from .encoders.lookup import LookupEncoder
+from .encoders.sparse import SparseEncoder
+from .errors import BadQuery
+from .fused import Fused, ReciprocalRank
+from .fusion import Normaliser, z_score
+from .protocols import Encoder, Splitter
+from .provenance import term_sources
+from .recorded import recorded_settings
+from .representations import make_encoder, make_splitter
+from .retrievers import (
+    FieldRetriever,
+    QueryCache,
+    Scorer,
+    check_fingerprint,
+)
+from .types import Document
+
+
+class Opened:
+    """The index in folder `path` as of one commit, `snapshot`, until it is refreshed.
+
+    `device`: "cpu", "cuda", "cuda:1", "mps" or None for the best there is. `memory`: bytes that
+    indexing may hold, about, beside the models.
+    """
+
+    def __init__(self, path: Path, snapshot: Snapshot, device: str | None, memory: int) -> None:
+        self.path = path
+        self.snapshot = snapshot
+        self.settings = recorded_settings(snapshot, path)
+        self._device = device
+        self._memory = memory
+        self._caches: dict[str, QueryCache] = {}
+
+    def close(self) -> None:
+        """Let go of the index's files."""
+        self.snapshot.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def refresh(self) -> None:
+        """See what other processes have committed since this index was opened."""
+        snapshot = Snapshot.open(self.path)
+        self.snapshot.close()
+        fields, self.snapshot = self.snapshot.fields, snapshot
+        settings = Settings.from_json(dict(snapshot.settings))
+        if settings != self.settings or snapshot.fields != fields:  # it was re-encoded
+            self.settings = settings
+            self._caches.clear()
+            self.__dict__.pop("_lookup", None)
+
+    # -- retrievers
+
+    def retriever_names(self) -> list[str]:
+        """What `retriever=` accepts here."""
+        names = ["bm25", "bm25_passage"]
+        if "sparse" in self.snapshot.fields:
+            names += ["sparse", "lookup"]
+        if "dense" in self.snapshot.fields:
+            names.append("dense")
+        return [*names, "hybrid"]
+
+    def retriever(self, name: str) -> Scorer:
+        """The retriever called `name`.
+
+        "bm25", over whole documents; "bm25_passage", a document scoring as its best passage, as
+        with the encoders; "sparse", learned expansion on both sides; "lookup", the same documents
+        with inference-free queries; "dense"; "hybrid", which fuses "bm25_passage", "sparse" and
+        "dense" (an index without models has "bm25" for it).
+
+        Raises:
+            BadQuery: there is none of that name in this index.
+        """
+        if name not in self.retriever_names():
+            raise BadQuery(
+                f"unknown retriever {name!r}; this index has {', '.join(self.retriever_names())}"
+            )
+        if name == "hybrid":
+            weights = {
+                "bm25_passage": self.settings.bm25_weight,
+                "sparse": self.settings.sparse_weight,
+                "dense": self.settings.dense_weight,
+            }
+            parts = [part for part in weights if part in self.retriever_names()]
+            if len(parts) == 1:  # nothing to fuse: keep its scores as they are
+                return self.retriever("bm25")
+            return self.fused(parts, weights=[weights[part] for part in parts])
+        similarity: Similarity | None = None
+        fields: Mapping[Unit, str]
+        if name == "bm25":
+            fields = {"document": "bm25", "passage": "bm25_passage"}
+        elif name == "bm25_passage":
+            fields = {"document": "bm25_passage", "passage": "bm25_passage"}
+        elif name == "lookup":
+            fields = {"document": "sparse", "passage": "sparse"}
+            similarity = Dot() if self._lookup.has_table else IdfDot()
+        else:
+            fields = {"document": name, "passage": name}
+        sources = self._sources if "sparse" in fields.values() else None
+        cache = self._query_cache("bm25" if name == "bm25_passage" else name)
+        return FieldRetriever(name, self.snapshot, fields, cache, similarity, sources)
+
+    def fused(
+        self,
+        parts: Sequence[str | Scorer],
+        *,
+        weights: Sequence[float] | None = None,
+        method: Normaliser | Sequence[Normaliser] | ReciprocalRank = z_score,
+        depth: int = 50,
+    ) -> Fused:
+        """A fusion of retrievers over complete scores (see `searchlib.fused.Fused`)."""
+        scorers = tuple(self._scorer(part) for part in parts)
+        if not isinstance(method, ReciprocalRank):
+            method = (method,) * len(scorers) if callable(method) else tuple(method)
+        shares = tuple(weights) if weights is not None else (1.0,) * len(scorers)
+        return Fused("hybrid", scorers, shares, method, depth)
+
+    # -- looking inside
+
+    def info(self) -> dict[str, Any]:
+        """What the index holds and what it was made with, as JSON values."""
+        snapshot = self.snapshot
+        return {
+            "path": str(self.path),
+            "generation": snapshot.generation,
+            "documents": snapshot.n_documents,
+            "passages": snapshot.n_passages,
+            "segments": snapshot.n_segments,
+            "bytes": snapshot.nbytes,
+            "retrievers": self.retriever_names(),
+            "fields": {
+                name: {"unit": spec.unit, **spec.encoder} for name, spec in snapshot.fields.items()
+            },
+            "settings": self.settings.to_json(),
+        }
+
+    def verify(self) -> list[str]:
+        """Problems found by reading every file of the index; none if it is sound."""
+        return self.snapshot.verify()
+
+    def splitter(self) -> Splitter:
+        """How the documents that are here were cut into passages.
+
+        Raises:
+            ModelMismatch, ModelNotFound: it is not known, for want of the model that says so.
+        """
+        return make_splitter(self.settings, self._document_encoders())
+
+    # -- encoders
+
+    def _scorer(self, retriever: str | Scorer) -> Scorer:
+        return self.retriever(retriever) if isinstance(retriever, str) else retriever
+
+    def _query_cache(self, name: str) -> QueryCache:
+        if name not in self._caches:
+            if name == "lookup":
+                encoder: Encoder = self._lookup
+            else:
+                if name not in self.snapshot.fields:
+                    raise BadQuery(
+                        f"this index was made without {name} vectors; it has "
+                        f"{', '.join(self.retriever_names())}"
+                    )
+                encoder = make_encoder(name, self.settings, self._device)
+                recorded = self.snapshot.fields[name].encoder
+                check_fingerprint(name, recorded["fingerprint"], encoder, recorded["model"])
+            self._caches[name] = QueryCache(encoder)
+        return self._caches[name]
+
+    def _document_encoders(self) -> dict[str, Encoder]:
+        names = [name for name in ("bm25", "sparse", "dense") if name in self.snapshot.fields]
+        return {name: self._query_cache(name).encoder for name in names}
+
+    def _sources(self, passage: int) -> dict[str, str]:
+        encoders = self._document_encoders()
+        sparse = encoders["sparse"]
+        assert isinstance(sparse, SparseEncoder)
+        ids = np.array([passage], np.int64)
+        record = self.snapshot.records(self.snapshot.documents_of(ids))[0]
+        document = Document(record.id, record.text, record.title, record.metadata)
+        number = int(self.snapshot.passage_number(ids)[0])
+        passages = make_splitter(self.settings, encoders)(document)
+        return term_sources(sparse, passages[number].text)
+
+    def _analyzer(self) -> Analyzer:
+        encoder = self._query_cache("bm25").encoder
+        assert isinstance(encoder, Analyzer)
+        return encoder
+
+    @functools.cached_property
+    def _lookup(self) -> LookupEncoder:
+        assert self.settings.sparse_model is not None
+        return LookupEncoder(self.settings.sparse_model)

@@ -1,0 +1,185 @@
+"""Asking an open index: search, pages, documents in order, facets, rankings, explanations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from indexes.types import TopK, Unit
+
+from .browsing import listed, sorted_matches
+from .encoders.sparse import SparseEncoder
+from .errors import BadQuery, check_k
+from .expansion import Expansion, expand_with
+from .hits import make_hits
+from .paging import Page, check_offset, make_cursor, ranked_part, read_cursor
+from .retrievers import (
+    Scorer,
+    explained,
+    ranked_ids,
+)
+from .types import Explanation, Hit, Ranking
+
+if TYPE_CHECKING:
+    pass
+from .opened import Opened
+
+
+class Searching(Opened):
+    """The half of `Engine` that reads."""
+
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        retriever: str | Scorer = "hybrid",
+        where: str | None = None,
+        unit: Unit = "document",
+        explain: bool = False,
+        offset: int = 0,
+        sort: str | None = None,
+    ) -> list[Hit]:
+        """The k best documents (or passages) for one query, with snippets.
+
+        `retriever`: one of `retriever_names()`, or a retriever. `where`: a filter on metadata
+        such as `year >= 2001 and lang in ("en", "fr")`, applied before the best k are taken.
+        `offset`: how many of the ranking to pass over. `sort`: a field, "year" or "-year"
+        (largest first), by which all documents that share a term with the query are sorted.
+
+        Raises:
+            BadQuery: an empty query, k below 1, or an unknown retriever; `sort` with passages,
+                or with a retriever that matches everything.
+            BadFilter: `where` or `sort` cannot be parsed.
+        """
+        if not query.strip():
+            raise BadQuery("the query is empty; give at least one word")
+        check_k(k)
+        check_offset(offset)
+        scorer = self._scorer(retriever)
+        selection = self.snapshot.select(where) if where else None
+        if sort is None:
+            top = ranked_part(scorer, query, selection, unit, offset=offset, k=k)
+        elif unit == "passage":
+            raise BadQuery("only documents are sorted by a field, not passages")
+        else:
+            found = sorted_matches(scorer, query, sort, offset + k, selection)
+            top = TopK(found.ids[offset:], found.scores[offset:])
+        hits = make_hits(
+            scorer,
+            query,
+            top,
+            selection,
+            unit,
+            analyzer=self._analyzer(),
+            explain=(lambda id: scorer.explain_id(query, id, selection, unit)) if explain else None,
+        )
+        return [replace(hit, rank=hit.rank + offset) for hit in hits] if offset else hits
+
+    def browse(
+        self, k: int = 10, *, where: str | None = None, sort: str = "id", offset: int = 0
+    ) -> list[Hit]:
+        """k documents without a query: those that a filter selects, in the order of a field.
+
+        `sort`: "year" or "-year" (largest first); numbers before texts, of a list the smallest
+        (-: largest) member, documents without the field last, ties by id.
+
+        Raises:
+            BadQuery: k below 1, or an offset below 0.
+            BadFilter: `where` or `sort` cannot be parsed.
+        """
+        check_k(k)
+        check_offset(offset)
+        selection = self.snapshot.select(where) if where else None
+        return listed(self.snapshot, sort, offset + k, selection)[offset:]
+
+    def page(
+        self,
+        query: str | None = None,
+        k: int = 10,
+        *,
+        cursor: str | None = None,
+        retriever: str = "hybrid",
+        where: str | None = None,
+        unit: Unit = "document",
+        sort: str | None = None,
+    ) -> Page:
+        """The next k hits of `search`, or of `browse` without a query, and where to go on.
+
+        Raises:
+            BadQuery: as `search`; or `cursor` belongs to another commit of the index, or to
+                another question.
+
+        >>> page = engine.page("blues")  # doctest: +SKIP
+        >>> page = engine.page("blues", cursor=page.cursor)  # doctest: +SKIP
+        """
+        asked = (query, retriever, where, unit, sort)
+        generation = self.snapshot.generation
+        offset = 0 if cursor is None else read_cursor(cursor, generation, asked)
+        if query is None:
+            hits = self.browse(k + 1, where=where, sort=sort or "id", offset=offset)
+        else:
+            hits = self.search(
+                query, k + 1, retriever=retriever, where=where, unit=unit, sort=sort, offset=offset
+            )
+        more = make_cursor(generation, asked, offset + k) if len(hits) > k else None
+        return Page(tuple(hits[:k]), more)
+
+    def facets(
+        self, field: str, *, where: str | None = None, top: int = 10
+    ) -> list[tuple[str | int | float | bool, int]]:
+        """The most frequent values of a field of the metadata, and how many documents have each.
+
+        Of all documents or those that `where` selects; ties by value. Each member of a list
+        counts.
+
+        Raises:
+            BadQuery: `top` below 1.
+            BadFilter: `field` or `where` cannot be parsed.
+
+        >>> engine.facets("lang", where="year >= 2001")  # doctest: +SKIP
+        [('en', 12), ('fr', 3)]
+        """
+        check_k(top)
+        return self.snapshot.facets(field, self.snapshot.select(where) if where else None, top)
+
+    def ids_where(self, where: str) -> list[str]:
+        """The ids of the documents that a filter on metadata selects. Raises BadFilter."""
+        chosen = self.snapshot.select(where).documents
+        return self.snapshot.ids(np.flatnonzero(np.concatenate([np.empty(0, np.bool_), *chosen])))
+
+    def rank(
+        self,
+        queries: Sequence[str],
+        k: int = 1000,
+        *,
+        retriever: str | Scorer = "hybrid",
+        where: str | None = None,
+        unit: Unit = "document",
+    ) -> list[Ranking]:
+        """Many queries at once: ids and scores, without texts."""
+        return ranked_ids(self._scorer(retriever), queries, k, where, unit)
+
+    def explain(
+        self,
+        query: str,
+        id: str,
+        *,
+        retriever: str | Scorer = "hybrid",
+        where: str | None = None,
+    ) -> Explanation:
+        """Why document `id`, or passage "id#n", has the score it has for `query`.
+
+        Raises:
+            NotFound: no such document or passage.
+        """
+        return explained(self._scorer(retriever), query, id, where)
+
+    def expand(self, text: str, k: int | None = None) -> list[Expansion]:
+        """The terms that the sparse encoder makes of a text, heaviest first, at most k."""
+        encoder = self._query_cache("sparse").encoder
+        assert isinstance(encoder, SparseEncoder)
+        return expand_with(encoder, text, k)
