@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from dataclasses import field as attribute
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from report import Result, judged
+from rounds import turns
 
+from indexes.builder import PostingsBuilder
+from indexes.inversion import Kind
 from indexes.manifest import TermField, VectorField
 from indexes.similarity import Dot
 from indexes.snapshot import Snapshot
@@ -67,7 +67,7 @@ class Ours:
     build: tuple[float, float]
     field: str = "sparse"
     name: str = OURS
-    parts: dict[int, list[TermVectors]] = attribute(default_factory=dict)
+    together: TermVectors | None = None
 
     @property
     def nbytes(self) -> int:
@@ -86,17 +86,9 @@ class Ours:
         return ids
 
     def batch(self, k: int, threads: int) -> object:
-        if threads not in self.parts:  # in the unmeasured round
-            parts = [self.queries[part::threads] for part in range(threads)]
-            self.parts[threads] = [joined(some) for some in parts]
-        search = partial(self._all, k)
-        if threads == 1:
-            return search(self.parts[1][0])
-        with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(search, self.parts[threads]))
-
-    def _all(self, k: int, queries: TermVectors) -> object:
-        return self.snapshot.search(self.field, queries, k)
+        if self.together is None:  # in the unmeasured round
+            self.together = joined(self.queries)
+        return self.snapshot.search(self.field, self.together, k)
 
 
 def joined(queries: Sequence[TermVectors]) -> TermVectors:
@@ -172,18 +164,24 @@ def ours(path: Path, documents: Csr, queries: Csr) -> Ours:
     return Ours(Snapshot.open(path), row_queries(queries, terms), build)
 
 
-def bare(path: Path, count: int) -> tuple[float, float]:
-    """Writes as many documents without any term: what ids and records take of `ours`."""
-    none = np.empty(0, np.int32)
-    empty = TermVectors([], np.zeros(count + 1, np.int64), none, none.astype(np.float32))
-    return write_rows(path, [TermField("sparse", "impact", "passage", Dot())], {"sparse": empty})
+def structures(
+    task: str, made: Ours, batches: Sequence[TermVectors], kind: Kind, rounds: int
+) -> Iterator[Result]:
+    """Posting lists made of vectors in memory, by one core; and their bytes in our index.
 
+    Peers make no more than that: they keep neither ids nor documents.
+    """
+    size = sum(map(len, batches))
+    postings = sum(len(batch.values) for batch in batches)
 
-def structures(task: str, made: Ours, size: int, postings: int, folder: Path) -> Iterator[Result]:
-    """Our building and size without what ids, records and the documents' store take."""
-    empty = bare(folder / f"{task} {size} bare.index", size)
-    took = max(made.build[1] - empty[1], 1e-9)
-    rate = Result(f"{OURS}, structures", f"{task}: build", size, "docs/s/core", size / took)
+    def build() -> object:
+        builder = PostingsBuilder(kind)
+        for batch in batches:
+            builder.add(batch)
+        return builder.build()
+
+    _, used = turns({"build": build}, rounds)["build"]
+    rate = Result(f"{OURS}, structures", f"{task}: build", size, "docs/s/core", size / used)
     yield judged(rate, ">= 300000") if size >= SEVERAL and postings < 80 * size else rate
     share = made.structure_nbytes / postings
     held = Result(f"{OURS}, structures", f"{task}: size", size, "bytes/posting", share)

@@ -37,8 +37,7 @@ def bm25(place: Workplace) -> Iterator[Result]:
         for peer in lexical_peers.peers(folder, terms, place.without):
             systems[peer.name] = peer
         yield from _builds(systems, terms, size)
-        postings = sum(len(batch.values) for batch in terms.batches)
-        yield from structures("bm25", made, size, postings, folder)
+        yield from structures("bm25", made, terms.batches, "count", place.rounds)
         oracle, asked = Oracle(*lexical_peers.impacts(terms)), len(terms.queries)
         compared = Comparison(systems, oracle, size, asked, place.rounds)
         for k in DEPTHS:

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from report import Result, say
 
+from indexes.threads import at_most as searchlib_at_most
+
 BLOCK = 25  # queries
 ROUNDS = 5
 Ask = Callable[[int], Any]  # answers query number i
@@ -76,10 +78,10 @@ def ratio(times: Times, ours: str, peers: list[str], quantile: float = 50) -> tu
 
 @contextmanager
 def at_most(threads: int) -> Iterator[None]:
-    """BLAS, OpenMP and numba on so many threads, as far as they are loaded."""
+    """BLAS, OpenMP, numba (as far as they are loaded) and searchlib on so many threads."""
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(threads):
+    with threadpool_limits(threads), searchlib_at_most(threads):
         numba = sys.modules.get("numba")
         before = numba.get_num_threads() if numba else 1
         if numba:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import vectors_data
 from comparison import Comparison, Systems
-from engine_room import OURS, Searcher, ours, structures
+from engine_room import OURS, Searcher, ours, structures, term_vectors
 from oracle import Oracle
 from report import Result, judged, say
 from rounds import Times, query_times, ratio
@@ -34,7 +34,10 @@ def sparse(place: Workplace) -> Iterator[Result]:
             task = f"sparse, {NAMES[length]}"
             systems = _systems(task, made, documents, queries, place)
             yield from _built(task, systems, size, documents.nnz)
-            yield from structures(task, made, size, documents.nnz, place.folder)
+            terms = [str(column) for column in range(documents.shape[1])]
+            batches = [term_vectors(documents, terms)]
+            yield from structures(task, made, batches, "impact", place.rounds)
+            del batches
             del documents
             yield from _searched(task, systems, queries, place)
 

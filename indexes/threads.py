@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,8 +15,27 @@ Part = TypeVar("Part")
 Answer = TypeVar("Answer")
 
 
+_most: list[int] = []  # what `at_most` says, the last one counts
+
+
 def cores() -> int:
-    """CPU cores that this process may use."""
+    """CPU cores that this process may use, and wants to (see `at_most`)."""
+    return min([_available(), *_most[-1:]])
+
+
+@contextmanager
+def at_most(count: int) -> Iterator[None]:
+    """Let batches have no more than so many threads within the block, in the whole process."""
+    if count < 1:
+        raise ValueError(f"illegal number of threads: {count}, must be at least 1")
+    _most.append(count)
+    try:
+        yield
+    finally:
+        _most.pop()
+
+
+def _available() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -34,4 +54,4 @@ def _pool() -> ThreadPoolExecutor:
 
     if hasattr(os, "register_at_fork"):  # threads do not live on in a forked process
         os.register_at_fork(after_in_child=_pool.cache_clear)
-    return ThreadPoolExecutor(cores(), "search")
+    return ThreadPoolExecutor(_available(), "search")
