@@ -1,8 +1,8 @@
-"""The work that soak.py kills and watches: numbered steps, each of them exactly one commit.
+"""The work that soak.py kills and watches: numbered steps, each visible at once or not at all.
 
-What an index holds after step n follows from n alone, so whoever opens the index knows from its
-generation what must be in it: `contents(n)`. Rows are made of the texts' words without a model,
-for every kind of field there is.
+What an index holds after step n follows from n alone, so whoever opens the index knows which
+step it is at, if it is at one: an index that holds anything else holds half a step. Rows are made
+of the texts' words without a model, for every kind of field there is.
 """
 
 from __future__ import annotations
@@ -68,12 +68,25 @@ class Contents:
 
     def __init__(self) -> None:
         self._known: list[Texts] = []
+        self._steps: dict[frozenset[tuple[str, str]], int] = {}
         self._more = all_contents()
+
+    def step_of(self, snapshot: Snapshot, most: int) -> int | None:
+        """After how many steps, `most` at most, an index holds just this; None: after none.
+
+        Of several the last: to add a document and delete it again changes nothing.
+        """
+        self.after(most)
+        records = snapshot.records(snapshot.lookup(list(snapshot.all_ids())))
+        step = self._steps.get(frozenset((found.id, found.text) for found in records))
+        return step if step is not None and step <= most else None
 
     def after(self, steps: int) -> Texts:
         """What the index holds after so many steps."""
         while len(self._known) <= steps:
-            self._known.append(next(self._more))
+            held = next(self._more)
+            self._steps[frozenset(held.items())] = len(self._known)
+            self._known.append(held)
         return self._known[steps]
 
 
@@ -89,7 +102,9 @@ def work(path: Path, words_only: bool) -> None:
     """Step after step until this process is killed; each one's number to stdout when it is done."""
     contents = Contents()
     with Snapshot.open(path) as snapshot:
-        done = snapshot.generation
+        done = contents.step_of(snapshot, snapshot.generation)
+    if done is None:
+        raise SystemExit("the index holds what no step leaves behind")
     sys.stdout.write(f"{done}\n")
     sys.stdout.flush()
     for number in itertools.count(done + 1):
@@ -135,7 +150,7 @@ def wrong_with(snapshot: Snapshot, expected: Texts) -> str | None:
     records = snapshot.records(snapshot.lookup(ids))
     if {found.id: found.text for found in records} != expected:
         return f"generation {snapshot.generation} has other texts"
-    word = WORDS[snapshot.generation % len(WORDS)]
+    word = WORDS[len(ids) % len(WORDS)]
     having = {id: text.split().count(word) for id, text in expected.items()}
     having = {id: count for id, count in having.items() if count}
     query = TermVectors.of([{word: 1.0}])

@@ -30,8 +30,8 @@ from .output import chosen, must_be_writable, print_json, print_table, write_fil
 from .progress import Progress
 
 if TYPE_CHECKING:
-    from searchlib import Engine
     from searchlib.evaluation import Qrels, Results
+    from searchlib.searching import Searching
 
 commands = typer.Typer()
 
@@ -223,7 +223,7 @@ def compare(
         print_json(*lines)
 
 
-def _must_hold_some(engine: Engine, judged: Qrels) -> None:
+def _must_hold_some(engine: Searching, judged: Qrels) -> None:
     """Raises BadInput if no judged document is in the index: zeros would look like a result."""
     from searchlib.errors import BadInput
 
@@ -246,7 +246,7 @@ def _print_results(retriever: str, results: Results, per_query: bool) -> None:
 
 
 def _rank(
-    engine: Engine,
+    engine: Searching,
     topics: Mapping[str, str],
     *,
     k: int,

@@ -10,12 +10,12 @@ from .errors import say
 
 if TYPE_CHECKING:
     from indexes.filters import Filter
-    from searchlib import Engine
+    from searchlib.searching import Searching
 
 SAMPLE = 20  # documents whose fields are proposed instead
 
 
-def warn_of_unknown_fields(engine: Engine, where: str) -> None:
+def warn_of_unknown_fields(engine: Searching, where: str) -> None:
     """Says on stderr which fields of the filter no document has, and what there is."""
     from indexes.filters import parse_filter
 
@@ -37,7 +37,7 @@ def _fields(filter: Filter) -> Iterator[tuple[str, ...]]:
         yield filter.field
 
 
-def _there_is(engine: Engine, wanted: str) -> str:
+def _there_is(engine: Searching, wanted: str) -> str:
     import itertools
 
     ids = list(itertools.islice(engine.snapshot.all_ids(), SAMPLE))

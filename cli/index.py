@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from .filtering import warn_of_unknown_fields
-from .opening import open_index
+from .opening import open_index, open_to_write
 from .options import DenseKind, Device, Format, IndexPath, OutputFormat, example, size
 from .output import chosen, print_json, print_table
 from .reading import (
@@ -174,7 +174,7 @@ def add(
         max_document=max_document,
         skip_bad=skip_bad,
     )
-    with open_index(path, device) as engine:
+    with open_to_write(path, device) as engine:
         documents.add_to(engine, format, cache)
 
 
@@ -203,7 +203,7 @@ def delete(
     if bool(ids) is (where is not None):
         raise typer.BadParameter("say which documents: give ids, or --where")
     wanted = list(dict.fromkeys(listed_ids(ids or [])))
-    with open_index(path) as engine:
+    with open_to_write(path) as engine:
         missing = [wanted[i] for i in (engine.snapshot.lookup(wanted) < 0).nonzero()[0]]
         if where is not None:
             count = len(engine.ids_where(where)) if dry_run else engine.delete_where(where)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .opening import open_index
+from .opening import open_to_write
 from .options import Format, IndexPath, OutputFormat, example, size
 from .output import chosen, print_json
 from .progress import Progress, duration
@@ -33,7 +33,7 @@ def merge(path: IndexPath, *, memory: Memory = None, format: OutputFormat = None
     Queries are fastest so. Nobody must: adding merges too, as far as it pays.
     """
     budget = None if memory is None else size(memory)
-    with open_index(path) as engine, _untouched(path), Progress("steps") as progress:
+    with open_to_write(path) as engine, _untouched(path), Progress("steps") as progress:
         report = engine.merge(memory=budget, on_progress=progress)
     _show(path, report, format)
 
@@ -41,7 +41,7 @@ def merge(path: IndexPath, *, memory: Memory = None, format: OutputFormat = None
 @commands.command(epilog=example("searchlib vacuum notes.index"))
 def vacuum(path: IndexPath, *, format: OutputFormat = None) -> None:
     """Frees what deleted documents and leftover files take up on the disk."""
-    with open_index(path) as engine, _untouched(path), Progress("steps") as progress:
+    with open_to_write(path) as engine, _untouched(path), Progress("steps") as progress:
         report = engine.vacuum(on_progress=progress)
     _show(path, report, format)
 

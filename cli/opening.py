@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from searchlib import Engine
+    from searchlib.searching import Searching
 
 
-def open_index(path: Path, device: str | None = None) -> Engine:
-    """The index in folder `path`.
+def open_index(path: Path, device: str | None = None) -> Searching:
+    """The index in folder `path`, to be read: what only writes need is not loaded.
 
     Raises NoIndex, saying what is there that looks alike and how to make one.
     """
-    from indexes.errors import NoIndex
+    from searchlib.searching import Searching
+
+    with _way_out_shown(path):
+        return Searching.open(path, device=device)
+
+
+def open_to_write(path: Path, device: str | None = None) -> Engine:
+    """The same, to be changed."""
     from searchlib import Engine
 
-    try:
+    with _way_out_shown(path):
         return Engine.open(path, device=device)
+
+
+@contextmanager
+def _way_out_shown(path: Path) -> Iterator[None]:
+    from indexes.errors import NoIndex
+
+    try:
+        yield
     except NoIndex as error:
         raise NoIndex(f"{error}; {_way_out(path)}") from None
 
@@ -29,6 +46,8 @@ def _way_out(path: Path) -> str:
         names = [entry.parent.name for entry in path.parent.glob("*/manifest.json")]
     except OSError:
         names = []
+    from difflib import get_close_matches
+
     close = get_close_matches(path.name, names, 1, cutoff=0.8)
     if close:
         return f"did you mean {path.parent / close[0]}?"

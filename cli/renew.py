@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .opening import open_index
+from .opening import open_to_write
 from .options import Device, IndexPath, OutputFormat, example
 from .progress import Progress
 from .reading import (
@@ -73,7 +73,7 @@ def sync(
         max_document=max_document,
         skip_bad=skip_bad,
     )
-    with open_index(path, device) as engine:
+    with open_to_write(path, device) as engine:
         try:
             with progress:
                 report = engine.sync(
@@ -128,7 +128,7 @@ def reencode(
     if abandon and given:
         raise typer.BadParameter("--abandon takes no model")
     progress = Progress("documents")
-    with open_index(path, device) as engine:
+    with open_to_write(path, device) as engine:
         if abandon:
             engine.abandon_reencoding()
             return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from .opening import open_index
+from .opening import open_to_write
 from .options import Format, IndexPath, OutputFormat, example
 from .output import chosen, print_json
 from .reading import listed_ids
@@ -71,7 +71,7 @@ def update(
         raise typer.BadParameter("give --set or --unset, but not with --from")
     if replace and source is None:
         raise typer.BadParameter("--replace goes with --from")
-    with open_index(path) as engine:
+    with open_to_write(path) as engine:
         if source is not None:
             from searchlib.formats.changes import read_changes
 

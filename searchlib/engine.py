@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from indexes.snapshot import Snapshot
 from indexes.writer import Writer
 
 from .cache import open_cache
@@ -16,6 +15,7 @@ from .config import Settings
 from .indexing import AddReport, Pipeline, no_progress, with_origins
 from .known import Earlier
 from .maintenance import Maintenance, maintain
+from .opened import MEMORY
 from .protocols import Progress
 from .representations import make_encoders, make_fields, make_splitter
 from .searching import Searching
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from .formats.options import ReadOptions
     from .sync import SyncReport
 
-MEMORY = 256 << 20  # bytes that indexing may hold, beside the models
 FLUSH = 3  # writing a buffer out takes about twice its size besides
 
 
@@ -63,16 +62,6 @@ class Engine(Searching):
         fields = tuple(make_fields(settings, make_encoders(settings, device)))
         Writer.create(path, fields, settings.to_json()).close()
         return Engine.open(path, device=device, memory=memory)
-
-    @staticmethod
-    def open(path: str | Path, *, device: str | None = None, memory: int = MEMORY) -> Engine:
-        """The index in folder `path`; models are loaded when they are first needed.
-
-        Raises:
-            NoIndex: there is none.
-            Damaged: a file is missing or not what the manifest says.
-        """
-        return Engine(Path(path), Snapshot.open(path), device, memory)
 
     # -- writing
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from .encoders.sparse import SparseEncoder
 from .errors import BadQuery, check_k
+
+if TYPE_CHECKING:
+    from .encoders.sparse import SparseEncoder
 
 
 @dataclass(frozen=True)
@@ -47,5 +49,7 @@ def expand(text: str, k: int | None = None, *, model: str | None = None) -> list
     Raises:
         ModelNotFound: the model's files are nowhere to be found.
     """
+    from .encoders.sparse import SparseEncoder
+
     encoder = SparseEncoder(model) if model is not None else SparseEncoder()
     return expand_with(encoder, text, k)

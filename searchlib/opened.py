@@ -17,12 +17,10 @@ from indexes.types import Unit
 from .config import Settings
 from .encoders.analyzer import Analyzer
 from .encoders.lookup import LookupEncoder
-from .encoders.sparse import SparseEncoder
 from .errors import BadQuery
 from .fused import Fused, ReciprocalRank
 from .fusion import Normaliser, z_score
 from .protocols import Encoder, Splitter
-from .provenance import term_sources
 from .recorded import recorded_settings
 from .representations import make_encoder, make_splitter
 from .retrievers import (
@@ -32,6 +30,8 @@ from .retrievers import (
     check_fingerprint,
 )
 from .types import Document
+
+MEMORY = 256 << 20  # bytes that indexing may hold, beside the models
 
 
 class Opened:
@@ -48,6 +48,16 @@ class Opened:
         self._device = device
         self._memory = memory
         self._caches: dict[str, QueryCache] = {}
+
+    @classmethod
+    def open(cls, path: str | Path, *, device: str | None = None, memory: int = MEMORY) -> Self:
+        """The index in folder `path`; models are loaded when they are first needed.
+
+        Raises:
+            NoIndex: there is none.
+            Damaged: a file is missing or not what the manifest says.
+        """
+        return cls(Path(path), Snapshot.open(path), device, memory)
 
     def close(self) -> None:
         """Let go of the index's files."""
@@ -199,6 +209,9 @@ class Opened:
 
     def _sources(self, passage: int) -> dict[str, str]:
         encoders = self._document_encoders()
+        from .encoders.sparse import SparseEncoder
+        from .provenance import term_sources
+
         sparse = encoders["sparse"]
         assert isinstance(sparse, SparseEncoder)
         ids = np.array([passage], np.int64)

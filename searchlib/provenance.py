@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from .encoders.sparse import SparseEncoder
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .encoders.sparse import SparseEncoder
 
 
 def term_sources(encoder: SparseEncoder, passage: str) -> dict[str, str]:

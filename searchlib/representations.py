@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,13 @@ from indexes.similarity import BM25, Dot
 
 from .config import Settings
 from .encoders.analyzer import Analyzer
-from .encoders.dense import DenseEncoder
-from .encoders.sparse import SparseEncoder
 from .passages import Offsets, Spans, passage_text, split
 from .protocols import Encoder, Splitter
 from .types import Document, Passage
+
+if TYPE_CHECKING:
+    from .encoders.dense import DenseEncoder
+    from .encoders.sparse import SparseEncoder
 
 _UNKNOWN, _OTHER, _WORD = np.arange(3, dtype=np.uint8)
 
@@ -38,6 +40,9 @@ def make_encoder(name: str, settings: Settings, device: str | None) -> Encoder:
 def _neural(
     name: str, settings: Settings, device: str | None, max_tokens: int | None
 ) -> DenseEncoder | SparseEncoder:
+    from .encoders.dense import DenseEncoder
+    from .encoders.sparse import SparseEncoder
+
     if name == "sparse":
         assert settings.sparse_model is not None
         documents, queries = settings.sparse_documents, settings.sparse_queries
@@ -69,7 +74,10 @@ def make_fields(settings: Settings, encoders: Mapping[str, Encoder]) -> Iterator
     if sparse is not None:
         made_by = {"model": settings.sparse_model, "fingerprint": sparse.fingerprint}
         yield TermField("sparse", "impact", "passage", Dot(), made_by)
-    if isinstance(dense, DenseEncoder):
+    if dense is not None:
+        from .encoders.dense import DenseEncoder
+
+        assert isinstance(dense, DenseEncoder)
         made_by = {"model": settings.dense_model, "fingerprint": dense.fingerprint}
         yield VectorField("dense", dense.dimension, "passage", settings.dense_kind, made_by)
 
@@ -99,17 +107,29 @@ def _surely_fits(title: str, text: str, offsets: Offsets, size: int) -> bool:
 
 def _window(settings: Settings, encoders: Mapping[str, Encoder]) -> int:
     # the settings' window or the smallest model's, less two for the special tokens
-    models = (e for e in encoders.values() if isinstance(e, (DenseEncoder, SparseEncoder)))
-    return min([settings.passage_tokens, *(model.max_tokens for model in models)]) - 2
+    models = [model.max_tokens for model in _neural_among(encoders).values()]
+    return min([settings.passage_tokens, *models]) - 2
+
+
+def _neural_among(encoders: Mapping[str, Encoder]) -> dict[str, DenseEncoder | SparseEncoder]:
+    """Those that read word-pieces; nothing of them is loaded where there is none."""
+    if not encoders.keys() & {"dense", "sparse"}:
+        return {}
+    from .encoders.dense import DenseEncoder
+    from .encoders.sparse import SparseEncoder
+
+    return {
+        name: encoder
+        for name, encoder in encoders.items()
+        if isinstance(encoder, (DenseEncoder, SparseEncoder))
+    }
 
 
 def token_offsets(encoders: Mapping[str, Encoder]) -> Offsets:
     """What measures passages: a model's word-pieces, or words where there is no model."""
-    for name in ("dense", "sparse"):
-        encoder = encoders.get(name)
-        if isinstance(encoder, (DenseEncoder, SparseEncoder)):
-            return encoder.offsets
-    return word_offsets
+    models = _neural_among(encoders)
+    encoder = models.get("dense") or models.get("sparse")
+    return word_offsets if encoder is None else encoder.offsets
 
 
 def word_offsets(text: str) -> Spans:

@@ -11,7 +11,6 @@ import numpy as np
 from indexes.types import TopK, Unit
 
 from .browsing import listed, sorted_matches
-from .encoders.sparse import SparseEncoder
 from .errors import BadQuery, check_k
 from .expansion import Expansion, expand_with
 from .hits import make_hits
@@ -180,6 +179,8 @@ class Searching(Opened):
 
     def expand(self, text: str, k: int | None = None) -> list[Expansion]:
         """The terms that the sparse encoder makes of a text, heaviest first, at most k."""
+        from .encoders.sparse import SparseEncoder
+
         encoder = self._query_cache("sparse").encoder
         assert isinstance(encoder, SparseEncoder)
         return expand_with(encoder, text, k)

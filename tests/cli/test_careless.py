@@ -508,12 +508,12 @@ def test_a_reader_that_has_had_enough(notes: Path) -> None:
 def test_a_bug_is_one_line_unless_debugging(
     cli: Run, notes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import searchlib.engine
+    import searchlib.searching
 
     def broken(*arguments: object, **options: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(searchlib.engine.Engine, "search", broken)
+    monkeypatch.setattr(searchlib.searching.Searching, "search", broken)
     result = cli("search", notes, "moon")
     assert (result.code, result.out) == (1, "")
     assert result.err.startswith("searchlib: this is a bug: ZeroDivisionError: division by zero")
