@@ -520,6 +520,8 @@ def test_a_bug_is_one_line_unless_debugging(
     assert len(result.err.splitlines()) == 1
     from cli.app import main
 
+    # subtle: before and after, or what `--debug` sets would come back when the test ends
+    monkeypatch.delenv("SEARCHLIB_DEBUG", raising=False)
     with pytest.raises(ZeroDivisionError):
         main(["--debug", "search", str(notes), "moon"])
     monkeypatch.delenv("SEARCHLIB_DEBUG", raising=False)
