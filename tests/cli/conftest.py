@@ -23,7 +23,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
             lines = iter(typed)
             monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
             monkeypatch.setattr("builtins.input", lambda prompt: next_or_eof(lines))
-        monkeypatch.delenv("SEARCHLIB_DEBUG", raising=False)
+        monkeypatch.setenv("SEARCHLIB_DEBUG", "")
         capsys.readouterr()
         with pytest.raises(SystemExit) as stop:
             main([str(argument) for argument in arguments])

@@ -521,7 +521,7 @@ def test_a_bug_is_one_line_unless_debugging(
     from cli.app import main
 
     # subtle: before and after, or what `--debug` sets would come back when the test ends
-    monkeypatch.delenv("SEARCHLIB_DEBUG", raising=False)
+    monkeypatch.setenv("SEARCHLIB_DEBUG", "")
     with pytest.raises(ZeroDivisionError):
         main(["--debug", "search", str(notes), "moon"])
-    monkeypatch.delenv("SEARCHLIB_DEBUG", raising=False)
+    monkeypatch.setenv("SEARCHLIB_DEBUG", "")
