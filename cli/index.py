@@ -19,12 +19,14 @@ from .reading import (
     InputFormat,
     MaxDocument,
     Metadata,
+    Reading,
     SkipBad,
     Source,
     Text,
     Title,
+    chosen_models,
     listed_ids,
-    reading,
+    read_options,
 )
 
 if TYPE_CHECKING:
@@ -112,11 +114,10 @@ def index(
     Documents that are in the index already are updated if they changed and passed over if not.
     The settings are fixed when the index is made.
     """
-    if (no_dense and dense_model) or (no_sparse and sparse_model):
-        raise typer.BadParameter("a model is named that is also left out")
+    models = chosen_models(
+        dense_model=dense_model, sparse_model=sparse_model, no_dense=no_dense, no_sparse=no_sparse
+    )
     settings = {
-        "dense_model": dense_model,
-        "sparse_model": sparse_model,
         "passage_tokens": passage_tokens,
         "overlap": overlap,
         "max_passages": max_passages,
@@ -128,10 +129,8 @@ def index(
     given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
     for side, ratio in (("sparse_documents", prune_documents), ("sparse_queries", prune_queries)):
         given |= {} if ratio is None else {side: _pruning(ratio)}
-    given |= {"dense_model": None} if no_dense else {}
-    given |= {"sparse_model": None} if no_sparse else {}
-    documents = reading(
-        source=source,
+    given |= models
+    options = read_options(
         id=id,
         title=title,
         text=text,
@@ -141,6 +140,7 @@ def index(
         max_document=max_document,
         skip_bad=skip_bad,
     )
+    documents = Reading(source, options)
     with _create_or_open(path, given, device, memory) as engine:
         documents.add_to(engine, format, cache)
 
@@ -163,8 +163,7 @@ def add(
     format: OutputFormat = None,
 ) -> None:
     """Adds documents; those whose id is known are replaced."""
-    documents = reading(
-        source=source,
+    options = read_options(
         id=id,
         title=title,
         text=text,
@@ -174,6 +173,7 @@ def add(
         max_document=max_document,
         skip_bad=skip_bad,
     )
+    documents = Reading(source, options)
     with open_to_write(path, device) as engine:
         documents.add_to(engine, format, cache)
 

@@ -145,32 +145,14 @@ def listed_ids(given: list[str]) -> Iterator[str]:
             yield id
 
 
-def reading(
-    *,
-    source: str,
-    id: str | None,
-    title: str | None,
-    text: str | None,
-    metadata: str | None,
-    input_format: str | None,
-    encoding: str,
-    max_document: str,
-    skip_bad: bool,
-) -> Reading:
-    """What the options of `index` and `add` ask to be read."""
-    return Reading(
-        source,
-        read_options(
-            id=id,
-            title=title,
-            text=text,
-            metadata=metadata,
-            input_format=input_format,
-            encoding=encoding,
-            max_document=max_document,
-            skip_bad=skip_bad,
-        ),
-    )
+def chosen_models(
+    *, dense_model: str | None, sparse_model: str | None, no_dense: bool, no_sparse: bool
+) -> dict[str, str | None]:
+    """The settings that name models, as far as they are given; None: without such vectors."""
+    if (no_dense and dense_model) or (no_sparse and sparse_model):
+        raise typer.BadParameter("a model is named that is also left out")
+    given = (("dense_model", dense_model, no_dense), ("sparse_model", sparse_model, no_sparse))
+    return {name: model for name, model, left_out in given if model is not None or left_out}
 
 
 def read_options(

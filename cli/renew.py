@@ -21,6 +21,7 @@ from .reading import (
     SkipBad,
     Text,
     Title,
+    chosen_models,
     interrupted,
     print_report,
     read_options,
@@ -116,15 +117,14 @@ def reencode(
     The index changes over in one moment, at the end. What was encoded stays if this is
     interrupted; the same command goes on.
     """
-    if (no_dense and dense_model) or (no_sparse and sparse_model):
-        raise typer.BadParameter("a model is named that is also left out")
-    given: dict[str, Any] = {}
-    for name, model, left_out in (
-        ("dense_model", dense_model, no_dense),
-        ("sparse_model", sparse_model, no_sparse),
-    ):
-        if model is not None or left_out:
-            given[name] = model
+    given: dict[str, Any] = {
+        **chosen_models(
+            dense_model=dense_model,
+            sparse_model=sparse_model,
+            no_dense=no_dense,
+            no_sparse=no_sparse,
+        )
+    }
     if abandon and given:
         raise typer.BadParameter("--abandon takes no model")
     progress = Progress("documents")

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .factors import Weighed
-from .norms import norms_of
+from .factors import Factors, Weighed
+from .norms import Norms, norms_of
 from .numbering import Ids
+from .postings import Postings
 from .segment import Segment
 from .similarity import Similarity
 from .traversal import best_rows, best_rows_and_scores, scores_of
@@ -42,11 +43,8 @@ class TermQueries:
         """The k best rows, or documents, of a segment for each query."""
         if grouped and eligible is not None:
             eligible = segment.to_passages(eligible)
-        postings = segment.postings[self.field]
         return best_rows(
-            postings,
-            self.weighed.in_segment(number),
-            norms_of(postings, self.similarity, self.average_length),
+            *self._in(segment, number),
             k,
             eligible=eligible,
             owners=segment.owners if grouped else None,
@@ -63,21 +61,17 @@ class TermQueries:
         eligible: Bools | None,
     ) -> tuple[TopK, Float32s]:
         """The k best rows of a segment for the one query, and the scores of `rows`."""
-        postings = segment.postings[self.field]
-        return best_rows_and_scores(
-            postings,
-            self.weighed.in_segment(number),
-            norms_of(postings, self.similarity, self.average_length),
-            k,
-            rows,
-            eligible=eligible,
-        )
+        return best_rows_and_scores(*self._in(segment, number), k, rows, eligible=eligible)
 
     def scores(self, segment: Segment, number: int, rows: Ids) -> Float32s:
         """The scores of rows (m,) of a segment for the one query."""
+        return scores_of(*self._in(segment, number), rows)
+
+    def _in(self, segment: Segment, number: int) -> tuple[Postings, Factors, Norms | None]:
+        """A segment's lists, and the queries and rows as these weigh them."""
         postings = segment.postings[self.field]
         norms = norms_of(postings, self.similarity, self.average_length)
-        return scores_of(postings, self.weighed.in_segment(number), norms, rows)
+        return postings, self.weighed.in_segment(number), norms
 
 
 @dataclass(frozen=True)

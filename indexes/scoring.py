@@ -51,13 +51,7 @@ class Scoring:
     ) -> list[TopK]:
         """The k best live documents or passages of each query, ties by ascending number."""
         spec = self._field(field)
-        if k < 1:
-            raise ValueError(f"illegal k: {k}, must be at least 1")
-        _check_unit(spec, unit)
-        if where is not None and [len(part) for part in where.documents] != [
-            segment.n_documents for segment in self._segments
-        ]:
-            raise ValueError("the selection was made by another snapshot")
+        self._check(spec, k, unit, where)
         asked = self._asked(spec, queries, similarity, exact)
         parts: list[list[TopK]] = []
         floors: Float32s | None = None
@@ -91,6 +85,7 @@ class Scoring:
     ) -> tuple[TopK, Float32s]:
         """`search` and `scores` for one query."""
         spec = self._field(field)
+        self._check(spec, k, unit, where)
         if len(self._segments) == 1 and len(ids):
             segment = self._segments[0]
             eligible = self._eligible(0, unit, where)
@@ -145,6 +140,16 @@ class Scoring:
         if name not in self._fields:
             raise ValueError(f"no field {name!r}, the index has {', '.join(self._fields)}")
         return self._fields[name]
+
+    def _check(self, spec: FieldSpec, k: int, unit: Unit, where: Selection | None) -> None:
+        """Raise ValueError for what cannot be searched so."""
+        if k < 1:
+            raise ValueError(f"illegal k: {k}, must be at least 1")
+        _check_unit(spec, unit)
+        if where is not None and [len(part) for part in where.documents] != [
+            segment.n_documents for segment in self._segments
+        ]:
+            raise ValueError("the selection was made by another snapshot")
 
     def _asked(
         self, spec: FieldSpec, queries: Queries, similarity: Similarity | None, exact: bool

@@ -12,7 +12,8 @@ from indexes.writer import Writer
 
 from .cache import open_cache
 from .config import Settings
-from .indexing import AddReport, Pipeline, no_progress, with_origins
+from .indexing import AddReport, Pipeline, no_progress
+from .intake import with_origins
 from .known import Earlier
 from .maintenance import Maintenance, maintain
 from .opened import MEMORY

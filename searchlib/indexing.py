@@ -15,21 +15,11 @@ from indexes.types import Record, TermVectors
 from indexes.writer import Writer
 
 from .cache import VectorCache
-from .intake import Hashed, SeenIds, Sourced, checked, content_hash, is_chunk, with_origins
+from .intake import Hashed, Sourced, checked, is_chunk
 from .known import Earlier, encode_once
 from .passages import passage_text
 from .protocols import Encoder, Progress, Splitter, Vectors
 from .types import Document
-
-__all__ = [
-    "AddReport",
-    "Pipeline",
-    "SeenIds",
-    "content_hash",
-    "no_progress",
-    "total_of",
-    "with_origins",
-]
 
 UNCHANGED = "unchanged"  # a progress note: these were in the index already
 COMMIT_SECONDS = 30.0  # at most this much work is lost when the plug is pulled

@@ -208,17 +208,16 @@ class Opened:
         return {name: self._query_cache(name).encoder for name in names}
 
     def _sources(self, passage: int) -> dict[str, str]:
-        encoders = self._document_encoders()
         from .encoders.sparse import SparseEncoder
         from .provenance import term_sources
 
-        sparse = encoders["sparse"]
+        sparse = self._query_cache("sparse").encoder
         assert isinstance(sparse, SparseEncoder)
         ids = np.array([passage], np.int64)
         record = self.snapshot.records(self.snapshot.documents_of(ids))[0]
         document = Document(record.id, record.text, record.title, record.metadata)
         number = int(self.snapshot.passage_number(ids)[0])
-        passages = make_splitter(self.settings, encoders)(document)
+        passages = self.splitter()(document)
         return term_sources(sparse, passages[number].text)
 
     def _analyzer(self) -> Analyzer:

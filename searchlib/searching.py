@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,17 +13,10 @@ from .browsing import listed, sorted_matches
 from .errors import BadQuery, check_k
 from .expansion import Expansion, expand_with
 from .hits import make_hits
-from .paging import Page, check_offset, make_cursor, ranked_part, read_cursor
-from .retrievers import (
-    Scorer,
-    explained,
-    ranked_ids,
-)
-from .types import Explanation, Hit, Ranking
-
-if TYPE_CHECKING:
-    pass
 from .opened import Opened
+from .paging import Page, check_offset, make_cursor, ranked_part, read_cursor
+from .retrievers import Scorer, explained, ranked_ids
+from .types import Explanation, Hit, Ranking
 
 
 class Searching(Opened):

@@ -13,7 +13,7 @@ from indexes.types import Update
 from indexes.writer import Writer
 
 from .errors import BadInput
-from .indexing import SeenIds, content_hash
+from .intake import SeenIds, content_hash
 from .types import Document
 
 CHUNK = 1000  # documents read and written together

@@ -403,3 +403,14 @@ def test_a_search_loads_little(tmp_path: Path) -> None:
     create(tmp_path / "i", DOCS)
     command = [sys.executable, "-c", LOADS, str(tmp_path / "i")]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_searching_and_scoring_at_once_refuses_what_searching_refuses(snapshot: Snapshot) -> None:
+    ids = np.array([0])
+    with pytest.raises(ValueError, match="illegal k: 0"):
+        snapshot.search_and_score("bm25", query("red"), 0, ids)
+    with pytest.raises(ValueError, match="ranks documents, not passages"):
+        snapshot.search_and_score("bm25", query("red"), 1, ids, unit="passage")
+    other = Selection((np.ones(99, np.bool_),))
+    with pytest.raises(ValueError, match="another snapshot"):
+        snapshot.search_and_score("bm25", query("red"), 1, ids, where=other)
