@@ -129,7 +129,7 @@ class Opened:
             fields = {"document": "bm25_passage", "passage": "bm25_passage"}
         elif name == "lookup":
             fields = {"document": "sparse", "passage": "sparse"}
-            similarity = Dot() if self._lookup.has_table else Dot(idf=1.0)
+            similarity = Dot() if self._lookup.has_table else None  # the field's own
         else:
             fields = {"document": name, "passage": name}
         sources = self._sources if "sparse" in fields.values() else None

@@ -6,7 +6,7 @@ SPLADE: Formal et al. 2021 (arXiv:2107.05720, arXiv:2109.10086).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -162,6 +162,11 @@ class SparseEncoder:
     def _document_side(self) -> Expander:
         return Expander(self._layout.document, self.max_tokens, self._device)
 
+    @property
+    def expander(self) -> Expander:
+        """What makes documents."""
+        return self._document_side
+
     @cached_property
     def _query_side(self) -> Expander | TokenTable:
         side = self._layout.query
@@ -218,6 +223,20 @@ class Expander:
 
     def terms(self, texts: Sequence[str], prompt: str, positions: bool = False) -> list[Terms]:
         """Terms of each text; with `positions`, the winning token's place for each."""
+        found = self._backbone.run(texts, prompt, *self._ways(positions))
+        return self._kept(found)
+
+    def terms_of_tokens(self, tokens: list[Ids]) -> list[Terms]:
+        """Terms of texts given as token ids, special ones included."""
+        return self._kept(self._backbone.run_tokens(tokens, *self._ways(positions=False)))
+
+    def _ways(
+        self, positions: bool
+    ) -> tuple[
+        Callable[[LeanEncoder, Ids], Terms],
+        Callable[[Network, int, Tensor, list[int]], list[Terms]],
+    ]:
+        """What makes terms of hidden rows, in numpy and in torch."""
         side = self._side
 
         def lean(encoder: LeanEncoder, ids: Ids) -> Terms:
@@ -230,8 +249,12 @@ class Expander:
                 self._heads[worker] = Head(weight, bias, side.pooling, side.logs)
             return self._heads[worker](hidden, lengths, positions)
 
-        found = self._backbone.run(texts, prompt, lean, full)
-        return [self._without_special(terms) for terms in found] if side.drop_special else found
+        return lean, full
+
+    def _kept(self, found: list[Terms]) -> list[Terms]:
+        if not self._side.drop_special:
+            return found
+        return [self._without_special(terms) for terms in found]
 
     def _without_special(self, terms: Terms) -> Terms:
         keep = ~np.isin(terms.ids, self.tokenizer.special_ids)

@@ -39,7 +39,7 @@ class Tokenizer:
         pieces = self._tokenizer.encode_batch_fast(
             [clean(prompt + text) for text in texts], add_special_tokens=False
         )
-        return [self._wrap(piece.ids) for piece in pieces]
+        return [self.wrap(piece.ids) for piece in pieces]
 
     def words(self, texts: Sequence[str], prompt: str = "") -> list[Ids]:
         """As `encode`, without the special tokens."""
@@ -111,7 +111,8 @@ class Tokenizer:
         found: int | None = self._tokenizer.token_to_id(term)
         return found
 
-    def _wrap(self, ids: list[int]) -> Ids:
+    def wrap(self, ids: list[int]) -> Ids:
+        """Ids of a text with the special tokens around them, cut to `max_tokens`."""
         room = self.max_tokens - self.special_tokens_count
         return np.asarray([*self._before, *ids[:room], *self._after], np.int32)
 
