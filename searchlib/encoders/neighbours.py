@@ -60,21 +60,13 @@ class Neighbours:
 def make_neighbours(expander: Expander) -> Neighbours:
     """Run every token of the vocabulary alone through the model, and keep its heaviest terms."""
     tokenizer = expander.tokenizer
-    found = expander.terms_of_tokens([tokenizer.wrap([t]) for t in range(tokenizer.size)])
-    ids, weights, starts = [], [], [0]
-    for token, terms in enumerate(found):
-        if token in tokenizer.special_ids or not np.isfinite(terms.weights).all():
-            starts.append(starts[-1])
-            continue
-        best = np.sort(np.lexsort((terms.ids, -terms.weights))[:KEPT])
-        ids.append(terms.ids[best])
-        weights.append(terms.weights[best])
-        starts.append(starts[-1] + len(best))
-    return Neighbours(
-        np.array(starts, np.int64),
-        np.concatenate([np.empty(0, np.int32), *ids]),
-        np.concatenate([np.empty(0, np.float32), *weights]),
-    )
+    found = expander.heaviest([tokenizer.wrap([t]) for t in range(tokenizer.size)], KEPT)
+    starts = np.cumsum([0, *(len(terms.ids) for terms in found)])
+    ids = np.concatenate([terms.ids for terms in found])
+    weights = np.concatenate([terms.weights for terms in found])
+    if not np.isfinite(weights).all():
+        raise UnsupportedModel("the sparse model makes weights that are not numbers")
+    return Neighbours(starts.astype(np.int64), ids, weights)
 
 
 def kept_neighbours(digest: str, tokenizer: Tokenizer) -> Neighbours | None:

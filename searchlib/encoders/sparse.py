@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +18,10 @@ from numpy.typing import NDArray
 
 from indexes.types import TermVectors
 
-from .backbone import Backbone, allowed_tokens
-from .heads import Head, Terms, lean_terms
+from .activations import Array
+from .backbone import Backbone, allowed_tokens, threads
+from .blas import one_blas_thread
+from .heads import Head, Terms, heaviest_terms, lean_terms
 from .layout import digest_of
 from .lean import LeanEncoder
 from .lookup import TokenTable
@@ -212,6 +215,9 @@ def shortened(weights: NDArray[np.float32], power: float) -> NDArray[np.float32]
     return weights / np.float32(length**power)
 
 
+_TOGETHER = 256  # short texts that share a product with the vocabulary's weights
+
+
 class Expander:
     """One masked-language model: texts to Terms."""
 
@@ -226,9 +232,35 @@ class Expander:
         found = self._backbone.run(texts, prompt, *self._ways(positions))
         return self._kept(found)
 
-    def terms_of_tokens(self, tokens: list[Ids]) -> list[Terms]:
-        """Terms of texts given as token ids, special ones included."""
-        return self._kept(self._backbone.run_tokens(tokens, *self._ways(positions=False)))
+    def heaviest(self, tokens: list[Ids], k: int) -> list[Terms]:
+        """The k heaviest terms of each of many texts of one length, given as token ids.
+
+        Short texts one by one would read the whole vocabulary's weights each; here some hundred
+        share a product.
+        """
+        decoders: list[tuple[Array, Array]] = []  # the first is enough
+
+        def lean(encoder: LeanEncoder, ids: Ids) -> Array:
+            if not decoders:
+                decoders.append(encoder.decoder)
+            return encoder.projected(ids)
+
+        def full(network: Network, worker: int, hidden: Tensor, lengths: list[int]) -> list[Array]:
+            if not decoders:
+                weight, bias = network.decoder(worker)
+                zero = np.zeros(len(weight), np.float32)
+                shift = zero if bias is None else bias.float().cpu().numpy()
+                decoders.append((weight.float().cpu().numpy(), shift))
+            return list(hidden.float().cpu().numpy())
+
+        rows = np.stack(self._backbone.run_tokens(tokens, lean, full))
+        pooling, logs = self._side.pooling, self._side.logs
+        blocks = [rows[start : start + _TOGETHER] for start in range(0, len(rows), _TOGETHER)]
+        with one_blas_thread(), ThreadPoolExecutor(threads()) as pool:
+            work = pool.map(
+                lambda block: heaviest_terms(block, decoders[0], pooling, logs, k), blocks
+            )
+            return self._kept([terms for found in work for terms in found])
 
     def _ways(
         self, positions: bool
