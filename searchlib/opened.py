@@ -18,10 +18,12 @@ from .config import Settings
 from .encoders.analyzer import Analyzer
 from .encoders.lookup import LookupEncoder
 from .errors import BadQuery
+from .feedback import Feedback
 from .fused import Fused, ReciprocalRank
 from .fusion import Normaliser, z_score
 from .protocols import Encoder, Splitter
 from .recorded import recorded_settings
+from .refined import FirstPass, Refined, refined
 from .representations import make_encoder, make_splitter
 from .retrievers import (
     FieldRetriever,
@@ -150,6 +152,26 @@ class Opened:
             method = (method,) * len(scorers) if callable(method) else tuple(method)
         shares = tuple(weights) if weights is not None else (1.0,) * len(scorers)
         return Fused("hybrid", scorers, shares, method, depth)
+
+    def refined(
+        self,
+        retriever: str | Scorer = "hybrid",
+        feedback: Feedback = Feedback(),  # noqa: B008  frozen
+        *,
+        first: str | Scorer | None = None,
+    ) -> Refined | Fused:
+        """A retriever whose queries learn from the best passages of a first search.
+
+        `first`: who searches first (default: the retriever itself, without feedback).
+
+        Raises:
+            BadQuery: an unknown retriever, or one that is neither a field's nor a fusion of such.
+
+        >>> engine.search("blues", retriever=engine.refined("bm25"))  # doctest: +SKIP
+        """
+        scorer = self._scorer(retriever)
+        finder = scorer if first is None else self._scorer(first)
+        return refined(scorer, FirstPass(finder, feedback.passages), feedback)
 
     # -- looking inside
 
