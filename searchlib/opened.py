@@ -21,10 +21,11 @@ from .errors import BadQuery
 from .feedback import Feedback
 from .fused import Fused, ReciprocalRank
 from .fusion import Normaliser, z_score
-from .protocols import Encoder, Splitter
+from .protocols import Encoder, Reranker, Splitter
 from .recorded import recorded_settings
 from .refined import FirstPass, Refined, refined
 from .representations import make_encoder, make_splitter
+from .reranked import Reranked
 from .retrievers import (
     FieldRetriever,
     QueryCache,
@@ -172,6 +173,26 @@ class Opened:
         scorer = self._scorer(retriever)
         finder = scorer if first is None else self._scorer(first)
         return refined(scorer, FirstPass(finder, feedback.passages), feedback)
+
+    def reranked(
+        self,
+        retriever: str | Scorer,
+        reranker: Reranker | str | Path,
+        *,
+        depth: int = 50,
+        passages: int = 3,
+    ) -> Reranked:
+        """A retriever whose best answers a cross-encoder orders (see `searchlib.reranked`).
+
+        `reranker`: a Hugging Face sequence classifier, a folder or a name; or any Reranker.
+
+        >>> engine.search("blues", retriever=engine.reranked("hybrid", "model"))  # doctest: +SKIP
+        """
+        if isinstance(reranker, str | Path):
+            from .encoders.cross import CrossEncoder
+
+            reranker = CrossEncoder(reranker, self._device)
+        return Reranked(self._scorer(retriever), reranker, depth, passages)
 
     # -- looking inside
 

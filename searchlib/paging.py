@@ -1,9 +1,9 @@
 """Pages of one ranking: what `offset` and a cursor mean, so that nothing is shown twice.
 
 Most rankings of k are the beginning of the ranking of more. That of a fusion, or of a reranker, is
-not, beyond its depth: there a deeper ranking has candidates of its own, which may come before others. So the ranking
-that is paged is made in rounds, of depth, 2 x depth, 4 x depth, ... documents: each round goes on
-with what it has that the rounds before had not.
+not, beyond its depth: there a deeper ranking has candidates of its own, which may come before
+others. So the ranking that is paged is made in rounds, of depth, 2 x depth, 4 x depth, ...
+documents: each round goes on with what it has that the rounds before had not.
 """
 
 from __future__ import annotations

@@ -172,9 +172,9 @@ class _Refiner:
 
     def encode_query(self, texts: Sequence[str]) -> Vectors:
         shares = self._shares(texts)
-        if isinstance(shares[0], np.ndarray):
-            return np.stack([np.sum(rows, axis=0, dtype=np.float32) for rows in shares])
-        return TermVectors.of([_sum(rows) for rows in shares])
+        if vectors := [rows for rows in shares if isinstance(rows, np.ndarray)]:
+            return np.stack([rows.sum(axis=0) for rows in vectors])
+        return TermVectors.of([_sum(rows) for rows in shares if not isinstance(rows, np.ndarray)])
 
     def own_terms(self, text: str) -> frozenset[str]:
         """The terms that the query itself consists of, where its encoder can tell."""

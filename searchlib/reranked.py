@@ -148,7 +148,5 @@ class Reranked:
         if len(new):
             excerpts = self.snapshot.excerpts(new, WHOLE)
             texts = [passage_text(excerpt.title, excerpt.text) for excerpt in excerpts]
-            known.update(
-                zip(new.tolist(), self.reranker.score(query, texts).tolist(), strict=True)
-            )
+            known.update(zip(new.tolist(), self.reranker.score(query, texts).tolist(), strict=True))
         return np.array([known[passage] for passage in passages.tolist()], np.float32)
