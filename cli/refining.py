@@ -31,7 +31,7 @@ Rerank = Annotated[
 ]
 RerankDepth = Annotated[
     int | None,
-    typer.Option(help="How many of the best it reads [default: 50].", show_default=False),
+    typer.Option(help="How many it orders at a time [default: 50].", show_default=False),
 ]
 
 

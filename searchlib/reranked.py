@@ -34,7 +34,7 @@ class Reranked:
     A document scores as the best of its `passages` passages that the retriever likes best (MaxP:
     Dai and Callan, SIGIR 2019). A score is the reranker's own and depends neither on k nor on
     `depth`: that says how many are read (20 to 100 is usual; k, if k is more), and so what a
-    query costs.
+    query costs. Pages beyond it follow in rounds, see `paging`.
     """
 
     retriever: Scorer
