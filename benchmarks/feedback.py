@@ -12,7 +12,6 @@ import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from effectiveness import QUERIES_AT_ONCE, QUICK_QUERIES, chosen_collections, opened
@@ -163,7 +162,7 @@ def _plain(name: str) -> str:
     return name.removesuffix(HYBRID).removesuffix(OWN)
 
 
-def _mean(by_query: dict[str, Any]) -> float:
+def _mean(by_query: dict[str, float]) -> float:
     return sum(by_query.values()) / len(by_query)
 
 

@@ -42,14 +42,14 @@ class FirstPass:
     def __init__(self, scorer: Scorer, passages: int) -> None:
         self.scorer = scorer
         self.passages = passages
-        self._where: Selection | None = None
-        self._found: dict[str, Ids] = {}
+        self._memory: tuple[Selection | None, dict[str, Ids]] = (None, {})
 
     def of(self, queries: Sequence[str], where: Selection | None) -> list[Ids]:
         """The passages of each query, best first."""
-        if where is not self._where or len(self._found) > REMEMBERED:
-            self._where, self._found = where, {}
-        found = self._found
+        of, found = self._memory  # subtle: both at once, as another thread may replace them
+        if of is not where or len(found) > REMEMBERED:
+            found = {}
+            self._memory = where, found
         if new := [query for query in dict.fromkeys(queries) if query not in found]:
             tops = self.scorer.top(new, self.passages, where, "passage")
             found.update((query, top.ids) for query, top in zip(new, tops, strict=True))
@@ -183,13 +183,14 @@ class _Refiner:
 
     def shares(self, query: str) -> list[Share]:
         """What the refined query adds up from, each with its name."""
-        if self._explained is None or self._explained[0] != query:
+        known = self._explained
+        if known is None or known[0] != query:
             [passages] = self._first.of([query], self._where)
             names = name_ids(self._part.snapshot, passages, "passage")
             named = ["the query", *(f"feedback from {name}" for name in names)]
             [rows] = self._shares([query])
-            self._explained = query, list(zip(named, rows, strict=False))
-        return self._explained[1]
+            known = self._explained = query, list(zip(named, rows, strict=True))
+        return known[1]
 
     def _shares(self, queries: Sequence[str]) -> list[list[Mapping[str, float]] | Floats]:
         own = self._part.queries.encode(queries)

@@ -141,9 +141,10 @@ class Reranked:
 
     def _read(self, query: str, passages: Ids) -> Floats:
         """The reranker's scores of passages (m,); each is read once a query."""
-        if not self._last or self._last[0].query != query:
-            self._last[:] = [_Known(query, {})]
-        known = self._last[0].scores
+        known = next((last.scores for last in self._last if last.query == query), None)
+        if known is None:
+            known = {}
+            self._last[:] = [_Known(query, known)]
         new = np.array([p for p in dict.fromkeys(passages.tolist()) if p not in known], np.int64)
         if len(new):
             excerpts = self.snapshot.excerpts(new, WHOLE)

@@ -283,4 +283,4 @@ def test_a_first_pass_forgets(engine: Engine, monkeypatch: pytest.MonkeyPatch) -
     first = FirstPass(engine.retriever("bm25"), 2)
     for number in range(10):
         first.of([f"blues {number}"], None)
-    assert len(first._found) <= 4
+    assert len(first._memory[1]) <= 4

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 RELEVANT = ("relevant", "true", "yes", "positive", "entailment", "label_1")
 """What a label is called that means "this text answers", in any case of letters."""
 
+MOST_LABELS = 1000
+
 
 class CrossEncoder:
     """Scores texts for a query by a classifier that reads both.
@@ -60,8 +62,8 @@ class CrossEncoder:
             raise BadInput("texts must be a list of strings, not one string; write [text]")
         scores = np.zeros(len(texts), np.float32)
         with sense(self.folder.path):
-            network = self._network  # first, as it knows best what is wrong with a folder
-            relevant = relevant_label(self._labels, self._path)
+            labels, network = self._labels, self._network  # know best what is wrong with a folder
+            relevant = relevant_label(labels, self._path)
             pairs = self._tokenizer.encode(query, texts)
             types = [kinds for _, kinds in pairs] if self._typed else None
             for rows, logits in network.run([ids for ids, _ in pairs], _logits, types):
@@ -110,8 +112,10 @@ class CrossEncoder:
         """What each label is called."""
         with sense(self._path / "config.json"):
             names = self._config.get("id2label")
+            count = self._config.get("num_labels", 2 if names is None else len(names))
+            if not (type(count) is int and 1 <= count <= MOST_LABELS):
+                raise ValueError(f"{count!r} labels")
             if names is None:  # as transformers has it
-                count = int(self._config.get("num_labels", 2))
                 return {i: f"LABEL_{i}" for i in range(count)}
             return {int(number): str(name) for number, name in names.items()}
 

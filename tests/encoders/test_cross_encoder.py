@@ -162,6 +162,30 @@ def test_remote_code_is_never_run(model: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_labels": 10**9},
+        {"num_labels": 0},
+        {"id2label": ["a"]},
+        {"id2label": {}},
+        {"id2label": {"x": "a"}},
+        {"type_vocab_size": "x"},
+        {"vocab_size": 10**9},
+        {"max_position_embeddings": 3},
+        {"architectures": 7},
+    ],
+    ids=str,
+)
+def test_configs_that_lie(model: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+    folder = shutil.copytree(model, tmp_path / "lies")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+    with pytest.raises(UnsupportedModel) as caught:
+        CrossEncoder(folder, "cpu").score(QUERY, TEXTS)
+    assert "\n" not in str(caught.value)
+
+
 def test_bad_input(model: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound, match="does not exist"):
         CrossEncoder(tmp_path / "nowhere").score(QUERY, TEXTS)
