@@ -126,6 +126,30 @@ class Tokenizer:
         raise UnsupportedModel("the tokenizer changes a text's tokens when it adds special ones")
 
 
+class PairTokenizer:
+    """A model's tokenizer for pairs of texts, cut to `max_tokens`, the longer text first."""
+
+    def __init__(self, folder: Path, max_tokens: int) -> None:
+        self._tokenizer = _load(folder, False)
+        special = self._tokenizer.num_special_tokens_to_add(is_pair=True)
+        if not special:
+            raise UnsupportedModel(f"{folder}: its tokenizer puts nothing between two texts")
+        if max_tokens <= special:
+            raise UnsupportedModel(
+                f"illegal max_tokens value: {max_tokens}, must be above {special}, the number of"
+                " special tokens"
+            )
+        self._tokenizer.enable_truncation(max_tokens, strategy="longest_first")
+
+    def encode(self, query: str, texts: Sequence[str]) -> list[tuple[Ids, Ids]]:
+        """(ids, types) of the query with each of the texts, special tokens included."""
+        query = clean(query)
+        pairs = self._tokenizer.encode_batch([(query, clean(text)) for text in texts])
+        return [
+            (np.asarray(pair.ids, np.int32), np.asarray(pair.type_ids, np.int32)) for pair in pairs
+        ]
+
+
 def clean(text: str) -> str:
     """`text` with lone surrogates, which no tokenizer can encode, replaced one by one.
 
