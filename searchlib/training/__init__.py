@@ -1,0 +1,1 @@
+"""Training: encoders made to fit a corpus, with its own text or with judgements."""
