@@ -10,7 +10,7 @@ from itertools import islice
 
 from ..encoders.tokenizing import Tokenizer
 from ..encoders.words import normal
-from ..errors import BadInput
+from ..errors import BadInput, UnsupportedModel
 
 PIECES = 3
 """A word of so many pieces counts as cut up: by then none of them need say what it is."""
@@ -37,6 +37,20 @@ class Gaps:
     documents: int
 
 
+def tokenizer_of(model: str) -> Tokenizer:
+    """The tokenizer of a sparse or dense model; its weights are not loaded.
+
+    Raises ModelNotFound, UnsupportedModel.
+    """
+    from ..encoders.dense import DenseEncoder
+    from ..encoders.sparse import SparseEncoder
+
+    try:
+        return SparseEncoder(model).tokenizer
+    except UnsupportedModel:
+        return DenseEncoder(model).tokenizer
+
+
 def find_gaps(
     texts: Iterable[str], tokenizer: Tokenizer, *, pieces: int = PIECES, k: int = 50
 ) -> Gaps:
@@ -45,42 +59,39 @@ def find_gaps(
     idf(w) = ln(1 + (N - df + 1/2) / (df + 1/2)), over documents, as BM25's. Words are what the
     model's tokenizer splits at spaces and punctuation; numbers count, single signs do not.
 
-    Raises BadInput for `pieces` below 2 or k below 1.
+    Raises BadInput where `pieces` or k is below 1.
     """
-    if pieces < 2:
-        raise BadInput(f"illegal pieces value: {pieces}, must be 2 or more")
+    if pieces < 1:
+        raise BadInput(f"illegal pieces value: {pieces}, must be 1 or more")
     if k < 1:
         raise BadInput(f"illegal k: {k}, must be 1 or more")
-    frequency: Counter[str] = Counter()
-    cut: dict[str, list[int]] = {}
+    frequency: Counter[tuple[str, tuple[int, ...]]] = Counter()
     total = 0
     rest = iter(texts)
     while batch := list(islice(rest, _BATCH)):
         total += len(batch)
         for found in normal_words(batch, tokenizer):
-            frequency.update(found.keys())
-            cut.update((word, ids) for word, ids in found.items() if len(ids) >= pieces)
-    mass = {word: df * _idf(df, total) for word, df in frequency.items()}
+            frequency.update(found)
+    mass = {key: df * _idf(df, total) for key, df in frequency.items()}
     whole = sum(mass.values()) or 1.0
-    order = sorted(cut, key=lambda word: (-mass[word], word))
+    cut = sorted((key for key in mass if len(key[1]) >= pieces), key=lambda key: (-mass[key], key))
     shown = (
-        Gap(word, frequency[word], tuple(map(tokenizer.term, cut[word])), mass[word] / whole)
-        for word in order[:k]
+        Gap(key[0], frequency[key], tuple(map(tokenizer.term, key[1])), mass[key] / whole)
+        for key in cut[:k]
     )
-    return Gaps(tuple(shown), len(cut), sum(mass[word] for word in cut) / whole, total)
+    return Gaps(tuple(shown), len(cut), sum(mass[key] for key in cut) / whole, total)
 
 
 def normal_words(
-    texts: Sequence[str], tokenizer: Tokenizer, least: int = 1
-) -> Iterator[dict[str, list[int]]]:
-    """Of each text, its distinct words of at least so many pieces, in lower case; their pieces."""
+    texts: Sequence[str], tokenizer: Tokenizer
+) -> Iterator[set[tuple[str, tuple[int, ...]]]]:
+    """Of each text, its distinct words in lower case, each with its pieces.
+
+    A word may be cut in several ways: a tokenizer need not see that a ligature is two letters.
+    """
     for text, words in zip(texts, tokenizer.cut_words(texts), strict=True):
-        found = (
-            (normal(text[word.start : word.end]), word.ids)
-            for word in words
-            if len(word.ids) >= least
-        )
-        yield {word: ids for word, ids in found if any(map(str.isalnum, word))}
+        found = {(normal(text[word.start : word.end]), tuple(word.ids)) for word in words}
+        yield {(word, ids) for word, ids in found if any(map(str.isalnum, word))}
 
 
 def _idf(df: int, total: int) -> float:

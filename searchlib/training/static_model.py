@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..encoders.dense import DenseEncoder
 from ..encoders.static import LONGEST
@@ -22,7 +23,6 @@ from ..errors import BadInput
 from ..indexing import no_progress
 from ..protocols import Progress
 from .distill import RIDGE, SIF, Array, Sample, bags, encode_all, fit, prior, reduced
-from .gaps import normal_words
 
 WORDS = 0
 """Whole words that a model's vocabulary gets besides, unless asked for."""
@@ -53,12 +53,14 @@ def distill_model(
     words: int = WORDS,
     seed: int = 0,
     device: str | None = None,
+    alone: Array | None = None,
     on_progress: Progress = no_progress,
 ) -> Report:
     """Writes static vectors that do for a corpus what a dense model does, into a new folder.
 
     `dimension`: fewer numbers a vector (PCA), None: as many as the model's. `words`: so many of
-    the words that the model cuts up, the most frequent, become tokens.
+    the words that the model cuts up, the most frequent, become tokens. `alone`: what the model
+    makes of `token_texts`, if that is known.
 
     Raises BadInput where `folder` is there, or a number makes no sense; ModelNotFound,
     UnsupportedModel.
@@ -73,12 +75,16 @@ def distill_model(
         extra = _add_words(settings, teacher.tokenizer, texts, words)
         (Path(made) / TOKENIZER).write_text(json.dumps(settings), encoding="utf-8")
         tokenizer = Tokenizer(Path(made), LONGEST)
-        rows = bags(tokenizer.words(texts), tokenizer.size)
+        rows = bags(_known(tokenizer, texts), tokenizer.size)
         targets = sample.encoded(teacher, on_progress).vectors
         assert targets is not None
-        alone = _alone(teacher, tokenizer, on_progress)
+        if alone is None:
+            alone = encode_all(teacher, token_texts(tokenizer), on_progress)
+        if len(alone) != tokenizer.size:
+            raise BadInput(f"{len(alone)} vectors for {tokenizer.size} tokens")
         fitted = fit(rows, targets, prior(alone, np.asarray(rows.sum(axis=0)).ravel()), seed)
         vectors = reduced(fitted.vectors, targets, dimension or targets.shape[1])
+        vectors[tokenizer.special_ids] = 0  # subtle: some readers leave [UNK] out, some add it
         report = Report(
             str(folder), len(vectors), extra, vectors.shape[1], len(texts), fitted.cosine,
             fitted.neighbours,
@@ -101,12 +107,11 @@ def distill_vectors(
         kept = np.array([word not in SPECIAL for word in words])
         (Path(made) / TOKENIZER).write_text(json.dumps(_word_level(named)), encoding="utf-8")
         tokenizer = Tokenizer(Path(made), LONGEST)
-        rows = bags(tokenizer.words(sample.texts), tokenizer.size)
+        rows = bags(_known(tokenizer, sample.texts), tokenizer.size)
         blank = np.zeros((len(SPECIAL), vectors.shape[1]), np.float32)
         frequency = np.asarray(rows.sum(axis=0)).ravel()
-        frequency[: len(SPECIAL)] = 0
         table = prior(np.concatenate([blank, vectors[kept]]), frequency)
-        table[: len(SPECIAL)] = 0
+        table[tokenizer.special_ids] = 0
         report = Report(
             str(folder), len(table), len(named), table.shape[1], len(sample.texts), None, None
         )
@@ -115,36 +120,31 @@ def distill_vectors(
     return report
 
 
-def _alone(teacher: DenseEncoder, tokenizer: Tokenizer, on_progress: Progress) -> Array:
-    """The vector of each token as a text of its own; zero for special and unused ones."""
-    texts = [tokenizer.term(id).removeprefix("##").strip("\u0120\u2581") for id in
-             range(tokenizer.size)]  # fmt: skip
-    special = set(tokenizer.special_ids.tolist())
-    real = [
-        id for id, text in enumerate(texts)
-        if text and id not in special and not text.startswith("[unused")
-    ]  # fmt: skip
-    found = encode_all(teacher, [texts[id] for id in real], on_progress)
-    vectors = np.zeros((tokenizer.size, found.shape[1]), np.float32)
-    vectors[real] = found
-    return vectors
+def _known(tokenizer: Tokenizer, texts: list[str]) -> list[NDArray[np.int32]]:
+    """The tokens of each text, without special ones (unknown words)."""
+    return [ids[~np.isin(ids, tokenizer.special_ids)] for ids in tokenizer.words(texts)]
 
 
-def _add_words(
-    settings: dict[str, Any], tokenizer: Tokenizer, texts: list[str], most: int
-) -> int:
+def token_texts(tokenizer: Tokenizer) -> list[str]:
+    """Each token as a text of its own."""
+    marks = "\u0120\u2581"  # of a space before, in byte-level and SentencePiece vocabularies
+    return [tokenizer.term(id).removeprefix("##").strip(marks) for id in range(tokenizer.size)]
+
+
+def _add_words(settings: dict[str, Any], tokenizer: Tokenizer, texts: list[str], most: int) -> int:
     """Puts the most frequent words that are cut up into the settings of a WordPiece tokenizer."""
     model = settings["model"]
     if model["type"] != "WordPiece" or not most:
         return 0
-    frequency: Counter[str] = Counter()
-    for words in normal_words(texts, tokenizer, least=2):
-        frequency.update(words)
-    vocabulary = model["vocab"]
-    found = [
-        word for word, count in frequency.most_common(most)
-        if count >= RARE and word not in vocabulary
-    ]  # fmt: skip
+    frequency: Counter[tuple[int, ...]] = Counter()
+    for words in tokenizer.cut_words(texts):
+        frequency.update({tuple(word.ids) for word in words if len(word.ids) > 1})
+    vocabulary, found = model["vocab"], []
+    for ids, count in frequency.most_common(most):
+        # subtle: pieces put together are the word as the tokenizer's own normaliser leaves it
+        word = "".join(tokenizer.term(id).removeprefix("##") for id in ids)
+        if count >= RARE and word not in vocabulary:
+            found.append(word)
     first = max([tokenizer.size - 1, *vocabulary.values()]) + 1
     vocabulary.update({word: first + place for place, word in enumerate(found)})
     return len(found)
@@ -241,4 +241,3 @@ def _check_new(folder: Path) -> None:
 def _check(name: str, value: int | None, least: int, most: int) -> None:
     if value is not None and not least <= value <= most:
         raise BadInput(f"illegal {name} value: {value}, must be between {least} and {most}")
-
