@@ -84,6 +84,11 @@ class DenseEncoder:
         """The model's tokenizer."""
         return self._body.tokenizer
 
+    @property
+    def is_static(self) -> bool:
+        """Whether it looks vectors up instead of running a network."""
+        return isinstance(self._layout, StaticLayout)
+
     @cached_property
     def dimension(self) -> int:
         """Length of a vector."""

@@ -49,7 +49,7 @@ class StaticLayout:
             hasher.update(f"{name} {weights[name].shape} {weights[name].dtype}\n".encode())
             step = max(1024, len(data) // _HASHED)
             for start in range(0, len(data), step):
-                hasher.update(data[start : start + 1024])
+                hasher.update(data[start : start + 1024].tobytes())
         settings = (self.normalize, self.skip_unknown, self.query_prompt, self.document_prompt)
         return digest_of("static", hasher.hexdigest(), settings)
 

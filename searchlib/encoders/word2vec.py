@@ -8,6 +8,7 @@ gzipped (.gz). Mikolov et al. 2013 (arXiv:1301.3781).
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +46,7 @@ def read_word2vec(path: Path, most: int = 400_000) -> Vectors:
 
 def _opened(path: Path) -> IO[bytes]:
     if path.suffix == ".gz":
-        return gzip.open(path)
+        return io.BufferedReader(gzip.open(path))
     return path.open("rb")
 
 

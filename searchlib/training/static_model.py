@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..encoders.dense import DenseEncoder
 from ..encoders.static import LONGEST
 from ..encoders.tokenizing import Tokenizer
-from ..errors import BadInput
+from ..errors import BadInput, UnsupportedModel
 from ..indexing import no_progress
 from ..protocols import Progress
 from .distill import RIDGE, SIF, Array, Sample, bags, encode_all, fit, prior, reduced
@@ -122,7 +122,10 @@ def distill_vectors(
 
 def _known(tokenizer: Tokenizer, texts: list[str]) -> list[NDArray[np.int32]]:
     """The tokens of each text, without special ones (unknown words)."""
-    return [ids[~np.isin(ids, tokenizer.special_ids)] for ids in tokenizer.words(texts)]
+    found = [ids[~np.isin(ids, tokenizer.special_ids)] for ids in tokenizer.words(texts)]
+    if max((int(ids.max()) for ids in found if len(ids)), default=0) >= tokenizer.size:
+        raise UnsupportedModel("the tokenizer's numbers have holes; it cannot become a table")
+    return found
 
 
 def token_texts(tokenizer: Tokenizer) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ import pytest
 from model_families import make_tokenizer, save_modules
 
 from searchlib.encoders.dense import DenseEncoder
+from searchlib.encoders.sparse import SparseEncoder
 from searchlib.encoders.tokenizing import Tokenizer
 from searchlib.errors import BadInput, UnsupportedModel
+from searchlib.representations import token_offsets
 
 STATIC = [("StaticEmbedding", "", None), ("Normalize", "1_Normalize", None)]
 TEXTS = ["the quick red dog", "Cats near the OLD house", "\u96e8", "", "rain " * 600]
@@ -149,3 +152,19 @@ print(json.dumps(sorted({{"torch", "transformers", "scipy"}} & set(sys.modules))
         capture_output=True, text=True, check=True, cwd=root,
     )  # fmt: skip
     assert json.loads(done.stdout) == []
+
+
+def test_passages_are_measured_by_the_model_that_has_a_window(
+    folder: Path, tiny: Callable[..., Path]
+) -> None:
+    sparse, static = SparseEncoder(tiny("bert", masked=True)), DenseEncoder(folder)
+    assert token_offsets({"dense": static, "sparse": sparse}) == sparse.offsets
+    assert token_offsets({"dense": static}) == static.offsets
+    other = DenseEncoder(tiny("bert", masked=False))
+    assert token_offsets({"dense": other, "sparse": sparse}) == other.offsets
+
+
+def test_a_file_of_word_vectors_is_no_model_and_the_way_out_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.vec").write_text("cat 1 2\n")
+    with pytest.raises(UnsupportedModel, match="searchlib distill CORPUS --vectors"):
+        DenseEncoder(tmp_path / "a.vec").encode_query(["cat"])
