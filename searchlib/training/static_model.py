@@ -160,7 +160,7 @@ def _word_level(words: list[str]) -> dict[str, Any]:
 
     vocabulary = {word: id for id, word in enumerate([*SPECIAL, *words])}
     made = Made(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    steps = [normalizers.NFC()]
+    steps: list[Any] = [normalizers.NFC()]
     if all(word == word.lower() for word in words):
         steps.append(normalizers.Lowercase())
     made.normalizer = normalizers.Sequence(steps)
