@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 from encode import documents as mixed_documents
@@ -125,14 +126,14 @@ def bm25(texts: list[str], asked: list[str], k1: float = 0.9, b: float = 0.4) ->
     known = [(i, column[term]) for i, term in enumerate(right.terms) if term in column]
     rows, columns = zip(*known, strict=True) if known else ((), ())
     ones = np.ones(len(rows))
-    moved = wanted @ sp.csr_matrix((ones, (rows, columns)), shape=(len(right.terms), len(column)))
+    moved: Any = wanted @ sp.csr_matrix((ones, (rows, columns)), shape=(len(right.terms), len(column)))
     lengths = np.asarray(counts.sum(axis=1)).ravel()
     frequency = np.bincount(counts.indices, minlength=len(column))
     idf = np.log(1 + (len(texts) - frequency + 0.5) / (frequency + 0.5))
     entries = counts.tocoo()
     norm = k1 * (1 - b + b * lengths / lengths.mean())
     weights = entries.data / (entries.data + norm[entries.row]) * idf[entries.col]
-    impacts = sp.csr_matrix((weights, (entries.row, entries.col)), shape=shape)
+    impacts: Any = sp.csr_matrix((weights, (entries.row, entries.col)), shape=shape)
     found: Array = (moved @ impacts.T).toarray().astype(np.float32)
     return found
 
