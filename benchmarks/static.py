@@ -126,7 +126,8 @@ def bm25(texts: list[str], asked: list[str], k1: float = 0.9, b: float = 0.4) ->
     known = [(i, column[term]) for i, term in enumerate(right.terms) if term in column]
     rows, columns = zip(*known, strict=True) if known else ((), ())
     ones = np.ones(len(rows))
-    moved: Any = wanted @ sp.csr_matrix((ones, (rows, columns)), shape=(len(right.terms), len(column)))
+    places = len(right.terms), len(column)
+    moved: Any = wanted @ sp.csr_matrix((ones, (rows, columns)), shape=places)
     lengths = np.asarray(counts.sum(axis=1)).ravel()
     frequency = np.bincount(counts.indices, minlength=len(column))
     idf = np.log(1 + (len(texts) - frequency + 0.5) / (frequency + 0.5))
