@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,9 @@ from .segment import Segment
 from .similarity import Similarity
 from .traversal import best_rows, best_rows_and_scores, scores_of
 from .types import TopK
-from .vectors import VectorKind
+
+if TYPE_CHECKING:
+    from .vectors import VectorKind
 
 Bools = NDArray[np.bool_]
 Float32s = NDArray[np.float32]

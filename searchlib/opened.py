@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -16,7 +16,6 @@ from indexes.types import Unit
 
 from .config import Settings
 from .encoders.analyzer import Analyzer
-from .encoders.lookup import LookupEncoder
 from .errors import BadQuery
 from .fused import Fused, ReciprocalRank
 from .fusion import Normaliser, z_score
@@ -30,6 +29,9 @@ from .retrievers import (
     check_fingerprint,
 )
 from .types import Document
+
+if TYPE_CHECKING:
+    from .encoders.lookup import LookupEncoder
 
 MEMORY = 256 << 20  # bytes that indexing may hold, beside the models
 
@@ -227,5 +229,7 @@ class Opened:
 
     @functools.cached_property
     def _lookup(self) -> LookupEncoder:
+        from .encoders.lookup import LookupEncoder
+
         assert self.settings.sparse_model is not None
         return LookupEncoder(self.settings.sparse_model)

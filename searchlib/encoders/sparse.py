@@ -16,14 +16,14 @@ import numpy as np
 from indexes.types import TermVectors
 
 from .backbone import Backbone, allowed_tokens
-from .heads import Head, Terms, lean_terms
+from .heads import Head, lean_terms
 from .layout import digest_of
 from .lean import LeanEncoder
 from .lookup import TokenTable
 from .models import SPARSE_DEFAULT, ModelFolder, resolve
 from .pruning import Pruning
 from .sparse_layout import Expansion, SparseLayout, read_sparse
-from .terms import term_vectors
+from .terms import Terms, term_vectors
 from .tokenizing import Ids, Span, Tokenizer
 from .weights import sense
 
