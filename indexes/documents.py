@@ -90,7 +90,7 @@ class Documents:
         owners = np.searchsorted(first, passages, side="right") - 1
         changed = self.changes.contents(np.unique(owners))
         for place in [i for i, ordinal in enumerate(owners.tolist()) if ordinal in changed]:
-            excerpts[place] = replace(excerpts[place], metadata=changed[int(owners[place])][0])
+            excerpts[place] = excerpts[place]._replace(metadata=changed[int(owners[place])][0])
         return excerpts
 
     def filter(self, condition: str, values: Sequence[Any]) -> NDArray[np.bool_]:

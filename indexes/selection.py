@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 REMEMBERED = 64  # filters
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Selection:
     """The live documents that a filter lets through: one bool (n_documents,) a segment."""
 

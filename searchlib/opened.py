@@ -50,6 +50,7 @@ class Opened:
         self._device = device
         self._memory = memory
         self._caches: dict[str, QueryCache] = {}
+        self._scorers: dict[str, Scorer] = {}  # of `snapshot`
 
     @classmethod
     def open(cls, path: str | Path, *, device: str | None = None, memory: int = MEMORY) -> Self:
@@ -81,6 +82,7 @@ class Opened:
         snapshot = Snapshot.open(self.path)
         self.snapshot.close()
         fields, self.snapshot = self.snapshot.fields, snapshot
+        self._scorers.clear()
         settings = Settings.from_json(dict(snapshot.settings))
         if settings != self.settings or snapshot.fields != fields:  # it was re-encoded
             self.settings = settings
@@ -187,7 +189,12 @@ class Opened:
     # -- encoders
 
     def _scorer(self, retriever: str | Scorer) -> Scorer:
-        return self.retriever(retriever) if isinstance(retriever, str) else retriever
+        if not isinstance(retriever, str):
+            return retriever
+        known = self._scorers.get(retriever)
+        if known is None or known.snapshot is not self.snapshot:
+            known = self._scorers[retriever] = self.retriever(retriever)
+        return known
 
     def _query_cache(self, name: str) -> QueryCache:
         if name not in self._caches:

@@ -168,16 +168,22 @@ static PyObject *py_order_rows(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-/* find_slots(known, terms, columns, slots): known[terms[column]] of each column; False where one
-   is not known */
-static PyObject *py_find_slots(PyObject *module, PyObject *args) {
+/* weigh(known, terms, columns, values, multipliers, slots, factors): of each column the slot
+   known[terms[column]], and its value times the slot's multiplier, where there are such; False where
+   a term is not known */
+static PyObject *py_weigh(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *known, *terms;
-    Py_buffer b[2] = {{0}};
-    if (!PyArg_ParseTuple(args, "O!Oy*w*", &PyDict_Type, &known, &terms, &b[0], &b[1])) return NULL;
+    Py_buffer b[5] = {{0}};
+    if (!PyArg_ParseTuple(args, "O!Oy*y*z*w*w*", &PyDict_Type, &known, &terms, &b[0], &b[1], &b[2],
+                          &b[3], &b[4]))
+        return NULL;
     const int32_t *columns = b[0].buf;
+    const double *multipliers = b[2].buf;
     int64_t count = b[0].len / 4, i = 0;
-    int ok = fits(&b[1], count, 4, "slots"), list = PyList_CheckExact(terms);
+    int ok = fits(&b[1], count, 4, "values") && fits(&b[3], count, 4, "slots") &&
+             fits(&b[4], count, 4, "factors");
+    int list = PyList_CheckExact(terms);
     for (; ok && i < count; i++) {
         PyObject *term, *slot;
         if (columns[i] < 0) PyErr_SetString(PyExc_IndexError, "a column below 0");
@@ -189,15 +195,22 @@ static PyObject *py_find_slots(PyObject *module, PyObject *args) {
         slot = PyDict_GetItemWithError(known, term);
         Py_DECREF(term);
         if (!slot) break;
-        ((int32_t *)b[1].buf)[i] = (int32_t)PyLong_AsLong(slot);
+        long place = PyLong_AsLong(slot);
+        if (place < 0 || (multipliers && place >= b[2].len / 8)) {
+            ok = garbled() != NULL;
+            break;
+        }
+        float value = ((const float *)b[1].buf)[i];
+        ((int32_t *)b[3].buf)[i] = (int32_t)place;
+        ((float *)b[4].buf)[i] = multipliers ? (float)(value * multipliers[place]) : value;
     }
-    release(b, 2);
+    release(b, 5);
     if (!ok || PyErr_Occurred()) return NULL;
     return PyBool_FromLong(i == count);
 }
 
 static PyMethodDef functions[] = {
-    {"find_slots", py_find_slots, METH_VARARGS, "Terms of queries as known."},
+    {"weigh", py_weigh, METH_VARARGS, "Terms of queries as known, and what they weigh."},
     {"encode_weights", py_encode_weights, METH_VARARGS, "Weights as stored."},
     {"count_rows", py_count_rows, METH_VARARGS, "Sizes of posting lists."},
     {"renumber", py_renumber, METH_VARARGS, "Terms by other numbers."},
