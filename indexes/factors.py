@@ -51,13 +51,12 @@ class Weighed(NamedTuple):
     """Queries and what each of their terms weighs in any segment."""
 
     indptr: NDArray[np.int64]  # (q + 1,)
-    slots: Int32s  # (nnz,) the terms, as columns of `numbers`
+    numbers: Int32s  # (n_segments, nnz)
     factors: Float32s  # (nnz,)
-    numbers: Int32s  # (n_segments, room)
 
     def in_segment(self, number: int) -> Factors:
         """The same queries as one segment sees them."""
-        return Factors(self.indptr, self.numbers[number][self.slots], self.factors)
+        return Factors(self.indptr, self.numbers[number], self.factors)
 
 
 class _Table(NamedTuple):
@@ -93,10 +92,10 @@ class KnownTerms:
             table = self._learned(queries)
             found = self._found(table, queries)
             assert found is not None
-        return Weighed(queries.indptr, *found, table.numbers)
+        return Weighed(queries.indptr, *found)
 
     def _found(self, table: _Table, queries: TermVectors) -> tuple[Int32s, Float32s] | None:
-        """Slot and factor of each term of each query, (nnz,); None where one is not known."""
+        """Numbers (n_segments, nnz) and factors (nnz,); None where a term is not known."""
         multipliers = None if self._multipliers is None else table.multipliers
         kernels = native()
         if kernels is None:
@@ -104,14 +103,23 @@ class KnownTerms:
             if slots is None:
                 return None
             wanted = None if multipliers is None else multipliers[slots]
-            return slots, _product(queries.values, wanted)
+            return table.numbers[:, slots], _product(queries.values, wanted)
         columns = np.ascontiguousarray(queries.indices, np.int32)
         values = np.ascontiguousarray(queries.values, np.float32)
-        slots, factors = np.empty(len(columns), np.int32), np.empty(len(columns), np.float32)
+        numbers = np.empty((len(self._postings), len(columns)), np.int32)
+        factors = np.empty(len(columns), np.float32)
         known = kernels.weigh(
-            table.slots, queries.terms, columns, values, multipliers, slots, factors
+            table.slots,
+            queries.terms,
+            columns,
+            values,
+            multipliers,
+            len(self._postings),
+            table.numbers,
+            numbers,
+            factors,
         )
-        return (slots, factors) if known else None
+        return (numbers, factors) if known else None
 
     def _learned(self, queries: TermVectors) -> _Table:
         """The table with the queries' terms in it."""

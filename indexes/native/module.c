@@ -168,21 +168,31 @@ static PyObject *py_order_rows(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-/* weigh(known, terms, columns, values, multipliers, slots, factors): of each column the slot
-   known[terms[column]], and its value times the slot's multiplier, where there are such; False where
-   a term is not known */
+/* weigh(known, terms, columns, values, multipliers, n_segments, table, numbers, factors): of each
+   column of a query the slot known[terms[column]], so its numbers in the segments, table[:, slot],
+   and its value times the slot's multiplier, where there are such; False where a term is not
+   known */
 static PyObject *py_weigh(PyObject *module, PyObject *args) {
     (void)module;
+    enum { COLUMNS, VALUES, MULTIPLIERS, TABLE, NUMBERS, FACTORS, BUFFERS };
     PyObject *known, *terms;
-    Py_buffer b[5] = {{0}};
-    if (!PyArg_ParseTuple(args, "O!Oy*y*z*w*w*", &PyDict_Type, &known, &terms, &b[0], &b[1], &b[2],
-                          &b[3], &b[4]))
+    Py_buffer b[BUFFERS] = {{0}};
+    int n_segments;
+    if (!PyArg_ParseTuple(args, "O!Oy*y*z*iy*w*w*", &PyDict_Type, &known, &terms, &b[COLUMNS],
+                          &b[VALUES], &b[MULTIPLIERS], &n_segments, &b[TABLE], &b[NUMBERS],
+                          &b[FACTORS]))
         return NULL;
-    const int32_t *columns = b[0].buf;
-    const double *multipliers = b[2].buf;
-    int64_t count = b[0].len / 4, i = 0;
-    int ok = fits(&b[1], count, 4, "values") && fits(&b[3], count, 4, "slots") &&
-             fits(&b[4], count, 4, "factors");
+    const int32_t *columns = b[COLUMNS].buf, *table = b[TABLE].buf;
+    const float *values = b[VALUES].buf;
+    const double *multipliers = b[MULTIPLIERS].buf;
+    int32_t *numbers = b[NUMBERS].buf;
+    float *factors = b[FACTORS].buf;
+    int64_t count = b[COLUMNS].len / 4, i = 0;
+    int64_t width = n_segments > 0 ? b[TABLE].len / 4 / n_segments : 0, room = width;
+    if (multipliers && b[MULTIPLIERS].len / 8 < room) room = b[MULTIPLIERS].len / 8;
+    int ok = n_segments >= 0 && fits(&b[VALUES], count, 4, "values") &&
+             fits(&b[NUMBERS], count * n_segments, 4, "numbers") &&
+             fits(&b[FACTORS], count, 4, "factors");
     int list = PyList_CheckExact(terms);
     for (; ok && i < count; i++) {
         PyObject *term, *slot;
@@ -196,15 +206,15 @@ static PyObject *py_weigh(PyObject *module, PyObject *args) {
         Py_DECREF(term);
         if (!slot) break;
         long place = PyLong_AsLong(slot);
-        if (place < 0 || (multipliers && place >= b[2].len / 8)) {
+        if (place < 0 || (n_segments && place >= room)) {
             ok = garbled() != NULL;
             break;
         }
-        float value = ((const float *)b[1].buf)[i];
-        ((int32_t *)b[3].buf)[i] = (int32_t)place;
-        ((float *)b[4].buf)[i] = multipliers ? (float)(value * multipliers[place]) : value;
+        for (int s = 0; s < n_segments; s++)
+            numbers[s * count + i] = table[s * width + place];
+        factors[i] = n_segments && multipliers ? (float)(values[i] * multipliers[place]) : values[i];
     }
-    release(b, 5);
+    release(b, BUFFERS);
     if (!ok || PyErr_Occurred()) return NULL;
     return PyBool_FromLong(i == count);
 }
