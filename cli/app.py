@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from . import (
-    browse,
-    distill,
-    errors,
-    evaluate,
-    gaps,
-    index,
-    maintenance,
-    models,
-    renew,
-    search,
-    update,
-)
+from . import errors
+from .commands import Commands
 from .errors import DEBUG, INTERRUPTED
 from .options import example
 
@@ -37,10 +26,6 @@ app = typer.Typer(
         'searchlib search notes.index "how do plants eat"',
     ),
 )
-for part in (
-    index, update, renew, search, browse, evaluate, maintenance, models, distill, gaps,
-):  # fmt: skip
-    app.registered_commands.extend(part.commands.registered_commands)
 
 
 def _show_version(wanted: bool) -> None:
@@ -77,9 +62,15 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     sys.exit(_run(arguments))
 
 
+def _program() -> Any:
+    program: Any = typer.main.get_command(app)
+    program.commands = Commands()
+    return program
+
+
 def _run(arguments: list[str] | None) -> int:
     try:
-        code = app(arguments, prog_name="searchlib", standalone_mode=False)
+        code = _program()(arguments, prog_name="searchlib", standalone_mode=False)
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit) as error:
         # typer turns a broken pipe into SystemExit: the reader, say `head`, has had enough

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +15,15 @@ from .segment import Segment
 from .similarity import Similarity
 from .traversal import best_rows, best_rows_and_scores, scores_of
 from .types import TopK
-from .vectors import VectorKind
+
+if TYPE_CHECKING:
+    from .vectors import VectorKind
 
 Bools = NDArray[np.bool_]
 Float32s = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class TermQueries:
+class TermQueries(NamedTuple):
     """Queries of a term field, with all that a segment must be told to score them."""
 
     field: str
@@ -74,8 +75,7 @@ class TermQueries:
         return postings, self.weighed.in_segment(number), norms
 
 
-@dataclass(frozen=True)
-class VectorQueries:
+class VectorQueries(NamedTuple):
     """Queries of a vector field (q, dim), and which structure to search."""
 
     field: str

@@ -12,19 +12,20 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import Column, Field, build_column
 from .errors import Damaged
-from .filter_columns import Comparison, combined, comparisons_of, selected
-from .filter_sql import OWN, json_path, to_sql
-from .filters import Filter
 from .store import Store, read_only
-from .store_writing import Source, filling
 from .types import Excerpt, Record
+
+if TYPE_CHECKING:
+    from .columns import Column, Field
+    from .filter_columns import Comparison
+    from .filters import Filter
+    from .store_writing import Source
 
 CHUNK = 20_000  # documents of which values are held while a column is made
 REMEMBERED = 32  # columns
@@ -57,6 +58,8 @@ class Documents:
 
     def source(self, keep: NDArray[np.bool_]) -> Source:
         """What a merge takes of these documents; keep: bool (n_documents,)."""
+        from .store_writing import Source
+
         return Source(self.store.path, keep, self.changes.path if self.changes else None)
 
     def find(self, ids: Sequence[str]) -> dict[str, tuple[int, bytes]]:
@@ -87,7 +90,7 @@ class Documents:
         owners = np.searchsorted(first, passages, side="right") - 1
         changed = self.changes.contents(np.unique(owners))
         for place in [i for i, ordinal in enumerate(owners.tolist()) if ordinal in changed]:
-            excerpts[place] = replace(excerpts[place], metadata=changed[int(owners[place])][0])
+            excerpts[place] = excerpts[place]._replace(metadata=changed[int(owners[place])][0])
         return excerpts
 
     def filter(self, condition: str, values: Sequence[Any]) -> NDArray[np.bool_]:
@@ -104,6 +107,9 @@ class Documents:
         A field's column is read when it is asked about for the second time: reading it takes as
         long as two or three filters in SQL, which a process that asks once need not wait for.
         """
+        from .filter_columns import combined, comparisons_of, selected
+        from .filter_sql import OWN, to_sql
+
         fields = {t.field for t in comparisons_of(filter)} - OWN.keys()
         if not fields <= self._asked | self._columns.keys():
             self._asked = (self._asked if len(self._asked) < MANY_FIELDS else set()) | fields
@@ -129,6 +135,9 @@ class Documents:
         return found
 
     def _column(self, field: Field) -> Column:
+        from .columns import build_column
+        from .filter_sql import OWN, json_path
+
         # subtle: of one path the answer would be no JSON but an SQL value, for which true is 1
         sql = "json_extract(metadata, ?1, ?1)"
         if field in OWN:
@@ -173,6 +182,8 @@ def write_changes(path: Path, documents: Documents, changes: Mapping[int, Change
 
     Raises StorageFailed where SQLite cannot write.
     """
+    from .store_writing import filling
+
     with filling(path) as database:
         connection = database.conn
         connection.execute(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,15 +22,16 @@ ROOM = 1024  # terms, at first
 MOST = 200_000  # terms that are remembered
 
 
-@dataclass(frozen=True)
-class Factors:
+class Factors(NamedTuple):
     """Queries as one segment sees them: CSR over the segment's term numbers."""
 
     indptr: NDArray[np.int64]  # (q + 1,)
     numbers: Int32s  # -1 where no row holds the term
     factors: Float32s  # query weight times idf, where the similarity has it
 
-    def __len__(self) -> int:
+    @property
+    def n_queries(self) -> int:
+        """How many queries these are."""
         return len(self.indptr) - 1
 
 
@@ -46,25 +47,19 @@ def factors_of(
     return Factors(queries.indptr, numbers, _product(queries.values, multipliers))
 
 
-@dataclass(frozen=True)
-class Weighed:
+class Weighed(NamedTuple):
     """Queries and what each of their terms weighs in any segment."""
 
     indptr: NDArray[np.int64]  # (q + 1,)
-    slots: Int32s  # (nnz,) the terms, as columns of `numbers`
+    numbers: Int32s  # (n_segments, nnz)
     factors: Float32s  # (nnz,)
-    numbers: Int32s  # (n_segments, room)
-
-    def __len__(self) -> int:
-        return len(self.indptr) - 1
 
     def in_segment(self, number: int) -> Factors:
         """The same queries as one segment sees them."""
-        return Factors(self.indptr, self.numbers[number][self.slots], self.factors)
+        return Factors(self.indptr, self.numbers[number], self.factors)
 
 
-@dataclass(frozen=True)
-class _Table:
+class _Table(NamedTuple):
     """Columns of numbers and multipliers, one a term; `slots` says which."""
 
     slots: dict[str, int]
@@ -92,14 +87,39 @@ class KnownTerms:
     def weighed(self, queries: TermVectors) -> Weighed:
         """The queries with what each of their terms weighs. Raises Damaged."""
         table = self._table
-        slots = _slots(table.slots, queries)
-        if slots is None:
+        found = self._found(table, queries)
+        if found is None:
             table = self._learned(queries)
+            found = self._found(table, queries)
+            assert found is not None
+        return Weighed(queries.indptr, *found)
+
+    def _found(self, table: _Table, queries: TermVectors) -> tuple[Int32s, Float32s] | None:
+        """Numbers (n_segments, nnz) and factors (nnz,); None where a term is not known."""
+        multipliers = None if self._multipliers is None else table.multipliers
+        kernels = native()
+        if kernels is None:
             slots = _slots(table.slots, queries)
-            assert slots is not None
-        multipliers = None if self._multipliers is None else table.multipliers[slots]
-        factors = _product(queries.values, multipliers)
-        return Weighed(queries.indptr, slots, factors, table.numbers)
+            if slots is None:
+                return None
+            wanted = None if multipliers is None else multipliers[slots]
+            return table.numbers[:, slots], _product(queries.values, wanted)
+        columns = np.ascontiguousarray(queries.indices, np.int32)
+        values = np.ascontiguousarray(queries.values, np.float32)
+        numbers = np.empty((len(self._postings), len(columns)), np.int32)
+        factors = np.empty(len(columns), np.float32)
+        known = kernels.weigh(
+            table.slots,
+            queries.terms,
+            columns,
+            values,
+            multipliers,
+            len(self._postings),
+            table.numbers,
+            numbers,
+            factors,
+        )
+        return (numbers, factors) if known else None
 
     def _learned(self, queries: TermVectors) -> _Table:
         """The table with the queries' terms in it."""
@@ -139,18 +159,12 @@ class KnownTerms:
 
 def _slots(known: dict[str, int], queries: TermVectors) -> Int32s | None:
     """The slot of each term of each query, (nnz,); None where one is not known."""
-    columns = queries.indices
-    slots = np.empty(len(columns), np.int32)
-    kernels = native()
-    if kernels is not None:
-        found = kernels.find_slots(known, queries.terms, np.ascontiguousarray(columns), slots)
-        return slots if found else None
     terms = queries.terms
     try:
-        slots[:] = [known[terms[column]] for column in columns.tolist()]
+        slots = [known[terms[column]] for column in queries.indices.tolist()]
     except KeyError:
         return None
-    return slots
+    return np.array(slots, np.int32)
 
 
 def _product(values: Float32s, multipliers: Float64s | None) -> Float32s:

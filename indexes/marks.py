@@ -13,7 +13,7 @@ from .remembered import Remembered
 Bools = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Marked:
     """Rows marked in one segment."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,7 @@ from .postings import Postings
 from .similarity import BM25, Similarity
 
 
-@dataclass(frozen=True)
-class Norms:
+class Norms(NamedTuple):
     """k1 (1 - b + b len / avglen) of each row, and the smallest in each block of 16 rows."""
 
     key: tuple[float, float, float]  # k1, b, average length

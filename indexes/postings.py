@@ -22,7 +22,6 @@ from .inversion import BLOCKS, KIND_NUMBERS, PART, WINDOW, Kind, decode
 from .kernels import native
 from .marks import Marks
 from .offsets import SIZES, Offsets
-from .soundness import check_postings
 
 _DTYPES = {
     "rows": ("<i8",),
@@ -227,6 +226,8 @@ class Postings:
 
     def check(self) -> None:
         """Read everything; raise Damaged where it is not what `inversion.assemble` makes."""
+        from .soundness import check_postings
+
         with damage_named(self.name), np.errstate(all="ignore"):
             check_postings(self)
 

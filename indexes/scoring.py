@@ -63,9 +63,10 @@ class Scoring:
             found = asked.search(
                 segment, number, k, eligible=eligible, grouped=grouped, floors=floors
             )
-            floors = _raised(floors, found, k)
-            base = self._numbers.base(unit, number)
-            if base:
+            if number < len(self._segments) - 1:
+                floors = _raised(floors, found, k)
+            if number:
+                base = self._numbers.base(unit, number)
                 found = [TopK(part.ids + base, part.scores) for part in found]
             parts.append(found)
         if len(parts) == 1:

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +22,11 @@ from .documents import Documents
 from .errors import Damaged
 from .manifest import FieldSpec, FileEntry, SegmentEntry, TermField, VectorField, file_checksum
 from .postings import Postings
-from .pq import Codes, build_codes
 from .remembered import Remembered
 from .types import Unit
-from .vectors import Vectors, wants_codes
+
+if TYPE_CHECKING:
+    from .vectors import Vectors
 
 STORE, PASSAGES, DEAD = "store", "passages", "dead"
 CHANGES = "store.changes"  # metadata changed since; like the dead, the commit's
@@ -218,6 +219,9 @@ class Segment:
         return postings
 
     def _open_vectors(self, spec: VectorField) -> Vectors:
+        from .pq import Codes
+        from .vectors import Vectors
+
         path, coded = self._paths[spec.name], self._paths.get(codes_of(spec.name))
         shape = (self.n_rows(spec.unit), spec.dim)
         codes = Codes(map_arrays(coded), *shape, str(coded)) if coded else None
@@ -234,6 +238,9 @@ def codes_of(field: str) -> str:
 
 def write_vectors(files: SegmentFiles, spec: VectorField, vectors: NDArray[np.float32]) -> None:
     """Write a vector field, and its codes where it shall have them."""
+    from .pq import build_codes
+    from .vectors import wants_codes
+
     files.arrays(spec.name, {"vectors": vectors})
     if wants_codes(spec.kind, len(vectors)):
         files.arrays(codes_of(spec.name), build_codes(vectors))

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import Column, Field, Scalar
-from .filters import parse_filter
 from .numbering import Ids
-from .ordering import facet_counts, ranks_of
 from .segment import Segment
+
+if TYPE_CHECKING:
+    from .columns import Column, Field, Scalar
 
 REMEMBERED = 64  # filters
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Selection:
     """The live documents that a filter lets through: one bool (n_documents,) a segment."""
 
@@ -40,6 +41,8 @@ class Selections:
         """The documents that a filter expression lets through. Raises BadFilter."""
         selection = self._known.get(filter)
         if selection is None:
+            from .filters import parse_filter
+
             tree = parse_filter(filter)
             selection = Selection(
                 tuple(segment.documents.select(tree) & segment.alive for segment in self._segments)
@@ -51,12 +54,16 @@ class Selections:
 
     def facets(self, field: Field, where: Selection | None, top: int) -> list[tuple[Scalar, int]]:
         """The most frequent values among the selected (or all live) documents, and their counts."""
+        from .ordering import facet_counts
+
         return facet_counts(self._columns(field), self._chosen(where), top)
 
     def ranked(
         self, field: Field, where: Selection | None, *, descending: bool
     ) -> tuple[list[Ids], list[Ids]]:
         """Of each segment: the selected (or all live) documents, and the ranks of their values."""
+        from .ordering import ranks_of
+
         return ranks_of(self._columns(field), self._chosen(where), descending=descending)
 
     def _columns(self, field: Field) -> list[Column]:

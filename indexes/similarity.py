@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True)
-class Statistics:
+class Statistics(NamedTuple):
     """What BM25 and Dot know about the live rows of all segments together.
 
     `document_frequency` (m,) int64 is aligned with the query's terms (`TermVectors.terms`):

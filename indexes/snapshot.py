@@ -10,24 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import Scalar
 from .directory import Directory, FileDirectory
 from .errors import Damaged
-from .filters import parse_field
 from .manifest import FieldSpec, Manifest, check_files, content_problem, read_manifest
 from .numbering import Ids, Numbering
-from .ordering import first_of
-from .readback import rows_of
 from .scoring import Queries, Scoring
 from .segment import Segment
 from .selection import Selection, Selections
 from .similarity import Similarity
 from .types import Excerpt, Record, TermPart, TermVectors, TopK, Unit
+
+if TYPE_CHECKING:
+    from .columns import Scalar
 
 __all__ = ["Selection", "Snapshot"]
 
@@ -226,6 +225,8 @@ class Snapshot:
         """The `top` most frequent values of a field, and how many live (or selected) documents
         have each; ties by value. A list counts for each of its distinct members. Raises BadFilter.
         """
+        from .filters import parse_field
+
         return self._selections.facets(parse_field(field), where, top)
 
     def sort(self, field: str, k: int, where: Selection | None = None) -> Ids:
@@ -234,6 +235,9 @@ class Snapshot:
         Numbers before texts before truth values; of a list its smallest (-: largest) member.
         Documents without the field come last, ties by id. Raises BadFilter.
         """
+        from .filters import parse_field
+        from .ordering import first_of
+
         path, descending = parse_field(field.removeprefix("-")), field.startswith("-")
         documents, ranks = self._selections.ranked(path, where, descending=descending)
         bases = [self._numbers.base("document", n) for n in range(len(documents))]
@@ -319,6 +323,8 @@ class Snapshot:
         `ids` (m,), each once; rows in the order asked for. Looks through whole segments: ask for
         many together (see `readback`). Raises Damaged.
         """
+        from .readback import rows_of
+
         return rows_of(self.fields[field], self._segments, self._numbers, ids)
 
     def documents_of(self, passages: Ids) -> Ids:

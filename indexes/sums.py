@@ -20,7 +20,7 @@ Float32s = NDArray[np.float32]
 
 def each(factors: Factors) -> Iterator[Factors]:
     """The queries one by one."""
-    if len(factors) == 1:
+    if factors.n_queries == 1:
         yield factors
         return
     for start, stop in pairwise(factors.indptr.tolist()):

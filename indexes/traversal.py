@@ -207,7 +207,7 @@ def _search_natively(
 ) -> list[TopK]:
     """`places` marks the eligible ones; the first query's scores of `wanted` places are left in
     `wanted_scores`."""
-    n_queries = len(factors)
+    n_queries = factors.n_queries
     k = min(k, postings.n_rows)
     if k == 0:
         return [TopK(np.empty(0, np.int64), np.empty(0, np.float32))] * n_queries
@@ -215,19 +215,19 @@ def _search_natively(
     assert lists is not None
     by_row, by_block = (None, None) if norms is None else (norms.rows, norms.blocks)
 
-    def work(some: slice) -> list[TopK]:
-        ids = np.empty((some.stop - some.start, k), np.int64)
-        scores = np.empty((some.stop - some.start, k), np.float32)
+    def work(indptr: NDArray[np.int64], floors: Float32s | None) -> list[TopK]:
+        ids = np.empty((len(indptr) - 1, k), np.int64)
+        scores = np.empty((len(indptr) - 1, k), np.float32)
         counts = lists.search(
             factors.numbers,
             factors.factors,
-            factors.indptr[some.start : some.stop + 1],
+            indptr,
             k,
             by_row,
             by_block,
             places,
             owners,
-            None if floors is None else floors[some],
+            floors,
             PLANS[plan],
             ids,
             scores,
@@ -237,10 +237,15 @@ def _search_natively(
         return [TopK(ids[i, :count], scores[i, :count]) for i, count in enumerate(counts)]
 
     if n_queries < 2 * QUERIES_AT_ONCE:
-        return work(slice(0, n_queries))
+        return work(factors.indptr, floors)
     n_parts = min(cores(), n_queries // QUERIES_AT_ONCE)
     bounds = [n_queries * i // n_parts for i in range(n_parts + 1)]
-    parts = on_threads(work, [slice(*pair) for pair in pairwise(bounds)])
+
+    def part(some: slice) -> list[TopK]:
+        indptr = factors.indptr[some.start : some.stop + 1]
+        return work(indptr, None if floors is None else floors[some])
+
+    parts = on_threads(part, [slice(*pair) for pair in pairwise(bounds)])
     return [top for part in parts for top in part]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ Unit = Literal["document", "passage"]
 """What a ranking ranks. A document's score in a passage field is its best passage's score."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TermVectors:
     """Sparse rows over named columns: a CSR matrix whose columns carry term strings.
 
@@ -89,8 +89,7 @@ class Record:
     passages: tuple[tuple[int, int], ...] = ((0, 0),)  # (start, end) characters of text; >= 1
 
 
-@dataclass(frozen=True, slots=True)
-class Excerpt:
+class Excerpt(NamedTuple):
     """What an answer shows of one passage, and of the document it belongs to."""
 
     id: str  # the document's
@@ -102,8 +101,7 @@ class Excerpt:
     text: str  # from `start` on, as much as was asked for
 
 
-@dataclass(frozen=True)
-class Update:
+class Update(NamedTuple):
     """New metadata of a document that is there, and the hash of its content with them."""
 
     id: str
@@ -111,16 +109,14 @@ class Update:
     hash: bytes
 
 
-@dataclass(frozen=True)
-class TopK:
+class TopK(NamedTuple):
     """One query's ranking: ids of a snapshot's documents or passages, best first."""
 
     ids: NDArray[np.int64]  # (<= k,)
     scores: NDArray[np.float32]  # (<= k,) descending; ties by ascending id
 
 
-@dataclass(frozen=True)
-class TermPart:
+class TermPart(NamedTuple):
     """One term's share of a score: contribution = query_weight * impact.
 
     `impact` is what the field's similarity makes of the stored `weight` (a count for BM25).

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .config import Settings
+    from .cursors import Page
     from .encoders.pruning import Pruning
     from .engine import Engine
     from .errors import SearchlibError
     from .expansion import Expansion, expand
     from .indexing import AddReport
-    from .paging import Page
     from .types import Document, Explanation, Hit, Ranking
     from .updating import UpdateReport
 
@@ -42,7 +42,7 @@ _HOMES = {
     "Expansion": "expansion",
     "Explanation": "types",
     "Hit": "types",
-    "Page": "paging",
+    "Page": "cursors",
     "Pruning": "encoders.pruning",
     "Ranking": "types",
     "SearchlibError": "errors",

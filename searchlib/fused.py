@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +29,7 @@ class ReciprocalRank:
             raise BadQuery(f"illegal RRF constant: {self.constant}, must be greater than 0")
 
 
-@dataclass(frozen=True)
-class Candidates:
+class Candidates(NamedTuple):
     """What any part found: `ids` (m,) ascending, each part's scores of them (parts, m)."""
 
     ids: Ids
@@ -37,8 +37,7 @@ class Candidates:
     tops: Sequence[Ids]  # each part's own, best first
 
 
-@dataclass(frozen=True)
-class _Pool:
+class _Pool(NamedTuple):
     """The pool of one query: each part's scores of it (parts, m)."""
 
     query: str
@@ -102,13 +101,14 @@ class Fused:
         """The k best ids of each query."""
         if len(queries) == 1:
             found = self._candidates(queries[0], max(k, self.depth), where, unit)
-            self._last[:] = [_Pool(queries[0], where, unit, self._pool_of(found))]
-            return [self._best(found, k)]
+            pool = self._pool_of(found)
+            self._last[:] = [_Pool(queries[0], where, unit, pool)]
+            return [self._best(found, pool, k)]
         lists = [part.top(queries, max(k, self.depth), where, unit) for part in self.parts]
         answers = []
         for i, query in enumerate(queries):
             found = self._completed(query, [ranking[i] for ranking in lists], [], where, unit)
-            answers.append(self._best(found, k))
+            answers.append(self._best(found, self._pool_of(found), k))
         return answers
 
     def top_and_scores(
@@ -204,24 +204,21 @@ class Fused:
     ) -> Candidates:
         """Complete scores of all parts' best; `passing`: a part, and other scores that it gave."""
         known = [*enumerate(tops), *passing]
-        ids, places = np.unique(
-            np.concatenate([some.ids for _, some in known]), return_inverse=True
-        )
+        ids, places = _union([some.ids for _, some in known])
         complete = np.full((len(self.parts), len(ids)), np.nan, np.float32)
         start = 0
         for i, some in known:
             stop = start + len(some.ids)
             complete[i, places[start:stop]] = some.scores
             start = stop
-        unknown = np.isnan(complete)
-        if unknown.any():
-            for scores, part, missing in zip(complete, self.parts, unknown, strict=True):
-                if missing.any():
-                    scores[missing] = part.scores(query, ids[missing], where, unit)
+        for scores, part in zip(complete, self.parts, strict=True):
+            missing = np.flatnonzero(np.isnan(scores))
+            if len(missing):
+                scores[missing] = part.scores(query, ids[missing], where, unit)
         return Candidates(ids, complete, [top.ids for top in tops])
 
-    def _best(self, found: Candidates, k: int) -> TopK:
-        fused = self._merge(found.scores, self._pool_of(found)).astype(np.float32)
+    def _best(self, found: Candidates, pool: Floats, k: int) -> TopK:
+        fused = self._merge(found.scores, pool).astype(np.float32)
         best = np.argsort(-fused, kind="stable")[:k]  # ids ascend: of equal scores the first
         return TopK(found.ids[best], fused[best])
 

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -16,7 +16,6 @@ from indexes.types import Unit
 
 from .config import Settings
 from .encoders.analyzer import Analyzer
-from .encoders.lookup import LookupEncoder
 from .errors import BadQuery
 from .feedback import Feedback
 from .fused import Fused, ReciprocalRank
@@ -33,6 +32,9 @@ from .retrievers import (
     check_fingerprint,
 )
 from .types import Document
+
+if TYPE_CHECKING:
+    from .encoders.lookup import LookupEncoder
 
 MEMORY = 256 << 20  # bytes that indexing may hold, beside the models
 
@@ -51,6 +53,7 @@ class Opened:
         self._device = device
         self._memory = memory
         self._caches: dict[str, QueryCache] = {}
+        self._scorers: dict[str, Scorer] = {}  # of `snapshot`
 
     @classmethod
     def open(cls, path: str | Path, *, device: str | None = None, memory: int = MEMORY) -> Self:
@@ -82,6 +85,7 @@ class Opened:
         snapshot = Snapshot.open(self.path)
         self.snapshot.close()
         fields, self.snapshot = self.snapshot.fields, snapshot
+        self._scorers.clear()
         settings = Settings.from_json(dict(snapshot.settings))
         if settings != self.settings or snapshot.fields != fields:  # it was re-encoded
             self.settings = settings
@@ -228,7 +232,12 @@ class Opened:
     # -- encoders
 
     def _scorer(self, retriever: str | Scorer) -> Scorer:
-        return self.retriever(retriever) if isinstance(retriever, str) else retriever
+        if not isinstance(retriever, str):
+            return retriever
+        known = self._scorers.get(retriever)
+        if known is None or known.snapshot is not self.snapshot:
+            known = self._scorers[retriever] = self.retriever(retriever)
+        return known
 
     def _query_cache(self, name: str) -> QueryCache:
         if name not in self._caches:
@@ -270,5 +279,7 @@ class Opened:
 
     @functools.cached_property
     def _lookup(self) -> LookupEncoder:
+        from .encoders.lookup import LookupEncoder
+
         assert self.settings.sparse_model is not None
         return LookupEncoder(self.settings.sparse_model)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from indexes.types import TopK, Unit
 
-from .browsing import listed, sorted_matches
 from .errors import BadQuery, check_k
-from .expansion import Expansion, expand_with
 from .hits import make_hits
 from .opened import Opened
-from .paging import Page, check_offset, make_cursor, ranked_part, read_cursor
+from .paging import check_offset, ranked_part
 from .retrievers import Scorer, explained, ranked_ids
 from .types import Explanation, Hit, Ranking
+
+if TYPE_CHECKING:
+    from .cursors import Page
+    from .expansion import Expansion
 
 
 class Searching(Opened):
@@ -57,6 +60,8 @@ class Searching(Opened):
         elif unit == "passage":
             raise BadQuery("only documents are sorted by a field, not passages")
         else:
+            from .browsing import sorted_matches
+
             found = sorted_matches(scorer, query, sort, offset + k, selection)
             top = TopK(found.ids[offset:], found.scores[offset:])
         hits = make_hits(
@@ -82,6 +87,8 @@ class Searching(Opened):
             BadQuery: k below 1, or an offset below 0.
             BadFilter: `where` or `sort` cannot be parsed.
         """
+        from .browsing import listed
+
         check_k(k)
         check_offset(offset)
         selection = self.snapshot.select(where) if where else None
@@ -107,6 +114,8 @@ class Searching(Opened):
         >>> page = engine.page("blues")  # doctest: +SKIP
         >>> page = engine.page("blues", cursor=page.cursor)  # doctest: +SKIP
         """
+        from .cursors import Page, make_cursor, read_cursor
+
         asked = (query, retriever, where, unit, sort)
         generation = self.snapshot.generation
         offset = 0 if cursor is None else read_cursor(cursor, generation, asked)
@@ -172,6 +181,7 @@ class Searching(Opened):
     def expand(self, text: str, k: int | None = None) -> list[Expansion]:
         """The terms that the sparse encoder makes of a text, heaviest first, at most k."""
         from .encoders.sparse import SparseEncoder
+        from .expansion import expand_with
 
         encoder = self._query_cache("sparse").encoder
         assert isinstance(encoder, SparseEncoder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 _SHORT = (  # not after these, English and a little German, French and Spanish
     "dr mr mrs ms prof sr jr st vs etc al fig figs eq eqs ref refs sec no nos vol pp ch ed eds "
@@ -13,18 +14,15 @@ _SHORT = (  # not after these, English and a little German, French and Spanish
 _ABBREVIATIONS = frozenset(_SHORT.split())
 _STOPS = ".!?\u2026\u0964\u061f\u06d4"
 _FULL = "\u3002\uff01\uff1f\uff61"  # of Chinese and Japanese
-_MARK = re.compile(  # subtle: beginning with a class of characters, which `re` searches fast
-    rf"""
+_MARK = rf"""
     [{_STOPS}{_FULL}\n]
     (?: (?<= [{_STOPS}] ) (?<! [{_STOPS}][{_STOPS}] )  # not within a row of marks: for speed
         (?P<stop> [{_STOPS}]* ["'\u201d\u2019\u00bb)\]]* \s+ )
     |   (?<= [{_FULL}] ) (?P<full> [{_FULL}]* ["'\u201d\u2019\u300d\u300f\uff09)]* \s* )
     |   (?<= \n ) (?P<break> [^\S\n]* (?: \n\s* | (?=[-*#\u2022] | \d{{1,3}}[.)] ) ) )
     )?
-    """,
-    re.VERBOSE,
-)
-_LAST_WORD = re.compile(r"[^\W\d_]+(?:\.[^\W\d_]+)*$")
+"""  # subtle: beginning with a class of characters, which `re` searches fast
+_LAST_WORD = r"[^\W\d_]+(?:\.[^\W\d_]+)*$"
 _BACK = 20  # characters before a full stop that are looked at
 
 
@@ -39,7 +37,7 @@ def sentence_starts(text: str) -> list[int]:
     [0, 21, 29]
     """
     starts = [0]
-    for match in _MARK.finditer(text):
+    for match in _compiled(_MARK).finditer(text):
         kind, end = match.lastgroup, match.end()
         if kind and end < len(text) and (kind != "stop" or _ends(text, match.start(), end)):
             starts.append(end)
@@ -54,9 +52,15 @@ def _ends(text: str, mark: int, end: int) -> bool:
         return True
     word = text[max(0, mark - _BACK) : mark].rpartition(" ")[2]
     if not word.isalpha():
-        match = _LAST_WORD.search(word)
+        match = _compiled(_LAST_WORD).search(word)
         if match is None:
             return True
         word = match.group()
     initial = len(word) == 1 and word.isupper()
     return not initial and word.lower() not in _ABBREVIATIONS
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Compiled when first needed: that takes as long as many a search."""
+    return re.compile(pattern, re.VERBOSE)

@@ -15,13 +15,40 @@ HEAVY = (
 )  # fmt: skip
 
 
-def loaded_by(code: str) -> set[str]:
-    """Top-level names in sys.modules after `code` ran in a fresh Python."""
-    ask = "\nimport sys; print('loaded:', *sorted({name.split('.')[0] for name in sys.modules}))"
+WORDS_NEED_NOT = (  # a query of words: neither models, nor fields of metadata, nor writing
+    "searchlib.encoders.models", "searchlib.encoders.lookup", "searchlib.encoders.lean",
+    "searchlib.engine", "searchlib.indexing", "searchlib.expansion", "searchlib.browsing",
+    "searchlib.cursors", "searchlib.formats", "searchlib.evaluation",
+    "indexes.filters", "indexes.filter_sql", "indexes.filter_columns", "indexes.columns",
+    "indexes.ordering", "indexes.readback", "indexes.soundness", "indexes.store_writing",
+    "indexes.vectors", "indexes.pq", "indexes.writer", "indexes.merge",
+    "numpy.ma", "logging", "zipfile", "tempfile",
+)  # fmt: skip
+
+
+def modules_after(code: str) -> set[str]:
+    """The modules loaded after `code` ran in a fresh Python."""
+    ask = "\nimport sys; print('loaded:', *sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code + ask], capture_output=True, text=True, check=True, cwd=ROOT
     )
     return set(done.stdout.rpartition("loaded:")[2].split())
+
+
+def loaded_by(code: str) -> set[str]:
+    """The same, by their top-level names."""
+    return {name.partition(".")[0] for name in modules_after(code)}
+
+
+def command(*arguments: str) -> str:
+    """Code that runs a command line, which must succeed."""
+    return f"""
+from cli.app import main
+try:
+    main({list(arguments)!r})
+except SystemExit as stop:
+    assert stop.code == 0
+"""
 
 
 def test_import_searchlib_loads_nothing_heavy() -> None:
@@ -31,14 +58,15 @@ def test_import_searchlib_loads_nothing_heavy() -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    code = """
-from cli.app import main
-try:
-    main(["--help"])
-except SystemExit as stop:
-    assert stop.code == 0
-"""
-    assert not loaded_by(code) & {*HEAVY, "numpy"}
+    assert not loaded_by(command("--help")) & {*HEAVY, "numpy"}
+
+
+def test_only_the_command_that_is_called_is_loaded() -> None:
+    loaded = modules_after(command("search", "--help"))
+    assert {name for name in loaded if name.startswith("cli.")} == {
+        "cli.app", "cli.commands", "cli.errors", "cli.filtering", "cli.opening", "cli.options",
+        "cli.output", "cli.search",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["Engine", "Settings", "Document", "Hit", "expand"])
@@ -65,3 +93,7 @@ with Engine.open({index!r}) as engine:
     assert [hit.id for hit in engine.search("leaves", retriever="bm25")] == ["a"]
 """
     assert not loaded_by(asked) & (set(HEAVY) - {"rich"})
+    loaded = modules_after(command("search", index, "leaves", "-r", "bm25"))
+    assert "searchlib.searching" in loaded
+    assert not {name.partition(".")[0] for name in loaded} & set(HEAVY)
+    assert not loaded & set(WORDS_NEED_NOT)

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from searchlib import Document, Engine, Settings
+from searchlib.cursors import make_cursor, read_cursor
 from searchlib.errors import BadQuery
-from searchlib.paging import make_cursor, ranked_part, read_cursor
+from searchlib.paging import ranked_part
 
 RETRIEVERS = ["bm25", "bm25_passage", "sparse", "lookup", "dense", "hybrid"]
 QUERY = "the blues song bread boat"

@@ -168,16 +168,32 @@ static PyObject *py_order_rows(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-/* find_slots(known, terms, columns, slots): known[terms[column]] of each column; False where one
-   is not known */
-static PyObject *py_find_slots(PyObject *module, PyObject *args) {
+/* weigh(known, terms, columns, values, multipliers, n_segments, table, numbers, factors): of each
+   column of a query the slot known[terms[column]], so its numbers in the segments, table[:, slot],
+   and its value times the slot's multiplier, where there are such; False where a term is not
+   known */
+static PyObject *py_weigh(PyObject *module, PyObject *args) {
     (void)module;
+    enum { COLUMNS, VALUES, MULTIPLIERS, TABLE, NUMBERS, FACTORS, BUFFERS };
     PyObject *known, *terms;
-    Py_buffer b[2] = {{0}};
-    if (!PyArg_ParseTuple(args, "O!Oy*w*", &PyDict_Type, &known, &terms, &b[0], &b[1])) return NULL;
-    const int32_t *columns = b[0].buf;
-    int64_t count = b[0].len / 4, i = 0;
-    int ok = fits(&b[1], count, 4, "slots"), list = PyList_CheckExact(terms);
+    Py_buffer b[BUFFERS] = {{0}};
+    int n_segments;
+    if (!PyArg_ParseTuple(args, "O!Oy*y*z*iy*w*w*", &PyDict_Type, &known, &terms, &b[COLUMNS],
+                          &b[VALUES], &b[MULTIPLIERS], &n_segments, &b[TABLE], &b[NUMBERS],
+                          &b[FACTORS]))
+        return NULL;
+    const int32_t *columns = b[COLUMNS].buf, *table = b[TABLE].buf;
+    const float *values = b[VALUES].buf;
+    const double *multipliers = b[MULTIPLIERS].buf;
+    int32_t *numbers = b[NUMBERS].buf;
+    float *factors = b[FACTORS].buf;
+    int64_t count = b[COLUMNS].len / 4, i = 0;
+    int64_t width = n_segments > 0 ? b[TABLE].len / 4 / n_segments : 0, room = width;
+    if (multipliers && b[MULTIPLIERS].len / 8 < room) room = b[MULTIPLIERS].len / 8;
+    int ok = n_segments >= 0 && fits(&b[VALUES], count, 4, "values") &&
+             fits(&b[NUMBERS], count * n_segments, 4, "numbers") &&
+             fits(&b[FACTORS], count, 4, "factors");
+    int list = PyList_CheckExact(terms);
     for (; ok && i < count; i++) {
         PyObject *term, *slot;
         if (columns[i] < 0) PyErr_SetString(PyExc_IndexError, "a column below 0");
@@ -189,15 +205,22 @@ static PyObject *py_find_slots(PyObject *module, PyObject *args) {
         slot = PyDict_GetItemWithError(known, term);
         Py_DECREF(term);
         if (!slot) break;
-        ((int32_t *)b[1].buf)[i] = (int32_t)PyLong_AsLong(slot);
+        long place = PyLong_AsLong(slot);
+        if (place < 0 || (n_segments && place >= room)) {
+            ok = garbled() != NULL;
+            break;
+        }
+        for (int s = 0; s < n_segments; s++)
+            numbers[s * count + i] = table[s * width + place];
+        factors[i] = n_segments && multipliers ? (float)(values[i] * multipliers[place]) : values[i];
     }
-    release(b, 2);
+    release(b, BUFFERS);
     if (!ok || PyErr_Occurred()) return NULL;
     return PyBool_FromLong(i == count);
 }
 
 static PyMethodDef functions[] = {
-    {"find_slots", py_find_slots, METH_VARARGS, "Terms of queries as known."},
+    {"weigh", py_weigh, METH_VARARGS, "Terms of queries as known, and what they weigh."},
     {"encode_weights", py_encode_weights, METH_VARARGS, "Weights as stored."},
     {"count_rows", py_count_rows, METH_VARARGS, "Sizes of posting lists."},
     {"renumber", py_renumber, METH_VARARGS, "Terms by other numbers."},

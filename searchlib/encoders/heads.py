@@ -10,30 +10,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .activations import Array
 from .lean import Linear
 from .native import best_kernel, largest_logits, tile_columns
+from .terms import Terms
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _TILE = 1 << 18  # logits a tile on a CPU: 1 MiB, half of a core's L2
 _TILE_GPU = 1 << 26
-
-
-@dataclass(frozen=True)
-class Terms:
-    """One text's terms: ids ascending, weights > 0, and where asked the winning position each."""
-
-    ids: NDArray[np.int32]
-    weights: Array
-    positions: NDArray[np.int32] | None = None
 
 
 class Head:

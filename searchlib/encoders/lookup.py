@@ -15,7 +15,6 @@ import numpy as np
 from indexes.types import TermVectors
 
 from ..errors import UnsupportedModel
-from .heads import Terms
 from .layout import digest_of, tokenizer_bytes
 from .models import SPARSE_DEFAULT, ModelFolder, resolve
 from .neighbours import (
@@ -29,7 +28,7 @@ from .neighbours import (
 )
 from .pruning import Pruning
 from .sparse_layout import Table, read_sparse, table_bytes
-from .terms import term_vectors
+from .terms import Terms, term_vectors
 from .tokenizing import Span, Tokenizer
 from .weights import Weights, read_json, sense
 
@@ -52,7 +51,7 @@ class TokenTable:
         """Distinct tokens of each text, ids ascending; those of weight 0 or less are left out."""
         result = []
         for ids in self.tokenizer.words(texts, prompt):
-            distinct = np.unique(ids).astype(np.int32)
+            distinct = np.array(sorted(set(ids.tolist())), np.int32)
             weights = self._weights[distinct]
             result.append(Terms(distinct[weights > 0], weights[weights > 0]))
         return result

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from ..errors import UnsupportedModel
 from .activations import Array
-from .heads import Terms
 from .models import user_cache
+from .terms import Terms
 from .tokenizing import Tokenizer
 from .weights import Weights
 

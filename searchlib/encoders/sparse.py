@@ -21,14 +21,14 @@ from indexes.types import TermVectors
 from .activations import Array
 from .backbone import Backbone, allowed_tokens, threads
 from .blas import one_blas_thread
-from .heads import Head, Terms, heaviest_terms, lean_terms
+from .heads import Head, heaviest_terms, lean_terms
 from .layout import digest_of
 from .lean import LeanEncoder
 from .lookup import TokenTable
 from .models import SPARSE_DEFAULT, ModelFolder, resolve
 from .pruning import Pruning
 from .sparse_layout import Expansion, SparseLayout, read_sparse
-from .terms import term_vectors
+from .terms import Terms, term_vectors
 from .tokenizing import Ids, Span, Tokenizer
 from .weights import sense
 

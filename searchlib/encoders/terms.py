@@ -1,8 +1,9 @@
-"""Rows of (ids, weights) to TermVectors whose columns carry the vocabulary's strings."""
+"""A text's terms by id, and rows of them as TermVectors that carry the vocabulary's strings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,14 @@ from numpy.typing import NDArray
 from indexes.types import TermVectors
 
 Row = tuple[NDArray[np.int32], NDArray[np.float32]]
+
+
+class Terms(NamedTuple):
+    """One text's terms: ids ascending, weights > 0, and where asked the winning position each."""
+
+    ids: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    positions: NDArray[np.int32] | None = None
 
 
 def term_vectors(rows: Sequence[Row], term: Callable[[int], str]) -> TermVectors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,19 @@ def examples(help: str) -> list[list[str]]:
     _, found, tail = help.partition("Example:\n")
     assert found
     return [shlex.split(line)[1:] for line in tail.strip().splitlines()]
+
+
+def test_every_command_is_found_in_its_module() -> None:
+    from cli.commands import MODULES, Commands, named
+
+    assert set(COMMANDS) == set(MODULES)
+    for module in set(MODULES.values()):
+        made = import_module(f"cli.{module}").commands.registered_commands
+        assert [named(info) for info in made] == [
+            n for n, home in MODULES.items() if home == module
+        ]
+    assert [command.name for command in Commands().values()] == list(MODULES)
+    assert Commands().get("nonsense") is None
 
 
 def test_help_names_every_command(cli: Run) -> None:

