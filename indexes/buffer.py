@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import column_file
 from .builder import PostingsBuilder, merge_postings
+from .column_building import Chunk, build_columns
 from .manifest import FieldSpec, SegmentEntry, TermField, VectorField
 from .metadata import metadata_json, storable
 from .postings import Postings
-from .segment import STORE, SegmentFiles, write_vectors
-from .store_writing import write_columns
+from .segment import STORE, SegmentFiles, write_columns, write_vectors
+from .store_writing import write_tables
 from .types import Record, TermVectors
 
 RECORD_BYTES = 300  # a document's Python objects, besides its strings
 PASSAGE_BYTES = 120
+METADATA_AT_ONCE = 10_000  # documents
 
 Rows = TermVectors | NDArray[np.float32]
 
@@ -118,6 +121,8 @@ class Buffer:
         documents[kept] = True
         passages = np.repeat(documents, counts)
         files.built(STORE, lambda path: self._write_store(path, kept))
+        if len(kept) >= column_file.WRITTEN_FROM:
+            write_columns(files, build_columns(len(kept), self._metadata(kept)))
         self._documents, self._texts, self._passages = [], [], []
         for name, spec in self._fields.items():
             keep = documents if spec.unit == "document" else passages
@@ -133,8 +138,15 @@ class Buffer:
                 write_vectors(files, spec, vectors if keep.all() else vectors[keep])
         return files.passages(counts[kept])
 
+    def _metadata(self, kept: Sequence[int]) -> Iterator[Chunk]:
+        for start in range(0, len(kept), METADATA_AT_ONCE):
+            some = [self._documents[place][2] for place in kept[start : start + METADATA_AT_ONCE]]
+            marks = np.fromiter((text != "{}" for text in some), np.bool_, len(some))
+            if marks.any():
+                yield start + np.flatnonzero(marks), list(compress(some, marks))
+
     def _write_store(self, path: Path, kept: Sequence[int]) -> None:
-        write_columns(
+        write_tables(
             path,
             (self._documents[place] for place in kept),
             (self._texts[place] for place in kept),

@@ -21,7 +21,6 @@ from .errors import Damaged
 from .filters import parse_field
 from .manifest import FieldSpec, Manifest, check_files, content_problem, read_manifest
 from .numbering import Ids, Numbering
-from .ordering import first_of
 from .readback import rows_of
 from .scoring import Queries, Scoring
 from .segment import Segment
@@ -235,10 +234,7 @@ class Snapshot:
         Documents without the field come last, ties by id. Raises BadFilter.
         """
         path, descending = parse_field(field.removeprefix("-")), field.startswith("-")
-        documents, ranks = self._selections.ranked(path, where, descending=descending)
-        bases = [self._numbers.base("document", n) for n in range(len(documents))]
-        numbered = [part + base for part, base in zip(documents, bases, strict=True)]
-        return first_of(numbered, ranks, k, self.ids)
+        return self._selections.first(path, k, where, self.ids, descending=descending)
 
     def selection(self, documents: Ids) -> Selection:
         """Those of the documents that are alive, as `select` gives them."""
