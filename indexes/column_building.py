@@ -159,7 +159,7 @@ def _number(value: float) -> int | float:
     if isinstance(value, int):
         if value in INT64:
             return value
-        return float(value) if abs(value) < 2**1023 else math.copysign(math.inf, value)
+        return float(value) if abs(value) < 2**1023 else math.inf if value > 0 else -math.inf
     return int(value) if value.is_integer() and int(value) in INT64 else value
 
 

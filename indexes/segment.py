@@ -109,7 +109,7 @@ class Segment:
             raise Damaged(f"{directory.root}: segment {entry.name} lacks {', '.join(missing)}")
         self.first = self._first()  # (n_documents + 1,): the first passage of each document
         self.alive = ~self._dead()
-        self._passages_of: Remembered[Bools] = Remembered()
+        self._passages_of: Remembered[Bools, Bools] = Remembered()
         self.n_alive = entry.n_documents - entry.n_dead
         self.postings: dict[str, Postings] = {}
         self.vectors: dict[str, Vectors] = {}
