@@ -118,9 +118,9 @@ class _Gathering:
             elif kind is list:
                 sizes = np.fromiter(map(len, part), np.int64, len(part))
                 owners, members = np.repeat(some, sizes), list(chain.from_iterable(part))
-                for inner, *scalars in _by_type(owners, members):
+                for inner, whose, scalars in _by_type(owners, members):
                     if inner in _SCALARS:
-                        gathered.scalars(int if inner is float else inner, *scalars)
+                        gathered.scalars(int if inner is float else inner, whose, scalars)
             elif kind in _SCALARS:
                 gathered.scalars(int if kind is float else kind, some, part)
         if gathered.bytes > LONG * self._n_documents and self._only is None:

@@ -7,7 +7,7 @@ answer is a range of their numbers, the codes, and numpy carries it over to the 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,7 +23,7 @@ Scalar = str | int | float | bool
 Key = tuple[int, Any]
 
 Bools = NDArray[np.bool_]
-Codes = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.uint32]
+Codes = NDArray[Any]  # uint8, uint16 or uint32
 Integers = NDArray[np.int64]
 
 INT64 = range(-(2**63), 2**63)
@@ -106,13 +106,12 @@ class Values:
         A text must be `comparable`.
         """
         search = bisect_right if after else bisect_left
+        keys: Callable[[int], Any] = self.__getitem__
         if not isinstance(value, str):
-            return search(range(self.n_numbers), value, key=lambda i: self[i])  # type: ignore[arg-type,call-overload,no-any-return]
-        if self.moments:
-            found = search(range(self.n_texts), value, key=self._comparable)
-        else:
-            found = search(range(self.n_texts), value.encode(), key=self._text)  # type: ignore[arg-type]
-        return self.n_numbers + found
+            return search(range(self.n_numbers), value, key=keys)
+        keys = self._comparable if self.moments else self._text
+        wanted = value if self.moments else value.encode()
+        return self.n_numbers + search(range(self.n_texts), wanted, key=keys)
 
     def beginning(self, text: str) -> Bools:
         """Which values are texts that begin with `text`, bool (n,)."""

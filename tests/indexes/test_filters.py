@@ -109,6 +109,8 @@ def test_parses(text: str, tree: Filter) -> None:
         ("a = 12ab", 5, "unexpected character"),
         ("a = 2024-05-01-02", 9, "expected 'and', 'or' or the end"),
         ("a > 2024-05-01T9", 9, "expected 'and', 'or' or the end"),
+        ("a > 2024-02-30T09:00Z", 5, "no such day or time; write 2024-05-01T10:30Z"),
+        ("a in (2024-05-01T09:00+25:00)", 7, "no such day or time"),
         ("a like 'b'", 8, "ends with *"),
         ("a like 'b*c*'", 8, "ends with *"),
         ("a ^= 3", 6, "expected a quoted text"),
