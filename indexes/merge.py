@@ -12,7 +12,8 @@ from . import column_file
 from .builder import merge_postings
 from .column_building import Part, combined_columns
 from .directory import Directory
-from .manifest import FieldSpec, FileEntry, SegmentEntry, TermField, check_contents
+from .integrity import check_contents
+from .manifest import FieldSpec, FileEntry, SegmentEntry, TermField
 from .segment import STORE, Segment, SegmentFiles, write_columns, write_vectors
 from .store_writing import merge_stores
 

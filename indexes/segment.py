@@ -22,7 +22,8 @@ from .columns import Columns
 from .directory import Directory
 from .documents import Documents
 from .errors import Damaged
-from .manifest import FieldSpec, FileEntry, SegmentEntry, TermField, VectorField, file_checksum
+from .integrity import file_checksum
+from .manifest import FieldSpec, FileEntry, SegmentEntry, TermField, VectorField
 from .postings import Postings
 from .pq import Codes, build_codes
 from .remembered import Remembered

@@ -7,10 +7,10 @@ included (they are never returned).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,8 @@ from .columns import Scalar
 from .directory import Directory, FileDirectory
 from .errors import Damaged
 from .filters import parse_field
-from .manifest import FieldSpec, Manifest, check_files, content_problem, read_manifest
+from .integrity import check_files, content_problems
+from .manifest import FieldSpec, Manifest, read_manifest
 from .numbering import Ids, Numbering
 from .readback import rows_of
 from .scoring import Queries, Scoring
@@ -29,6 +30,8 @@ from .similarity import Similarity
 from .types import Excerpt, Record, TermPart, TermVectors, TopK, Unit
 
 __all__ = ["Selection", "Snapshot"]
+
+Read = TypeVar("Read")
 
 ATTEMPTS = 10  # to open a commit while writers replace it
 
@@ -136,15 +139,7 @@ class Snapshot:
 
     def field_bytes(self) -> dict[str, int]:
         """Bytes on disk by component: each field, "store", "passages"; a shared file once."""
-        sizes: dict[str, int] = {}
-        for entry in self._manifest.segments:
-            seen: set[str] = set()
-            for component, name in entry.parts.items():
-                owner = component.partition(".")[0]
-                size = 0 if name in seen else self._manifest.files[name].bytes
-                sizes[owner] = sizes.get(owner, 0) + size
-                seen.add(name)
-        return sizes
+        return self._manifest.component_bytes()
 
     # --- searching
 
@@ -268,30 +263,23 @@ class Snapshot:
 
     def ids(self, documents: Ids) -> list[str]:
         """The documents' ids, in the order asked for."""
-        result = [""] * len(documents)
-        for number, places, local in self._numbers.split(documents, "document"):
-            found = self._segments[number].store.ids(local)
-            for place, id in zip(places.tolist(), found, strict=True):
-                result[place] = id
-        return result
+        return self._each(documents, "document", lambda segment, part: segment.store.ids(part))
 
     def records(self, documents: Ids) -> list[Record]:
         """The documents as they were added, in the order asked for."""
-        result: dict[int, Record] = {}
-        for number, places, local in self._numbers.split(documents, "document"):
-            segment = self._segments[number]
-            found = segment.documents.records(local, segment.first)
-            result.update(zip(places.tolist(), found, strict=True))
-        return [result[place] for place in range(len(documents))]
+
+        def read(segment: Segment, part: Ids) -> list[Record]:
+            return segment.documents.records(part, segment.first)
+
+        return self._each(documents, "document", read)
 
     def excerpts(self, passages: Ids, longest: int) -> list[Excerpt]:
         """Of each passage, its document and its first `longest` characters of text."""
-        result: dict[int, Excerpt] = {}
-        for number, places, local in self._numbers.split(passages, "passage"):
-            segment = self._segments[number]
-            found = segment.documents.excerpts(local, segment.first, longest)
-            result.update(zip(places.tolist(), found, strict=True))
-        return [result[place] for place in range(len(passages))]
+
+        def read(segment: Segment, part: Ids) -> list[Excerpt]:
+            return segment.documents.excerpts(part, segment.first, longest)
+
+        return self._each(passages, "passage", read)
 
     def all_ids(self) -> Iterator[str]:
         """Every live document's id, in order of their numbers."""
@@ -327,11 +315,7 @@ class Snapshot:
 
     def verify(self) -> list[str]:
         """Read everything; what is wrong, one line each (none: all is well)."""
-        problems = {}
-        for name, entry in self._manifest.files.items():
-            problem = content_problem(self._directory.path(name), entry)
-            if problem is not None:
-                problems[name] = problem
+        problems = content_problems(self._directory, self._manifest)
         found = list(problems.values())
         for segment in self._segments:
             if not problems.keys() & set(segment.entry.parts.values()):
@@ -341,3 +325,13 @@ class Snapshot:
             if len(set(ids)) < len(ids):
                 found.append(f"{self._directory.root}: two live documents have one id")
         return found
+
+    def _each(
+        self, numbers: Ids, unit: Unit, read: Callable[[Segment, Ids], Sequence[Read]]
+    ) -> list[Read]:
+        """What `read` finds of documents or passages in each segment, in the order asked for."""
+        result: dict[int, Read] = {}
+        for number, places, local in self._numbers.split(numbers, unit):
+            found = read(self._segments[number], local)
+            result.update(zip(places.tolist(), found, strict=True))
+        return [result[place] for place in range(len(numbers))]

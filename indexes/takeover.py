@@ -13,7 +13,8 @@ from dataclasses import replace
 from .directory import Directory
 from .draft import now
 from .errors import Damaged
-from .manifest import MANIFEST, FileEntry, Manifest, SegmentEntry, check_files
+from .integrity import check_files
+from .manifest import MANIFEST, FileEntry, Manifest, SegmentEntry
 
 
 def take_over(

@@ -24,7 +24,7 @@ from .draft import Draft
 from .errors import IndexesError, StorageFailed
 from .leftovers import directory_of, remove_leftovers
 from .manifest import FieldSpec, read_manifest
-from .policy import Policy, all_merges, all_rewrites, choose_merges, small_merges, tidy_merges
+from .policy import Policy, all_merges, all_rewrites, small_merges, tidy_merges
 from .segment import SegmentFiles
 from .takeover import take_over
 from .types import Record, Update
@@ -184,10 +184,10 @@ class Writer:
         with self._all_or_nothing():
             self._flush()
             self._draft.settle()
-            self._take_in()
+            self._background.take_into(self._draft)
             self._draft.merge(small_merges, self._budget, self._background.sources)
             generation = self._publish(settings)
-        self._begin_merge()
+        self._background.begin(self._draft, self._budget)
         return generation
 
     def finish(self) -> int:
@@ -256,23 +256,9 @@ class Writer:
         with self._all_or_nothing():
             self._flush()
             self._draft.settle()
-            self._take_in()
+            self._background.take_into(self._draft)
             self._draft.merge(policy, self._budget, on_step=on_step)
             return self._publish(None)
-
-    def _begin_merge(self) -> None:
-        """Begin the first merge that the policy wants, beside the writer's work."""
-        # subtle: after a commit only, so that what is dead for the merge is dead for good, and
-        # a rollback cannot bring it back
-        if self._background.is_free:
-            for plan in self._draft.plans(choose_merges, self._budget)[:1]:
-                self._background.start(plan, self.fields)
-
-    def _take_in(self) -> None:
-        """Take in what was merged beside."""
-        done = self._background.result()
-        if done is not None:
-            self._draft.take_in(*done)
 
     def _publish(self, settings: Mapping[str, Any] | None) -> int:
         if self._draft.publish(settings):
