@@ -277,7 +277,7 @@ class Postings:
 def _sums(bases: NDArray[np.int64], ids: NDArray[Any]) -> NDArray[np.int64]:
     if len(bases) != len(ids):
         raise ValueError("sizes contradict each other")
-    return np.add(bases, ids)
+    return bases + ids.astype(np.int64)
 
 
 def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:

@@ -7,36 +7,35 @@ included (they are never returned).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .columns import Scalar
+from .contents import Contents
 from .directory import Directory, FileDirectory
 from .errors import Damaged
 from .filters import parse_field
 from .integrity import check_files, content_problems
 from .manifest import FieldSpec, Manifest, read_manifest
-from .numbering import Ids, Numbering
+from .numbering import Ids
 from .readback import rows_of
 from .scoring import Queries, Scoring
 from .segment import Segment
 from .selection import Selection, Selections
 from .similarity import Similarity
-from .types import Excerpt, Record, TermPart, TermVectors, TopK, Unit
+from .types import TermPart, TermVectors, TopK, Unit
 
 __all__ = ["Selection", "Snapshot"]
-
-Read = TypeVar("Read")
 
 ATTEMPTS = 10  # to open a commit while writers replace it
 
 
-class Snapshot:
+class Snapshot(Contents):
     """One commit of an index, open for reading; several threads may use it.
 
     >>> with Snapshot.open("my.index") as snapshot:  # doctest: +SKIP
@@ -55,7 +54,7 @@ class Snapshot:
         except BaseException:
             self.close()
             raise
-        self._numbers = Numbering([segment.first for segment in self._segments])
+        super().__init__(self._segments)
         self._scoring = Scoring(manifest.fields, self._segments, self._numbers)
         self._selections = Selections(self._segments)
 
@@ -238,64 +237,7 @@ class Snapshot:
             chosen[number][local] = self._segments[number].alive[local]
         return Selection(tuple(chosen))
 
-    # --- documents and passages
-
-    def lookup(self, ids: Sequence[str]) -> Ids:
-        """The number of each document, int64 (m,); -1 where no live document has that id."""
-        found: dict[str, int] = {}
-        for number, segment in enumerate(self._segments):
-            base = self._numbers.base("document", number)
-            found.update(
-                (id, base + ordinal)
-                for id, (ordinal, _) in segment.store.find(ids).items()
-                if segment.alive[ordinal]
-            )
-        return np.fromiter((found.get(id, -1) for id in ids), np.int64, len(ids))
-
-    def hashes(self, ids: Sequence[str]) -> dict[str, bytes]:
-        """{id: content hash} of those ids that live documents have."""
-        return {
-            id: hash
-            for segment in self._segments
-            for id, (ordinal, hash) in segment.documents.find(ids).items()
-            if segment.alive[ordinal]
-        }
-
-    def ids(self, documents: Ids) -> list[str]:
-        """The documents' ids, in the order asked for."""
-        return self._each(documents, "document", lambda segment, part: segment.store.ids(part))
-
-    def records(self, documents: Ids) -> list[Record]:
-        """The documents as they were added, in the order asked for."""
-
-        def read(segment: Segment, part: Ids) -> list[Record]:
-            return segment.documents.records(part, segment.first)
-
-        return self._each(documents, "document", read)
-
-    def excerpts(self, passages: Ids, longest: int) -> list[Excerpt]:
-        """Of each passage, its document and its first `longest` characters of text."""
-
-        def read(segment: Segment, part: Ids) -> list[Excerpt]:
-            return segment.documents.excerpts(part, segment.first, longest)
-
-        return self._each(passages, "passage", read)
-
-    def all_ids(self) -> Iterator[str]:
-        """Every live document's id, in order of their numbers."""
-        for segment in self._segments:
-            for id, alive in zip(segment.store.all_ids(), segment.alive.tolist(), strict=True):
-                if alive:
-                    yield id
-
-    def passages_of(self, document: int) -> tuple[int, int]:
-        """A document's first passage, and how many it has; they follow each other."""
-        [first], [count] = self.passages_of_each(np.array([document], np.int64))
-        return int(first), int(count)
-
-    def passages_of_each(self, documents: Ids) -> tuple[Ids, Ids]:
-        """`passages_of` many documents: the first, and how many, int64 (m,) each."""
-        return self._numbers.passages_of(documents)
+    # --- all of it
 
     def stored_rows(self, field: str, ids: Ids) -> TermVectors | NDArray[np.float32]:
         """The rows of documents or passages, whichever the field has rows of, as stored.
@@ -304,14 +246,6 @@ class Snapshot:
         many together (see `readback`). Raises Damaged.
         """
         return rows_of(self.fields[field], self._segments, self._numbers, ids)
-
-    def documents_of(self, passages: Ids) -> Ids:
-        """The document of each passage, int64 (m,)."""
-        return self._numbers.owners(passages)[0]
-
-    def passage_number(self, passages: Ids) -> Ids:
-        """The place of each passage within its document, from 0, int64 (m,)."""
-        return self._numbers.owners(passages)[1]
 
     def verify(self) -> list[str]:
         """Read everything; what is wrong, one line each (none: all is well)."""
@@ -325,13 +259,3 @@ class Snapshot:
             if len(set(ids)) < len(ids):
                 found.append(f"{self._directory.root}: two live documents have one id")
         return found
-
-    def _each(
-        self, numbers: Ids, unit: Unit, read: Callable[[Segment, Ids], Sequence[Read]]
-    ) -> list[Read]:
-        """What `read` finds of documents or passages in each segment, in the order asked for."""
-        result: dict[int, Read] = {}
-        for number, places, local in self._numbers.split(numbers, unit):
-            found = read(self._segments[number], local)
-            result.update(zip(places.tolist(), found, strict=True))
-        return [result[place] for place in range(len(numbers))]

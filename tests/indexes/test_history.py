@@ -125,23 +125,25 @@ class History(RuleBasedStateMachine):
             self.open()
         self.model = dict(self.committed)
 
-    @rule(documents=st.lists(DOCUMENT, min_size=3, max_size=5))
-    def commits(self, documents: list[tuple[str, list[str]]]) -> None:
-        """A segment each: what merges beside are made of."""
-        for document in documents:
+    @rule(steps=st.lists(st.tuples(DOCUMENT, st.booleans()), min_size=3, max_size=6))
+    def commits(self, steps: list[tuple[tuple[str, list[str]], bool]]) -> None:
+        """A segment each, which is what merges beside are made of; some run in between."""
+        for document, merging in steps:
+            if merging and self.tasks:
+                self.merge_beside()
+            before = self.n_segments()
             self.add([document], committing=True)
+            self.count("merge came in") if self.n_segments() < before else None
             self.the_last_commit_is_as_if_made_at_once()
 
     @precondition(lambda self: self.tasks)
-    @rule(committing=st.booleans())
-    def merge_beside(self, committing: bool) -> None:
+    @rule()
+    def merge_beside(self) -> None:
         self.count("merge beside")
         self.tasks.pop(0)()
-        if committing:
-            before = len(read_manifest(QuickDirectory(self.folder / "i")).segments)
-            self.commit("commit")
-            after = len(read_manifest(QuickDirectory(self.folder / "i")).segments)
-            self.count("merge came in") if after < before else None
+
+    def n_segments(self) -> int:
+        return len(read_manifest(QuickDirectory(self.folder / "i")).segments)
 
     @invariant()
     def the_last_commit_is_as_if_made_at_once(self) -> None:
