@@ -8,14 +8,18 @@ import typer
 
 from .filtering import warn_of_unknown_fields
 from .opening import open_index
-from .options import Format, IndexPath, K, Offset, OutputFormat, Where, example
+from .options import Cursor, Format, IndexPath, K, Offset, OutputFormat, Where, example
 from .output import chosen, print_hits, print_json, print_table
+from .pages import cursor_given, print_page
 
 commands = typer.Typer()
 
 
 @commands.command(
-    epilog=example("searchlib browse notes.index --where 'year > 2000' --sort=-year -k 3")
+    epilog=example(
+        "searchlib browse notes.index --where 'year > 2000' --sort=-year -k 3",
+        "searchlib browse notes.index -k 2 --cursor start",
+    )
 )
 def browse(
     path: IndexPath,
@@ -26,14 +30,23 @@ def browse(
         str, typer.Option(metavar="FIELD", help="Sort by this field; -FIELD: largest first.")
     ] = "id",
     offset: Offset = 0,
+    cursor: Cursor = None,
     format: OutputFormat = None,
 ) -> None:
     """Lists documents in the order of a field."""
     with open_index(path) as engine:
-        hits = engine.browse(k, where=where, sort=sort, offset=offset)
+        if cursor is None:
+            hits = engine.browse(k, where=where, sort=sort, offset=offset)
+        else:
+            asked = cursor_given(cursor, {"--offset": offset != 0})
+            page = engine.page(None, k, cursor=asked, where=where, sort=sort)
+            hits = list(page.hits)
         if where is not None and not hits:
             warn_of_unknown_fields(engine, where)
-    print_hits(hits, chosen(format), None, "browse")
+    if cursor is None:
+        print_hits(hits, chosen(format), None, "browse")
+    else:
+        print_page(page, chosen(format), "browse")
 
 
 @commands.command(

@@ -70,6 +70,13 @@ Where = Annotated[
     ),
 ]
 Offset = Annotated[int, typer.Option(help="Pass over so many results.")]
+Cursor = Annotated[
+    str | None,
+    typer.Option(
+        metavar="start|CURSOR",
+        help="Page by page through one commit: start, then what the page before ended with.",
+    ),
+]
 Sort = Annotated[
     str | None,
     typer.Option(metavar="FIELD", help="Sort by a field, not by score; -FIELD: largest first."),

@@ -17,6 +17,7 @@ from .errors import reported
 from .filtering import warn_of_unknown_fields
 from .opening import open_index
 from .options import (
+    Cursor,
     Device,
     Format,
     IndexPath,
@@ -30,6 +31,7 @@ from .options import (
     example,
 )
 from .output import chosen, print_hits, print_json, show, show_expansion, tree
+from .pages import cursor_given, print_page
 from .refining import (
     Feedback,
     FeedbackPassages,
@@ -67,6 +69,7 @@ def search(
     where: Where = None,
     sort: Sort = None,
     offset: Offset = 0,
+    cursor: Cursor = None,
     passages: Passages = False,
     explain: Annotated[bool, typer.Option("--explain", help="Say where scores come from.")] = False,
     feedback: Feedback = False,
@@ -111,7 +114,25 @@ def search(
                 warn_of_unknown_fields(engine, where)
             return hits
 
-        if query is not None and query != "-":
+        if cursor is not None:
+            ruled_out = {
+                "--offset": offset != 0,
+                "--explain": explain,
+                "a prompt or stdin": query in (None, "-"),
+            }
+            page = engine.page(
+                query,
+                k,
+                cursor=cursor_given(cursor, ruled_out),
+                retriever=retriever,
+                where=where,
+                unit=unit,
+                sort=sort,
+            )
+            if where is not None and not page.hits:
+                warn_of_unknown_fields(engine, where)
+            print_page(page, layout, retriever)
+        elif query is not None and query != "-":
             print_hits(answer(query), layout, None, retriever)
         elif query == "-" or not sys.stdin.isatty():
             for number, text in enumerate(_lines(), 1):

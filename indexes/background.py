@@ -13,8 +13,10 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 
 from .directory import Directory
+from .draft import Draft
 from .manifest import FieldSpec
 from .merge import Merged, Plan, merge_segments
+from .policy import choose_merges
 
 Task = Callable[[], None]
 Beside = Callable[[Task], None]  # does a task beside the caller's work
@@ -89,6 +91,20 @@ class Background:
         except BaseException:
             outcome.cancel()  # subtle: Ctrl-C may come when the thread runs already, or not yet
             raise
+
+    def begin(self, draft: Draft, limit: int) -> None:
+        """Begin the first merge that the policy wants; `limit` is the policy's."""
+        # subtle: after a commit only, so that what is dead for the merge is dead for good, and
+        # a rollback cannot bring it back
+        if self.is_free:
+            for plan in draft.plans(choose_merges, limit)[:1]:
+                self.start(plan, draft.manifest.fields)
+
+    def take_into(self, draft: Draft) -> None:
+        """Put what was merged in place."""
+        done = self.result()
+        if done is not None:
+            draft.take_in(*done)
 
     def result(self) -> tuple[Plan, Merged] | None:
         """The merge that is done, once; None if there is none, or not yet, or it failed."""

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, compress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import column_file
 from .builder import PostingsBuilder, merge_postings
+from .column_building import Chunk, build_columns
 from .manifest import FieldSpec, SegmentEntry, TermField, VectorField
 from .metadata import metadata_json, storable
 from .postings import Postings
-from .segment import STORE, SegmentFiles, write_vectors
-from .store_writing import write_columns
+from .segment import STORE, SegmentFiles, write_columns, write_vectors
+from .store_writing import write_tables
 from .types import Record, TermVectors
 
 RECORD_BYTES = 300  # a document's Python objects, besides its strings
 PASSAGE_BYTES = 120
+METADATA_AT_ONCE = 10_000  # documents
 
 Rows = TermVectors | NDArray[np.float32]
 
@@ -118,6 +120,8 @@ class Buffer:
         documents[kept] = True
         passages = np.repeat(documents, counts)
         files.built(STORE, lambda path: self._write_store(path, kept))
+        if len(kept) >= column_file.WRITTEN_FROM:
+            write_columns(files, build_columns(len(kept), self._metadata(kept)))
         self._documents, self._texts, self._passages = [], [], []
         for name, spec in self._fields.items():
             keep = documents if spec.unit == "document" else passages
@@ -133,8 +137,15 @@ class Buffer:
                 write_vectors(files, spec, vectors if keep.all() else vectors[keep])
         return files.passages(counts[kept])
 
+    def _metadata(self, kept: Sequence[int]) -> Iterator[Chunk]:
+        for start in range(0, len(kept), METADATA_AT_ONCE):
+            some = [self._documents[place][2] for place in kept[start : start + METADATA_AT_ONCE]]
+            marks = np.fromiter((text != "{}" for text in some), np.bool_, len(some))
+            if marks.any():
+                yield start + np.flatnonzero(marks), list(compress(some, marks))
+
     def _write_store(self, path: Path, kept: Sequence[int]) -> None:
-        write_columns(
+        write_tables(
             path,
             (self._documents[place] for place in kept),
             (self._texts[place] for place in kept),
@@ -148,59 +159,3 @@ class Buffer:
 
 def _kind(spec: FieldSpec) -> str | None:
     return spec.kind if isinstance(spec, TermField) else None
-
-
-def check_records(records: Sequence[Record]) -> None:
-    """Raise ValueError for a record that cannot be stored."""
-    for record in records:
-        if not record.id:
-            raise ValueError("a document has an empty id, must have at least one character")
-        if storable(record.id) != record.id:
-            raise ValueError(f"illegal id {record.id!r}: a lone surrogate is no character")
-        checked_metadata(record.id, record.metadata)
-        if not record.passages:
-            raise ValueError(f"document {record.id!r} has no passage, must have at least one")
-        for start, end in record.passages:
-            if not 0 <= start <= end <= len(record.text):
-                raise ValueError(
-                    f"document {record.id!r}: passage ({start}, {end}) lies outside of its text"
-                    f" of {len(record.text)} characters"
-                )
-
-
-def checked_metadata(id: str, metadata: dict[str, Any]) -> str:
-    """Metadata as JSON; ValueError, naming the document, for what cannot be stored."""
-    try:
-        return metadata_json(metadata)
-    except ValueError as error:
-        raise ValueError(f"document {id!r}: {error}") from error
-
-
-def check_rows(
-    fields: Mapping[str, FieldSpec], records: Sequence[Record], rows: Mapping[str, Rows]
-) -> None:
-    """Raise ValueError where the rows are not one for each record or passage of each field."""
-    if rows.keys() != fields.keys():
-        raise ValueError(f"rows of fields {sorted(rows)}, the index has {sorted(fields)}")
-    expected = {"document": len(records), "passage": sum(len(r.passages) for r in records)}
-    for name, spec in fields.items():
-        part = rows[name]
-        if len(part) != expected[spec.unit]:
-            raise ValueError(
-                f"field {name}: {len(part)} rows for {expected[spec.unit]} {spec.unit}s"
-            )
-        if isinstance(spec, TermField):
-            if not isinstance(part, TermVectors):
-                raise ValueError(f"field {name} takes TermVectors, not {type(part).__name__}")
-            legal = (part.values >= 0) & (part.values < np.inf)
-            if not legal.all():
-                raise ValueError(
-                    f"field {name}: illegal weight {part.values[~legal][0]}, must be finite, >= 0"
-                )
-            if len(set(part.terms)) < len(part.terms):
-                raise ValueError(f"field {name}: a term names two columns, must name one")
-        else:
-            if not isinstance(part, np.ndarray) or part.shape[1:] != (spec.dim,):
-                raise ValueError(f"field {name} takes vectors of shape (n, {spec.dim})")
-            if not np.isfinite(part).all():
-                raise ValueError(f"field {name}: a vector holds what is not a finite number")

@@ -8,8 +8,7 @@ puts them into the merged store.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,20 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .document_columns import DocumentColumns
 from .errors import Damaged
 from .store import Store, read_only
 from .types import Excerpt, Record
 
 if TYPE_CHECKING:
-    from .columns import Column, Field
     from .filter_columns import Comparison
     from .filters import Filter
     from .store_writing import Source
-
-CHUNK = 20_000  # documents of which values are held while a column is made
-REMEMBERED = 32  # columns
-MANY_FIELDS = 1000  # asked about, of which is known that they were
-MANY_VALUES = 2**20  # a column of more different ones is not remembered
 
 Change = tuple[str, bytes]  # metadata as JSON, hash
 
@@ -41,14 +35,19 @@ class Documents:
     Every method raises Damaged, naming the file, where that is not what it should be.
     """
 
-    def __init__(self, store: Path, n_documents: int, changes: Path | None) -> None:
+    def __init__(
+        self,
+        store: Path,
+        n_documents: int,
+        changes: Path | None = None,
+        columns: Path | None = None,
+    ) -> None:
         self.n_documents = n_documents
         self.store = Store(store, n_documents)
         self.changes = (
             None if changes is None else Store(changes, n_documents, tables=("documents",))
         )
-        self._columns: OrderedDict[Field, Column] = OrderedDict()
-        self._asked: set[Field] = set()
+        self.columns = DocumentColumns(self.store, self.changes, columns, n_documents)
 
     def close(self) -> None:
         """Close the files; no error the second time."""
@@ -102,60 +101,22 @@ class Documents:
         return chosen
 
     def select(self, filter: Filter) -> NDArray[np.bool_]:
-        """Which documents a filter selects, bool (n_documents,).
-
-        A field's column is read when it is asked about for the second time: reading it takes as
-        long as two or three filters in SQL, which a process that asks once need not wait for.
-        """
-        from .filter_columns import combined, comparisons_of, selected
+        """Which documents a filter selects, bool (n_documents,)."""
+        from .filter_columns import combined, selected
         from .filter_sql import OWN, to_sql
 
-        fields = {t.field for t in comparisons_of(filter)} - OWN.keys()
-        if not fields <= self._asked | self._columns.keys():
-            self._asked = (self._asked if len(self._asked) < MANY_FIELDS else set()) | fields
-            return self.filter(*to_sql(filter))
-        columns = self.columns(fields)
-
         def met(test: Comparison) -> NDArray[np.bool_]:
-            if test.field in columns:
-                return selected(test, columns[test.field])
-            return self.filter(*to_sql(test))
+            if test.field in OWN:
+                return self.filter(*to_sql(test))
+            return selected(test, self.columns.of(test.field))
 
         return combined(filter, met)
 
-    def columns(self, fields: Collection[Field]) -> dict[Field, Column]:
-        """The columns of fields (of metadata, or id or title), read once and remembered."""
-        found = {field: self._columns.get(field) or self._column(field) for field in fields}
-        for field, column in found.items():
-            if len(column.values) <= MANY_VALUES:
-                self._columns[field] = column
-                self._columns.move_to_end(field)
-        while len(self._columns) > max(REMEMBERED, len(fields)):
-            self._columns.popitem(last=False)
-        return found
-
-    def _column(self, field: Field) -> Column:
-        from .columns import build_column
-        from .filter_sql import OWN, json_path
-
-        # subtle: of one path the answer would be no JSON but an SQL value, for which true is 1
-        sql = "json_extract(metadata, ?1, ?1)"
-        if field in OWN:
-            sql = f"json_array(nullif({OWN[field]}, ''))"
-
-        def chunks() -> Iterator[Sequence[tuple[int, str]]]:
-            for start in range(0, self.n_documents, CHUNK):
-                asked = sql, json_path(field), start, start + CHUNK
-                part = self.store.values(*asked)
-                if self.changes is not None:
-                    changed = dict(self.changes.values(*asked))
-                    part = [(ordinal, changed.get(ordinal, value)) for ordinal, value in part]
-                yield part
-
-        try:
-            return build_column(self.n_documents, chunks())
-        except (ValueError, LookupError, TypeError, RecursionError) as error:
-            raise Damaged(f"{self.store.path}: metadata cannot be read ({error!r})") from error
+    def first_by_id(
+        self, chosen: NDArray[np.bool_], k: int, descending: bool = False
+    ) -> Sequence[int]:
+        """The first k of the chosen documents, bool (n_documents,), by id, or the last ones."""
+        return self.store.first_by_id(chosen, k, descending=descending)
 
     def problems(self) -> list[str]:
         """What is wrong with the files, read in full."""
@@ -167,6 +128,8 @@ class Documents:
                 found += self.changes.problems()
                 if not found and not self._agree(self.changes):
                     found.append(f"{self.changes.path}: changes what {self.store.path.name} lacks")
+            if not found:
+                found += self.columns.problems()
         except Damaged as error:
             found.append(str(error))
         return found

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from .directory import Directory
 from .documents import Change, write_changes
-from .manifest import MANIFEST, FileEntry, Manifest, SegmentEntry, check_files
+from .integrity import check_files
+from .manifest import MANIFEST, FileEntry, Manifest, SegmentEntry
 from .merge import Merged, Plan, merge_segments, steps
 from .policy import Policy, Size
 from .segment import CHANGES, DEAD, STORE, Segment, SegmentFiles, dead_bits

@@ -9,9 +9,10 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import Column
+from .columns import Column, Values
 from .filters import All, Any_, Exists, Filter, Match, Not, Order, Prefix
 from .metadata import storable
+from .moments import comparable
 
 Bools = NDArray[np.bool_]
 Comparison = Match | Order | Prefix | Exists
@@ -43,52 +44,43 @@ def selected(test: Comparison, column: Column) -> Bools:
     """Which documents meet a comparison of the column's field, bool (n_documents,)."""
     if isinstance(test, Exists):
         return column.present
-    if isinstance(test, Match) and test.values == (None,):
-        return ~column.present
-    wanted = np.zeros(len(column.values), np.bool_)
+    values = column.values
     if isinstance(test, Prefix):
-        _want_prefix(storable(test.text), column, wanted)
-    elif isinstance(test, Order):
-        _want_order(test, column, wanted)
+        return column.documents(values.beginning(storable(test.text)))
+    wanted = np.zeros(len(values), np.bool_)
+    if isinstance(test, Order):
+        _want_order(test, values, wanted)
     else:
         for value in test.values:
             if value is not None:
-                _want_equal(value, column, wanted)
+                _want_equal(value, values, wanted)
         if None in test.values:
             return column.documents(wanted) | ~column.present
     return column.documents(wanted)
 
 
-def _want_prefix(text: str, column: Column, wanted: Bools) -> None:
-    low, end = column.place(text), column.n_numbers + column.n_texts
-    # texts that begin with it follow each other
-    high = bisect_left(column.values, True, low, end, key=lambda v: not str(v).startswith(text))
-    wanted[low:high] = True
-
-
-def _want_order(test: Order, column: Column, wanted: Bools) -> None:
-    value = storable(test.value) if isinstance(test.value, str) else test.value
+def _want_order(test: Order, values: Values, wanted: Bools) -> None:
     below = test.operator in ("<", "<=")
     after = test.operator in ("<=", ">")
-    place = column.place(value, after=after)
-    if isinstance(value, str):
-        ends = (column.n_numbers, column.n_numbers + column.n_texts)
+    if isinstance(test.value, str):
+        place = values.place(comparable(storable(test.value)), after=after)
+        ends = (values.n_numbers, values.n_numbers + values.n_texts)
     else:
-        ends = (0, column.n_numbers)
-        numbers, codes = column.spelt
-        at = (bisect_right if after else bisect_left)(numbers, value)
+        place = values.place(test.value, after=after)
+        ends = (0, values.n_numbers)
+        numbers, codes = values.spelt
+        at = (bisect_right if after else bisect_left)(numbers, test.value)
         wanted[codes[:at] if below else codes[at:]] = True
     wanted[slice(ends[0], place) if below else slice(place, ends[1])] = True
 
 
-def _want_equal(value: str | int | float | bool, column: Column, wanted: Bools) -> None:
+def _want_equal(value: str | int | float | bool, values: Values, wanted: Bools) -> None:
     if isinstance(value, bool):
-        for code in range(column.n_numbers + column.n_texts, len(wanted)):
-            wanted[code] |= column.values[code] is value
+        wanted[values.n_numbers + values.n_texts :] |= values.truths == value
         return
     if isinstance(value, str):
-        value = storable(value)
+        value = comparable(storable(value))
     else:
-        numbers, codes = column.spelt
+        numbers, codes = values.spelt
         wanted[codes[bisect_left(numbers, value) : bisect_right(numbers, value)]] = True
-    wanted[column.place(value) : column.place(value, after=True)] = True
+    wanted[values.place(value) : values.place(value, after=True)] = True

@@ -1,14 +1,17 @@
 """Filters as SQL over a store's table documents(id, title, metadata).
 
-Slow, because it parses the metadata of every document, and plain: it says what filters mean.
-`filter_columns` does the same fast; only for ids and titles is this asked.
+Slow, because it parses the metadata of every document, and plain: it says what filters mean, and
+tests hold `filter_columns` to it; the product asks it of ids and titles only. `comparable` is
+that of `moments`, as a function of SQL (see `with_moments`).
 """
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 from .filters import All, Any_, Exists, Filter, Match, Not, Prefix
+from .moments import comparable
 
 OWN = {("id",): "documents.id", ("title",): "documents.title"}
 
@@ -18,6 +21,16 @@ _NUMBER = (
     " WHEN :type = 'text' AND CAST(CAST(:value AS NUMERIC) AS TEXT) = :value"
     " THEN CAST(:value AS NUMERIC) END"
 )
+
+
+def with_moments(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """The connection, on which the conditions of `to_sql` can be asked."""
+
+    def compared(value: Any) -> Any:
+        return comparable(value) if isinstance(value, str) else value
+
+    connection.create_function("comparable", 1, compared, deterministic=True)
+    return connection
 
 
 def to_sql(filter: Filter) -> tuple[str, list[Any]]:
@@ -40,14 +53,23 @@ def _sql(filter: Filter, bound: list[Any]) -> str:
         return _exists(filter.field, bound)
     if isinstance(filter, Match):
         return _match(filter, bound)
-    value = _bind(filter.text if isinstance(filter, Prefix) else filter.value, bound)
     if isinstance(filter, Prefix):
+        value = _bind(filter.text, bound)
         condition = f":type = 'text' AND substr(:value, 1, length({value})) = {value}"
     elif isinstance(filter.value, str):
-        condition = f":type = 'text' AND :value {filter.operator} {value}"
+        text, value = _text(filter.field, filter.value, bound)
+        condition = f":type = 'text' AND {text} {filter.operator} {value}"
     else:
+        value = _bind(filter.value, bound)
         condition = f"{_NUMBER} {filter.operator} {value}"
     return _some(filter.field, condition, bound)
+
+
+def _text(field: tuple[str, ...], value: str, bound: list[Any]) -> tuple[str, str]:
+    """What a text of the field is compared by, and what with; ids and titles are as they are."""
+    if field in OWN:
+        return ":value", _bind(value, bound)
+    return "comparable(:value)", _bind(comparable(value), bound)
 
 
 def _bind(value: Any, bound: list[Any]) -> str:
@@ -65,13 +87,14 @@ def _joined(word: str, parts: list[str]) -> str:
 
 def _match(filter: Match, bound: list[Any]) -> str:
     values = filter.values
-    texts = [_bind(v, bound) for v in values if isinstance(v, str)]
+    texts = [_text(filter.field, v, bound) for v in values if isinstance(v, str)]
     numbers = [
         _bind(v, bound) for v in values if isinstance(v, int | float) and not isinstance(v, bool)
     ]
     conditions = []
     if texts:
-        conditions.append(f":type = 'text' AND :value IN ({', '.join(texts)})")
+        members = ", ".join(bound for _, bound in texts)
+        conditions.append(f":type = 'text' AND {texts[0][0]} IN ({members})")
     if numbers:
         conditions.append(f"{_NUMBER} IN ({', '.join(numbers)})")
     if any(value is True for value in values):

@@ -14,10 +14,11 @@ with texts that spell one, as CSV files have them), texts with texts by code poi
 without the field matches no comparison, so it matches `!=` and `not in`. `= null` means: not
 there, or null. `^= "ab"` and `like "ab*"` ask for a prefix.
 
-A date is a text, ISO 8601, that needs no quotes: dates are in order because such texts are. That
-holds for values of one form; `2024-05-01` is before `2024-05-01T10:30`, so `<= 2024-05-01` leaves
-out the times of that day (`< 2024-05-02` does not), and `^= 2024-05` means all of May. Zones are
-not converted: keep times in one zone, best UTC. A number of seconds or of the year is a number.
+A date is a text, ISO 8601, that needs no quotes. Texts that name a day and a time are compared as
+moments: with Z or an offset (+02:00) in UTC, without one as if in UTC; a day is its first moment,
+so `<= 2024-05-01` leaves out the times of that day (`< 2024-05-02` does not). A month comes before
+its first day. `^= 2024-05` asks for texts that begin so, whatever their zone. A number of seconds
+or of the year is a number. Ids and titles are texts and no dates.
 
 All of this meaning is in `filter_sql`; here is the syntax.
 """
@@ -28,6 +29,7 @@ import re
 from dataclasses import dataclass
 
 from .errors import BadFilter
+from .moments import moment
 
 Value = str | int | float | bool | None
 
@@ -122,7 +124,7 @@ def parse_field(text: str) -> tuple[str, ...]:
 _TOKEN = re.compile(
     r"""\s*(?:
       (?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
-    | (?P<date>\d{4}-\d\d(?:-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?)?)?)
+    | (?P<date>\d{4}-\d\d(?:-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?)?)
       (?![\w.:-])
     | (?P<number>-?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)(?![\w.])
     | (?P<field>(?:[^\W\d][\w-]*|`[^`]+`)(?:\.(?:[\w-]+|`[^`]+`))*)
@@ -275,6 +277,8 @@ class _Parser:
         if self.kind == "text":
             return re.sub(r"\\([\"'\\])", r"\1", self.advance()[1:-1])
         if self.kind == "date":
+            if "T" in self.token and moment(self.token) is None:
+                raise self.error("no such day or time; write 2024-05-01T10:30Z, or +02:00 for Z")
             return self.advance()
         if self.kind == "number":
             token = self.advance()

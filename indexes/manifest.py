@@ -126,6 +126,18 @@ class Manifest:
     segments: tuple[SegmentEntry, ...]
     files: Mapping[str, FileEntry]
 
+    def component_bytes(self) -> dict[str, int]:
+        """Bytes on disk by component: each field, "store", "passages"; a shared file once."""
+        sizes: dict[str, int] = {}
+        for entry in self.segments:
+            seen: set[str] = set()
+            for component, name in entry.parts.items():
+                owner = component.partition(".")[0]
+                size = 0 if name in seen else self.files[name].bytes
+                sizes[owner] = sizes.get(owner, 0) + size
+                seen.add(name)
+        return sizes
+
     def to_bytes(self) -> bytes:
         """The manifest as the bytes of its file."""
         body = {
@@ -188,46 +200,6 @@ def read_manifest(directory: Directory) -> Manifest:
     return Manifest.from_bytes(data, directory.path(MANIFEST))
 
 
-def check_files(directory: Directory, manifest: Manifest) -> None:
-    """Raise Damaged (naming the file) where one is missing, no plain file, or of another size."""
-    sizes = directory.sizes()
-    for name, entry in manifest.files.items():
-        if name not in sizes:
-            raise Damaged(f"{directory.path(name)}: the file is missing")
-        if sizes[name] != entry.bytes:
-            raise Damaged(
-                f"{directory.path(name)}: the file has {sizes[name]} bytes, not {entry.bytes}"
-            )
-        if not _is_plain(directory.path(name)):
-            raise Damaged(f"{directory.path(name)}: is a link or a device, not a file")
-
-
-def check_contents(directory: Directory, files: Mapping[str, FileEntry]) -> None:
-    """Read files and raise Damaged, naming the first one whose checksum is another."""
-    for name, entry in files.items():
-        problem = content_problem(directory.path(name), entry)
-        if problem is not None:
-            raise Damaged(problem)
-
-
-def content_problem(path: Path, entry: FileEntry) -> str | None:
-    """What is wrong with a file's content, in one line; None where it has its checksum."""
-    try:
-        if file_checksum(path) != entry.blake2b:
-            return f"{path}: the checksum is wrong; the file was changed"
-    except OSError as error:
-        return f"{path}: cannot be read: {error.strerror}"
-    return None
-
-
-def _is_plain(path: Path) -> bool:
-    """Whether it is a file as such: a link could lead anywhere, a pipe keeps its reader waiting."""
-    try:
-        return stat.S_ISREG(path.lstat().st_mode)
-    except OSError:
-        return False
-
-
 def _parse(data: bytes, path: Path) -> dict[str, Any]:
     try:
         body = json.loads(data)
@@ -249,12 +221,6 @@ def _parse(data: bytes, path: Path) -> dict[str, Any]:
 def _checksum(body: Mapping[str, Any]) -> str:
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
     return hashlib.blake2b(canonical, digest_size=16).hexdigest()
-
-
-def file_checksum(path: Path) -> str:
-    """blake2b (16 bytes, hexadecimal) of a file's content."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def _natural(value: Any) -> int:

@@ -33,7 +33,7 @@ class Marks:
 
     def __init__(self, order: NDArray[np.uint32] | None) -> None:
         self._order = order
-        self._known: Remembered[Marked] = Remembered()
+        self._known: Remembered[Bools, Marked] = Remembered()
 
     def of(self, rows: Bools) -> Marked:
         """Marks of rows (n_rows,)."""

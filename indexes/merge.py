@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from . import column_file
 from .builder import merge_postings
+from .column_building import Part, combined_columns
 from .directory import Directory
-from .manifest import FieldSpec, FileEntry, SegmentEntry, TermField, check_contents
-from .segment import STORE, Segment, SegmentFiles, write_vectors
+from .integrity import check_contents
+from .manifest import FieldSpec, FileEntry, SegmentEntry, TermField
+from .segment import STORE, Segment, SegmentFiles, write_columns, write_vectors
 from .store_writing import merge_stores
 
 
@@ -62,6 +65,7 @@ def merge_segments(
     files = SegmentFiles(directory, plan.name)
     stores = [segment.documents.source(keep) for segment, keep in plan.parts]
     files.built(STORE, lambda path: merge_stores(path, stores))
+    _merge_columns(files, plan)
     step()
     for spec in fields.values():
         kept = [
@@ -82,3 +86,16 @@ def merge_segments(
         step()
     counts = [np.diff(segment.first)[keep] for segment, keep in plan.parts]
     return Merged(files.passages(np.concatenate(counts)), files.files)
+
+
+def _merge_columns(files: SegmentFiles, plan: Plan) -> None:
+    parts, count = [], 0
+    for _, keep in plan.parts:
+        parts.append(np.where(keep, np.cumsum(keep) - 1 + count, -1))
+        count += int(np.count_nonzero(keep))
+    if count >= column_file.WRITTEN_FROM:
+        kept = [
+            Part(segment.documents.columns.all(), new)
+            for (segment, _), new in zip(plan.parts, parts, strict=True)
+        ]
+        write_columns(files, combined_columns(count, kept))

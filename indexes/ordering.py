@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import Column, Scalar, sort_key
+from .columns import Column, Key, Scalar
+
+MANY_TIES = 1000  # documents; their names are not asked one by one
 
 Bools = NDArray[np.bool_]
 Ids = NDArray[np.int64]
@@ -21,64 +24,102 @@ def facet_counts(
     A list counts for each of its distinct members. Ties by value: numbers, texts, truth values.
     `columns` and `chosen`, bool (n_documents,), are of each segment.
     """
-    counts: dict[tuple[int, Scalar], int] = {}
+    counts: dict[tuple[Key, Scalar], int] = {}
     for column, documents in zip(columns, chosen, strict=True):
-        codes = column.codes[documents[column.owners]]
-        number = np.bincount(codes, minlength=len(column.values))
-        for code in np.flatnonzero(number).tolist():
-            key = sort_key(column.values[code])  # subtle: 1 and True are equal, their keys not
-            counts[key] = counts.get(key, 0) + int(number[code])
+        number = column.counts(documents)
+        codes = np.flatnonzero(number)
+        if len(columns) == 1 and top < len(codes):  # codes are in the order of their values
+            codes = codes[np.argsort(-number[codes], kind="stable")[:top]]
+        for code, count in zip(codes.tolist(), number[codes].tolist(), strict=True):
+            # subtle: 1 and True are equal, their keys are not
+            key = column.values.key(code), column.values[code]
+            counts[key] = counts.get(key, 0) + count
     best = sorted(counts, key=lambda key: (-counts[key], key))[:top]
     return [(key[1], counts[key]) for key in best]
 
 
-def ranks_of(
-    columns: Sequence[Column], chosen: Sequence[Bools], *, descending: bool
-) -> tuple[list[Ids], list[Ids]]:
-    """The chosen documents of each segment, ascending, and the rank of each one's value: from 0.
+@dataclass(frozen=True)
+class Part:
+    """A segment's documents: which are chosen, bool (n_documents,), and whose ids come first.
 
-    Equal values have equal ranks in all segments; a document without the field comes last. Of
-    several values a document counts with its smallest, or with its largest if `descending`.
+    `by_id` gives the first k of some documents, bool (n_documents,), by id, or the last ones.
     """
-    documents = [np.flatnonzero(part) for part in chosen]
-    codes = [
-        _best_codes(column, descending=descending)[part]
-        for column, part in zip(columns, documents, strict=True)
-    ]
-    used = [np.unique(part[part >= 0]) for part in codes]
-    keys = {
-        sort_key(column.values[code])
-        for column, part in zip(columns, used, strict=True)
-        for code in part.tolist()
-    }
-    rank = {key: place for place, key in enumerate(sorted(keys, reverse=descending))}
-    ranks = []
-    for column, part, code in zip(columns, used, codes, strict=True):
-        of_code = np.full(len(column.values) + 1, len(rank), np.int64)  # the last one: none
-        of_code[part] = [rank[sort_key(column.values[code])] for code in part.tolist()]
-        ranks.append(of_code[code])
-    return documents, ranks
+
+    chosen: Bools
+    by_id: Callable[[Bools, int, bool], Sequence[int]]
+
+
+def first_by_id(
+    parts: Sequence[Part], k: int, names: Callable[[Ids], Sequence[str]], *, descending: bool
+) -> Ids:
+    """The first k of the chosen documents by id, or the last ones; see `first_of`."""
+    found, base = [np.empty(0, np.int64)], 0
+    for part in parts:
+        found.append(np.array(part.by_id(part.chosen, k, descending), np.int64) + base)
+        base += len(part.chosen)
+    numbers = np.concatenate(found)
+    ids = names(numbers)
+    order = sorted(range(len(ids)), key=ids.__getitem__, reverse=descending)
+    return numbers[np.array(order[:k], np.int64)]
 
 
 def first_of(
-    documents: Sequence[Ids], ranks: Sequence[Ids], k: int, names: Callable[[Ids], Sequence[str]]
+    columns: Sequence[Column],
+    parts: Sequence[Part],
+    k: int,
+    names: Callable[[Ids], Sequence[str]],
+    *,
+    descending: bool,
 ) -> Ids:
-    """The first k of all documents by rank; ties by name, asked of those only that may get in."""
-    nothing = np.empty(0, np.int64)
-    document, rank = np.concatenate([nothing, *documents]), np.concatenate([nothing, *ranks])
-    if k < len(rank):
-        near = rank <= np.partition(rank, k - 1)[k - 1]
-        document, rank = document[near], rank[near]
-    keys = list(zip(rank.tolist(), names(document), strict=True))
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    return document[np.array(order[:k], np.int64)]
+    """The first k of the chosen documents by their values; those without one come last.
+
+    Of several values a document counts with its smallest, or with its largest if `descending`.
+    Ties by name (id), asked of those only that may get in. Documents are numbered through all
+    segments, of which `columns` and `parts` are.
+    """
+    documents, keys = [np.empty(0, np.int64)], list[Key | None]()
+    base = 0
+    for column, part in zip(columns, parts, strict=True):
+        near, codes = _near(column, part, k, descending=descending)
+        key = {code: _key(column, code) for code in np.unique(codes).tolist()}
+        documents.append(near + base)
+        keys += map(key.__getitem__, codes.tolist())
+        base += column.n_documents
+    there = sorted({key for key in keys if key is not None}, reverse=descending)
+    rank = {key: place for place, key in enumerate([*there, None])}
+    numbers = np.concatenate(documents)
+    ranks = np.fromiter(map(rank.__getitem__, keys), np.int64, len(keys))
+    if k < len(ranks):
+        may = ranks <= np.partition(ranks, k - 1)[k - 1]
+        numbers, ranks = numbers[may], ranks[may]
+    named = list(zip(ranks.tolist(), names(numbers), strict=True))
+    order = sorted(range(len(named)), key=named.__getitem__)
+    return numbers[np.array(order[:k], np.int64)]
 
 
-def _best_codes(column: Column, *, descending: bool) -> Ids:
-    """The smallest (or largest) code of each document, int64 (n_documents,); -1 for none."""
-    best = np.full(len(column.present), -1, np.int64)
-    if len(column.owners):
-        starts = np.flatnonzero(np.diff(column.owners, prepend=np.uint32(2**32 - 1)) != 0)
-        reduce = np.maximum if descending else np.minimum
-        best[column.owners[starts]] = reduce.reduceat(column.codes, starts)
-    return best
+def _near(column: Column, part: Part, k: int, *, descending: bool) -> tuple[Ids, Ids]:
+    """Those of a segment's documents that may be among the first k, and the code of each."""
+    n = len(column.values)
+    documents = np.flatnonzero(part.chosen)
+    codes = column.best(descending=descending)[documents]
+    if k >= len(codes):
+        return documents, codes
+    ranks = np.where(codes == n, n, n - 1 - codes) if descending else codes
+    last = int(np.partition(ranks, k - 1)[k - 1])
+    if column.values.moments and last < n:  # several texts may name one moment
+        step, code = (-1, n - 1 - last) if descending else (1, last)
+        key = column.values.key(code)
+        while 0 <= code + step < n and column.values.key(code + step) == key:
+            code, last = code + step, last + 1
+    elif np.count_nonzero(ranks == last) > k + MANY_TIES:
+        ties = np.zeros(column.n_documents, np.bool_)
+        ties[documents[ranks == last]] = True
+        near = ranks < last
+        near[np.searchsorted(documents, part.by_id(ties, k, False))] = True
+        return documents[near], codes[near]
+    near = ranks <= last
+    return documents[near], codes[near]
+
+
+def _key(column: Column, code: int) -> Key | None:
+    return None if code == len(column.values) else column.values.key(code)

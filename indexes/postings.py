@@ -45,8 +45,6 @@ _OPTIONAL = {
     "order": ("<u4",),
     "lengths": ("|u1", "<u2", "<f4"),
 }
-
-
 _PARTS = ("list_parts", "part_starts", "part_numbers", "part_sizes")  # above 65,536 rows
 _LISTS = ("list_sizes", "list_starts", "dense", "windows", "ids", "weights")
 _HANDED_OVER = (*_LISTS, *_PARTS, "bounds", "tops", "order")  # to the C extension
@@ -280,8 +278,7 @@ class Postings:
 def _sums(bases: NDArray[np.int64], ids: NDArray[Any]) -> NDArray[np.int64]:
     if len(bases) != len(ids):
         raise ValueError("sizes contradict each other")
-    total: NDArray[np.int64] = bases + ids
-    return total
+    return bases + ids.astype(np.int64)
 
 
 def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:

@@ -20,6 +20,7 @@ from .selection import Selection
 from .similarity import BM25, Similarity, Statistics
 from .traversal import explain_row
 from .types import TermPart, TermVectors, TopK, Unit
+from .vectors import uses_codes
 
 Bools = NDArray[np.bool_]
 Float32s = NDArray[np.float32]
@@ -157,7 +158,8 @@ class Scoring:
     ) -> Asked:
         """The queries, checked, with their statistics."""
         if isinstance(spec, VectorField):
-            kind = "exact" if exact else spec.kind
+            n_rows = sum(segment.n_rows(spec.unit) for segment in self._segments)
+            kind = "exact" if exact or not uses_codes(spec.kind, n_rows) else spec.kind
             return VectorQueries(spec.name, _vectors(spec, queries), kind)
         terms = _term_vectors(spec, queries)
         similarity = similarity or spec.similarity

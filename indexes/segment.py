@@ -17,10 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arrays import map_arrays, write_arrays
+from .column_file import column_arrays
+from .columns import Columns
 from .directory import Directory
 from .documents import Documents
 from .errors import Damaged
-from .manifest import FieldSpec, FileEntry, SegmentEntry, TermField, VectorField, file_checksum
+from .integrity import file_checksum
+from .manifest import FieldSpec, FileEntry, SegmentEntry, TermField, VectorField
 from .postings import Postings
 from .remembered import Remembered
 from .types import Unit
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from .vectors import Vectors
 
 STORE, PASSAGES, DEAD = "store", "passages", "dead"
+COLUMNS = "store.columns"  # its metadata field by field
 CHANGES = "store.changes"  # metadata changed since; like the dead, the commit's
 
 Bools = NDArray[np.bool_]
@@ -107,7 +111,7 @@ class Segment:
             raise Damaged(f"{directory.root}: segment {entry.name} lacks {', '.join(missing)}")
         self.first = self._first()  # (n_documents + 1,): the first passage of each document
         self.alive = ~self._dead()
-        self._passages_of: Remembered[Bools] = Remembered()
+        self._passages_of: Remembered[Bools, Bools] = Remembered()
         self.n_alive = entry.n_documents - entry.n_dead
         self.postings: dict[str, Postings] = {}
         self.vectors: dict[str, Vectors] = {}
@@ -184,7 +188,8 @@ class Segment:
         return found
 
     def _documents(self) -> Documents:
-        return Documents(self._paths[STORE], self.n_documents, self._paths.get(CHANGES))
+        changes, columns = self._paths.get(CHANGES), self._paths.get(COLUMNS)
+        return Documents(self._paths[STORE], self.n_documents, changes, columns)
 
     def _first(self) -> NDArray[np.int64]:
         path = self._paths[PASSAGES]
@@ -244,6 +249,12 @@ def write_vectors(files: SegmentFiles, spec: VectorField, vectors: NDArray[np.fl
     files.arrays(spec.name, {"vectors": vectors})
     if wants_codes(spec.kind, len(vectors)):
         files.arrays(codes_of(spec.name), build_codes(vectors))
+
+
+def write_columns(files: SegmentFiles, columns: Columns) -> None:
+    """Write the columns of a segment, if there is anything to write."""
+    if columns.by_field or columns.left_out != frozenset():
+        files.arrays(COLUMNS, column_arrays(columns))
 
 
 def dead_bits(dead: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -58,16 +58,28 @@ class Selections:
 
         return facet_counts(self._columns(field), self._chosen(where), top)
 
-    def ranked(
-        self, field: Field, where: Selection | None, *, descending: bool
-    ) -> tuple[list[Ids], list[Ids]]:
-        """Of each segment: the selected (or all live) documents, and the ranks of their values."""
-        from .ordering import ranks_of
+    def first(
+        self,
+        field: Field,
+        k: int,
+        where: Selection | None,
+        names: Callable[[Ids], Sequence[str]],
+        *,
+        descending: bool,
+    ) -> Ids:
+        """The first k selected (or all live) documents by their values; see `ordering`."""
+        from .ordering import Part, first_by_id, first_of
 
-        return ranks_of(self._columns(field), self._chosen(where), descending=descending)
+        parts = [
+            Part(chosen, segment.documents.first_by_id)
+            for chosen, segment in zip(self._chosen(where), self._segments, strict=True)
+        ]
+        if field == ("id",):
+            return first_by_id(parts, k, names, descending=descending)
+        return first_of(self._columns(field), parts, k, names, descending=descending)
 
     def _columns(self, field: Field) -> list[Column]:
-        return [segment.documents.columns([field])[field] for segment in self._segments]
+        return [segment.documents.columns.of(field) for segment in self._segments]
 
     def _chosen(self, where: Selection | None) -> Sequence[NDArray[np.bool_]]:
         return [s.alive for s in self._segments] if where is None else where.documents

@@ -7,7 +7,7 @@ included (they are never returned).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .contents import Contents
 from .directory import Directory, FileDirectory
 from .errors import Damaged
-from .manifest import FieldSpec, Manifest, check_files, content_problem, read_manifest
-from .numbering import Ids, Numbering
+from .integrity import check_files, content_problems
+from .manifest import FieldSpec, Manifest, read_manifest
+from .numbering import Ids
 from .scoring import Queries, Scoring
 from .segment import Segment
 from .selection import Selection, Selections
 from .similarity import Similarity
-from .types import Excerpt, Record, TermPart, TermVectors, TopK, Unit
+from .types import TermPart, TermVectors, TopK, Unit
 
 if TYPE_CHECKING:
     from .columns import Scalar
@@ -33,7 +35,7 @@ __all__ = ["Selection", "Snapshot"]
 ATTEMPTS = 10  # to open a commit while writers replace it
 
 
-class Snapshot:
+class Snapshot(Contents):
     """One commit of an index, open for reading; several threads may use it.
 
     >>> with Snapshot.open("my.index") as snapshot:  # doctest: +SKIP
@@ -52,7 +54,7 @@ class Snapshot:
         except BaseException:
             self.close()
             raise
-        self._numbers = Numbering([segment.first for segment in self._segments])
+        super().__init__(self._segments)
         self._scoring = Scoring(manifest.fields, self._segments, self._numbers)
         self._selections = Selections(self._segments)
 
@@ -136,15 +138,7 @@ class Snapshot:
 
     def field_bytes(self) -> dict[str, int]:
         """Bytes on disk by component: each field, "store", "passages"; a shared file once."""
-        sizes: dict[str, int] = {}
-        for entry in self._manifest.segments:
-            seen: set[str] = set()
-            for component, name in entry.parts.items():
-                owner = component.partition(".")[0]
-                size = 0 if name in seen else self._manifest.files[name].bytes
-                sizes[owner] = sizes.get(owner, 0) + size
-                seen.add(name)
-        return sizes
+        return self._manifest.component_bytes()
 
     # --- searching
 
@@ -236,13 +230,9 @@ class Snapshot:
         Documents without the field come last, ties by id. Raises BadFilter.
         """
         from .filters import parse_field
-        from .ordering import first_of
 
         path, descending = parse_field(field.removeprefix("-")), field.startswith("-")
-        documents, ranks = self._selections.ranked(path, where, descending=descending)
-        bases = [self._numbers.base("document", n) for n in range(len(documents))]
-        numbered = [part + base for part, base in zip(documents, bases, strict=True)]
-        return first_of(numbered, ranks, k, self.ids)
+        return self._selections.first(path, k, where, self.ids, descending=descending)
 
     def selection(self, documents: Ids) -> Selection:
         """Those of the documents that are alive, as `select` gives them."""
@@ -251,71 +241,7 @@ class Snapshot:
             chosen[number][local] = self._segments[number].alive[local]
         return Selection(tuple(chosen))
 
-    # --- documents and passages
-
-    def lookup(self, ids: Sequence[str]) -> Ids:
-        """The number of each document, int64 (m,); -1 where no live document has that id."""
-        found: dict[str, int] = {}
-        for number, segment in enumerate(self._segments):
-            base = self._numbers.base("document", number)
-            found.update(
-                (id, base + ordinal)
-                for id, (ordinal, _) in segment.store.find(ids).items()
-                if segment.alive[ordinal]
-            )
-        return np.fromiter((found.get(id, -1) for id in ids), np.int64, len(ids))
-
-    def hashes(self, ids: Sequence[str]) -> dict[str, bytes]:
-        """{id: content hash} of those ids that live documents have."""
-        return {
-            id: hash
-            for segment in self._segments
-            for id, (ordinal, hash) in segment.documents.find(ids).items()
-            if segment.alive[ordinal]
-        }
-
-    def ids(self, documents: Ids) -> list[str]:
-        """The documents' ids, in the order asked for."""
-        result = [""] * len(documents)
-        for number, places, local in self._numbers.split(documents, "document"):
-            found = self._segments[number].store.ids(local)
-            for place, id in zip(places.tolist(), found, strict=True):
-                result[place] = id
-        return result
-
-    def records(self, documents: Ids) -> list[Record]:
-        """The documents as they were added, in the order asked for."""
-        result: dict[int, Record] = {}
-        for number, places, local in self._numbers.split(documents, "document"):
-            segment = self._segments[number]
-            found = segment.documents.records(local, segment.first)
-            result.update(zip(places.tolist(), found, strict=True))
-        return [result[place] for place in range(len(documents))]
-
-    def excerpts(self, passages: Ids, longest: int) -> list[Excerpt]:
-        """Of each passage, its document and its first `longest` characters of text."""
-        result: dict[int, Excerpt] = {}
-        for number, places, local in self._numbers.split(passages, "passage"):
-            segment = self._segments[number]
-            found = segment.documents.excerpts(local, segment.first, longest)
-            result.update(zip(places.tolist(), found, strict=True))
-        return [result[place] for place in range(len(passages))]
-
-    def all_ids(self) -> Iterator[str]:
-        """Every live document's id, in order of their numbers."""
-        for segment in self._segments:
-            for id, alive in zip(segment.store.all_ids(), segment.alive.tolist(), strict=True):
-                if alive:
-                    yield id
-
-    def passages_of(self, document: int) -> tuple[int, int]:
-        """A document's first passage, and how many it has; they follow each other."""
-        [first], [count] = self.passages_of_each(np.array([document], np.int64))
-        return int(first), int(count)
-
-    def passages_of_each(self, documents: Ids) -> tuple[Ids, Ids]:
-        """`passages_of` many documents: the first, and how many, int64 (m,) each."""
-        return self._numbers.passages_of(documents)
+    # --- all of it
 
     def stored_rows(self, field: str, ids: Ids) -> TermVectors | NDArray[np.float32]:
         """The rows of documents or passages, whichever the field has rows of, as stored.
@@ -327,21 +253,9 @@ class Snapshot:
 
         return rows_of(self.fields[field], self._segments, self._numbers, ids)
 
-    def documents_of(self, passages: Ids) -> Ids:
-        """The document of each passage, int64 (m,)."""
-        return self._numbers.owners(passages)[0]
-
-    def passage_number(self, passages: Ids) -> Ids:
-        """The place of each passage within its document, from 0, int64 (m,)."""
-        return self._numbers.owners(passages)[1]
-
     def verify(self) -> list[str]:
         """Read everything; what is wrong, one line each (none: all is well)."""
-        problems = {}
-        for name, entry in self._manifest.files.items():
-            problem = content_problem(self._directory.path(name), entry)
-            if problem is not None:
-                problems[name] = problem
+        problems = content_problems(self._directory, self._manifest)
         found = list(problems.values())
         for segment in self._segments:
             if not problems.keys() & set(segment.entry.parts.values()):

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from .errors import Damaged
 from .excerpts import read_excerpts
+from .filter_sql import with_moments
 from .metadata import storable
 from .stored import is_a, only_tables, within
 from .types import Excerpt, Record
@@ -49,7 +50,8 @@ class Store:
         self._n_documents = n_documents
         self._lock = threading.Lock()
         try:
-            self._connection = sqlite3.connect(read_only(path), uri=True, check_same_thread=False)
+            opened = sqlite3.connect(read_only(path), uri=True, check_same_thread=False)
+            self._connection = with_moments(opened)
         except sqlite3.Error as error:
             raise Damaged(f"{path}: cannot be opened: {error}") from error
         if self._query(only_tables(*tables)) != [(len(tables),)]:
@@ -143,11 +145,34 @@ class Store:
         with self._damage_named():
             return {ordinal: (json.loads(metadata), hash) for ordinal, metadata, hash in rows}
 
-    def values(self, field: str, bound: str, start: int, stop: int) -> list[tuple[int, str]]:
-        """(ordinal, field) of documents start to stop - 1: an SQL expression, of a bound ?1."""
-        where = "ordinal >= ?2 AND ordinal < ?3"
-        sql = f"SELECT ordinal, {field} FROM documents WHERE {where} ORDER BY ordinal"
-        return self._query(sql, (bound, start, stop))
+    def own(self, column: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+        """All documents whose `id` or `title` is not empty, and these texts, ascending."""
+        some = f"{column} <> '' ORDER BY {column}"
+        return self._pairs(f"SELECT ordinal, {column} FROM documents WHERE {some}")
+
+    def metadata(self, start: int, stop: int) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+        """Those of documents start to stop - 1 that have metadata, and these as JSON."""
+        return self._pairs(
+            "SELECT ordinal, metadata FROM documents"
+            " WHERE ordinal >= ? AND ordinal < ? AND metadata <> '{}' ORDER BY ordinal",
+            (start, stop),
+        )
+
+    def ordinals(self) -> NDArray[np.int64]:
+        """Of the documents that are here, ascending."""
+        return self._pairs("SELECT ordinal, '' FROM documents ORDER BY ordinal")[0]
+
+    def first_by_id(self, chosen: NDArray[np.bool_], k: int, *, descending: bool) -> list[int]:
+        """The first k of the chosen documents, bool (n_documents,), in order of their ids."""
+        sql = f"SELECT ordinal FROM documents ORDER BY id{' DESC' if descending else ''}"
+        marks, found = chosen.tolist(), list[int]()
+        with self._damage_named(), self._reading(), self._lock:
+            for (ordinal,) in self._connection.execute(sql):
+                if len(found) == k:
+                    break
+                if marks[ordinal]:
+                    found.append(ordinal)
+        return found
 
     def filter(self, condition: str, values: Sequence[Any]) -> NDArray[np.bool_]:
         """Which documents meet an SQL condition on `documents`, bool (n_documents,)."""
@@ -178,6 +203,20 @@ class Store:
         counted = "SELECT document, min(ordinal), count(*) FROM passages"
         return self._query(f"{counted} GROUP BY document ORDER BY document")
 
+    def _pairs(
+        self, sql: str, values: Sequence[Any] = ()
+    ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+        """What a query finds: ordinals and texts."""
+        rows = self._query(sql, values)
+        with self._damage_named():
+            ordinals, texts = zip(*rows, strict=True) if rows else ((), ())
+            if not {int} >= set(map(type, ordinals)) or not {str} >= set(map(type, texts)):
+                raise TypeError("a number or text that is none")
+            found = np.array(ordinals, np.int64)
+            if len(found) and not 0 <= found.min() <= found.max() < self._n_documents:
+                raise ValueError("documents that are not there")
+            return found, texts
+
     @contextlib.contextmanager
     def _damage_named(self) -> Iterator[None]:
         try:
@@ -186,9 +225,13 @@ class Store:
             raise Damaged(f"{self.path}: its tables contradict each other ({error!r})") from error
 
     def _query(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        with self._reading(), self._lock:
+            return self._connection.execute(sql, values).fetchall()
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
         try:
-            with self._lock:
-                return self._connection.execute(sql, values).fetchall()
+            yield
         except sqlite3.ProgrammingError:  # ours: closed, or wrongly bound
             raise
         except (sqlite3.Error, UnicodeDecodeError) as error:

@@ -19,7 +19,7 @@ from .types import Record
 
 def write_store(path: Path, records: Sequence[Record]) -> None:
     """Write the store of documents, in order. Raises StorageFailed where SQLite cannot write."""
-    write_columns(
+    write_tables(
         path,
         ((r.id, storable(r.title), metadata_json(r.metadata), r.hash) for r in records),
         (storable(record.text) for record in records),
@@ -31,7 +31,7 @@ def write_store(path: Path, records: Sequence[Record]) -> None:
     )
 
 
-def write_columns(
+def write_tables(
     path: Path,
     documents: Iterable[tuple[str, str, str, bytes]],
     texts: Iterable[str],

@@ -11,8 +11,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .directory import Directory
+from .draft import now
 from .errors import Damaged
-from .manifest import FileEntry, Manifest, SegmentEntry, check_files
+from .integrity import check_files
+from .manifest import MANIFEST, FileEntry, Manifest, SegmentEntry
+
+
+def take_over(
+    directory: Directory, last: Manifest, serial: int, source: Directory, successor: Manifest
+) -> Manifest:
+    """Commit what `taken_over` makes, durably; the manifest."""
+    made = taken_over(directory, last, serial, source, successor)
+    manifest = replace(made, created=now())
+    data = manifest.to_bytes()
+    directory.sync()
+    directory.replace(MANIFEST, data)
+    return manifest
 
 
 def taken_over(

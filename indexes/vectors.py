@@ -21,7 +21,8 @@ from .types import TopK
 
 VectorKind = Literal["exact", "pq", "auto"]
 
-AUTO_ROWS = 10_000  # from here on codes are faster than a scan, which takes about 1 ms
+AUTO_ROWS = 10_000  # of a field: below, a scan takes but a moment, and finds all
+CODED_ROWS = 4_000  # of a segment: below, codes are hardly faster than a scan
 SCORES_AT_ONCE = 2**24  # 64 MiB
 ROWS_AT_ONCE = 2**14
 QUERIES_AT_ONCE = 64
@@ -35,7 +36,12 @@ Bools = NDArray[np.bool_]
 
 def wants_codes(kind: VectorKind, n_rows: int) -> bool:
     """Whether a segment of a field of this kind gets codes."""
-    return n_rows > 0 and (kind == "pq" or (kind == "auto" and n_rows >= AUTO_ROWS))
+    return n_rows > 0 and (kind == "pq" or (kind == "auto" and n_rows >= CODED_ROWS))
+
+
+def uses_codes(kind: VectorKind, n_rows: int) -> bool:
+    """Whether a field of this kind, of so many rows in all segments, is searched by codes."""
+    return kind == "pq" or (kind == "auto" and n_rows >= AUTO_ROWS)
 
 
 def candidates_for(k: int, n_rows: int) -> int:

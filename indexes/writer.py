@@ -10,28 +10,27 @@ writer removes. Large merges go on beside (see `background`) and come in at a la
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from .background import Background, Beside, on_a_thread
-from .buffer import Buffer, Rows, check_records, check_rows, checked_metadata
-from .directory import LOCK, TEMPORARY, Directory, FileDirectory, make_folder
-from .draft import Draft, now
-from .errors import IndexesError, IndexExists, StorageFailed
-from .lock import HELD
-from .manifest import MANIFEST, FieldSpec, Manifest, read_manifest
-from .policy import Policy, all_merges, all_rewrites, choose_merges, small_merges, tidy_merges
+from .birth import create_index
+from .buffer import Buffer, Rows
+from .checks import RowsCheck, check_records, checked_metadata
+from .directory import Directory
+from .draft import Draft
+from .errors import IndexesError, StorageFailed
+from .leftovers import directory_of, remove_leftovers
+from .manifest import FieldSpec, read_manifest
+from .policy import Policy, all_merges, all_rewrites, small_merges, tidy_merges
 from .segment import SegmentFiles
-from .takeover import taken_over
+from .takeover import take_over
 from .types import Record, Update
 
 MEMORY_BUDGET = 256 * 2**20  # bytes
 PATIENCE = 1.0  # seconds that `close` waits for a merge to notice that it is given up
-_OURS = re.compile(r"s\d{6,}\..+|" + re.escape(MANIFEST + TEMPORARY))
 
 
 class Writer:
@@ -57,6 +56,7 @@ class Writer:
         self._directory = directory
         self._budget = memory_budget
         self._background = Background(directory, beside)
+        self._check = RowsCheck()
         self._open = contextlib.ExitStack()
         self._open.enter_context(directory.lock())
         try:
@@ -79,23 +79,14 @@ class Writer:
 
         Raises IndexExists, Locked, StorageFailed; ValueError for two fields of one name.
         """
-        directory = _directory(path)
-        specs = {spec.name: spec for spec in fields}
-        if len(specs) < len(fields):
-            raise ValueError(f"two fields have one name: {[spec.name for spec in fields]}")
-        manifest = Manifest(0, now(), 1, specs, dict(settings or {}), (), {})
-        data = manifest.to_bytes()
-        make_folder(directory.root)
-        _must_be_vacant(directory)  # before a lock file is put among somebody's things
-        with directory.lock():
-            _must_be_vacant(directory)
-            directory.replace(MANIFEST, data)
+        directory = directory_of(path)
+        create_index(directory, fields, dict(settings or {}))
         return Writer(directory, memory_budget)
 
     @staticmethod
     def open(path: str | Path | Directory, memory_budget: int = MEMORY_BUDGET) -> Writer:
         """A writer of an existing index. Raises NoIndex, Damaged, Locked, StorageFailed."""
-        directory = _directory(path)
+        directory = directory_of(path)
         read_manifest(directory)  # before a lock file is put into a folder that is no index
         return Writer(directory, memory_budget)
 
@@ -156,7 +147,7 @@ class Writer:
         since the last commit is gone then).
         """
         check_records(records)
-        check_rows(self.fields, records, rows)
+        self._check.check(self.fields, records, rows)
         with self._all_or_nothing():
             self._buffer.add(records, rows)
             if self._buffer.nbytes >= self._budget:
@@ -193,10 +184,10 @@ class Writer:
         with self._all_or_nothing():
             self._flush()
             self._draft.settle()
-            self._take_in()
+            self._background.take_into(self._draft)
             self._draft.merge(small_merges, self._budget, self._background.sources)
             generation = self._publish(settings)
-        self._begin_merge()
+        self._background.begin(self._draft, self._budget)
         return generation
 
     def finish(self) -> int:
@@ -228,16 +219,12 @@ class Writer:
         index stays as it is; nobody may write to it meanwhile. Raises NoIndex, Damaged (of the
         other one), StorageFailed.
         """
-        origin = _directory(source)
+        origin = directory_of(source)
         self._background.stop()
         with self._all_or_nothing():
             successor = read_manifest(origin)
-            serial = self._draft.serial
-            manifest = taken_over(self._directory, self._draft.manifest, serial, origin, successor)
-            manifest = replace(manifest, created=now())
-            data = manifest.to_bytes()
-            self._directory.sync()
-            self._directory.replace(MANIFEST, data)
+            last, serial = self._draft.manifest, self._draft.serial
+            manifest = take_over(self._directory, last, serial, origin, successor)
             self._draft.close()
             self._draft = Draft(self._directory, manifest)
             self._buffer = Buffer(self.fields)
@@ -269,23 +256,9 @@ class Writer:
         with self._all_or_nothing():
             self._flush()
             self._draft.settle()
-            self._take_in()
+            self._background.take_into(self._draft)
             self._draft.merge(policy, self._budget, on_step=on_step)
             return self._publish(None)
-
-    def _begin_merge(self) -> None:
-        """Begin the first merge that the policy wants, beside the writer's work."""
-        # subtle: after a commit only, so that what is dead for the merge is dead for good, and
-        # a rollback cannot bring it back
-        if self._background.is_free:
-            for plan in self._draft.plans(choose_merges, self._budget)[:1]:
-                self._background.start(plan, self.fields)
-
-    def _take_in(self) -> None:
-        """Take in what was merged beside."""
-        done = self._background.result()
-        if done is not None:
-            self._draft.take_in(*done)
 
     def _publish(self, settings: Mapping[str, Any] | None) -> int:
         if self._draft.publish(settings):
@@ -323,20 +296,5 @@ class Writer:
             raise
 
     def _remove_leftovers(self) -> None:
-        """Remove files that the manifest on the disk does not name: obsolete, or left behind."""
-        named = read_manifest(self._directory).files
-        for name in self._directory.sizes():
-            if name not in named and _OURS.fullmatch(name) and not self._background.owns(name):
-                self._directory.remove(name)
-
-
-def _must_be_vacant(directory: Directory) -> None:
-    found = directory.sizes().keys() - {LOCK, HELD, MANIFEST + TEMPORARY}
-    if MANIFEST in found:
-        raise IndexExists(f"{directory.root} holds an index already; open it, or remove it")
-    if not all(name.startswith(".") for name in found):
-        raise IndexExists(f"{directory.root} is not empty; name a new folder")
-
-
-def _directory(path: str | Path | Directory) -> Directory:
-    return FileDirectory(path) if isinstance(path, str | Path) else path
+        """Remove what the manifest on the disk does not name: obsolete, or left behind."""
+        remove_leftovers(self._directory, self._background.owns)

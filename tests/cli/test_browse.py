@@ -47,6 +47,42 @@ def test_pages_add_up_to_the_ranking(cli: Run, notes: Path) -> None:
     assert [hit for page in pages for hit in page] == whole
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("browse", "--sort=-year"),
+        ("search", "water sunlight leaves dough"),
+        ("search", "water sunlight", "--sort=year", "--where", "year > 1"),
+    ],
+)
+def test_a_cursor_goes_through_one_commit(cli: Run, notes: Path, asked: tuple[str, ...]) -> None:
+    command = (asked[0], notes, *asked[1:])
+    found, cursor = [], "start"
+    while cursor is not None:
+        *hits, end = cli(*command, "-k", 1, "--cursor", cursor).lines
+        found += hits
+        cursor = end["cursor"]
+    assert found == cli(*command).lines
+    shown = cli(*command, "-k", 1, "--cursor", "start", "--format", "table")
+    assert "next page: --cursor " in shown.error
+    assert "no more results" in cli(*command, "--cursor", "start", "--format", "table").error
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (("browse", "--offset", "1"), "--cursor goes without --offset"),
+        (("search", "water", "--explain"), "--cursor goes without --explain"),
+        (("search",), "--cursor goes without a prompt or stdin"),
+        (("browse", "--cursor", "nonsense"), "'nonsense' is no cursor"),
+    ],
+)
+def test_cursors_that_cannot_be(cli: Run, notes: Path, asked: tuple[str, ...], said: str) -> None:
+    refused = cli(asked[0], notes, "--cursor", "start", *asked[1:])
+    assert refused.code == 1
+    assert said in refused.error
+
+
 def test_facets(cli: Run, notes: Path) -> None:
     assert cli("facets", notes, "lang", "tags", "--top", 2).lines == [
         {"field": "lang", "value": "en", "documents": 3},

@@ -25,7 +25,8 @@ import numpy as np
 from fuzzing import OURS, one_line, time_limit
 
 from indexes import inversion
-from indexes.manifest import MANIFEST, _checksum, file_checksum
+from indexes.integrity import file_checksum
+from indexes.manifest import MANIFEST, _checksum
 from indexes.writer import Writer
 from searchlib import Document, Engine, Settings
 

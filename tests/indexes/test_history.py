@@ -7,6 +7,7 @@ an index made at once of the surviving documents. `pytest -rP` shows how many op
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from dataclasses import replace
@@ -28,9 +29,9 @@ from hypothesis.stateful import (
 )
 from index_cases import FIELDS, WORDS, QuickDirectory, all_answers, create, query, record, rows
 
-from indexes import policy
+from indexes import column_file, policy
 from indexes.background import Task
-from indexes.manifest import VectorField
+from indexes.manifest import VectorField, read_manifest
 from indexes.snapshot import Snapshot
 from indexes.types import Record, Update
 from indexes.writer import Writer
@@ -55,14 +56,18 @@ class History(RuleBasedStateMachine):
 
     @initialize(
         budget=st.sampled_from([1, 4000, 2**28]),
-        few=st.sampled_from([1, 1, 3]),
-        at_once=st.sampled_from([0, 0, policy.AT_ONCE]),
+        few=st.sampled_from([1, 1, 1, 2]),
+        at_once=st.sampled_from([0, 0, 0, policy.AT_ONCE]),
         max_dead=st.sampled_from([0.3, 1]),
+        columns_from=st.sampled_from([1, 3]),
     )
-    def begin(self, budget: int, few: int, at_once: int, max_dead: float) -> None:
+    def begin(
+        self, budget: int, few: int, at_once: int, max_dead: float, columns_from: int
+    ) -> None:
         chosen = {"FEW": few, "AT_ONCE": at_once, "MAX_DEAD": max_dead}
-        self.patch = mock.patch.multiple(policy, **chosen)
-        self.patch.start()
+        self.patch = contextlib.ExitStack()
+        self.patch.enter_context(mock.patch.multiple(policy, **chosen))
+        self.patch.enter_context(mock.patch.object(column_file, "WRITTEN_FROM", columns_from))
         self.budget = budget
         Writer.create(QuickDirectory(self.folder / "i"), FIELDS).close()
         self.open()
@@ -120,11 +125,24 @@ class History(RuleBasedStateMachine):
             self.open()
         self.model = dict(self.committed)
 
+    @rule(steps=st.lists(st.tuples(DOCUMENT, st.booleans()), min_size=2, max_size=4))
+    def commits(self, steps: list[tuple[tuple[str, list[str]], bool]]) -> None:
+        """A segment each, which is what merges beside are made of; some run in between."""
+        for document, merging in steps:
+            if merging and self.tasks:
+                self.merge_beside()
+            before = self.n_segments()
+            self.add([document], committing=True)
+            self.count("merge came in") if self.n_segments() < before else None
+
     @precondition(lambda self: self.tasks)
     @rule()
     def merge_beside(self) -> None:
         self.count("merge beside")
         self.tasks.pop(0)()
+
+    def n_segments(self) -> int:
+        return len(read_manifest(QuickDirectory(self.folder / "i")).segments)
 
     @invariant()
     def the_last_commit_is_as_if_made_at_once(self) -> None:
@@ -139,7 +157,7 @@ class History(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "writer"):
             self.writer.close()
-            self.patch.stop()
+            self.patch.close()
         shutil.rmtree(self.folder)
 
 
@@ -174,6 +192,7 @@ def test_any_history_answers_as_one_fresh_build() -> None:
     )
     print(f"{sum(done.values())} operations: {done}")  # noqa: T201
     assert sum(done.values()) > 300
+    assert done.get("merge beside", 0) > 0
 
 
 def test_codes_find_what_the_scan_finds_whatever_the_history() -> None:

@@ -14,7 +14,7 @@ from indexes import vectors as module
 from indexes.errors import Damaged
 from indexes.pq import Codes, build_codes, kernel
 from indexes.types import TopK
-from indexes.vectors import Vectors, candidates_for, wants_codes
+from indexes.vectors import Vectors, candidates_for, uses_codes, wants_codes
 
 Float32s = NDArray[np.float32]
 
@@ -128,7 +128,13 @@ def test_empty_segment_and_bad_queries() -> None:
 
 def test_auto_makes_codes_for_large_segments() -> None:
     assert [wants_codes(kind, 10) for kind in ("exact", "pq", "auto")] == [False, True, False]
-    assert wants_codes("auto", module.AUTO_ROWS)
+    assert wants_codes("auto", module.CODED_ROWS)
+    assert [uses_codes(kind, module.AUTO_ROWS) for kind in ("exact", "pq", "auto")] == [
+        False, True, True,
+    ]  # fmt: skip
+    assert [uses_codes(kind, module.AUTO_ROWS - 1) for kind in ("exact", "pq", "auto")] == [
+        False, True, False,
+    ]  # fmt: skip
     assert not wants_codes("exact", 10**6)
     assert not wants_codes("pq", 0)
 
