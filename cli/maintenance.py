@@ -22,7 +22,7 @@ commands = typer.Typer()
 
 Memory = Annotated[
     str | None,
-    typer.Option(help="About how much to hold, such as 2GB: the more, the fewer segments."),
+    typer.Option(help="How much to hold, such as 2GB: the more, the fewer segments."),
 ]
 
 

@@ -14,6 +14,7 @@ from indexes.similarity import Dot, IdfDot, Similarity
 from indexes.snapshot import Snapshot
 from indexes.types import Unit
 
+from .budget import MEMORY, check_memory
 from .config import Settings
 from .encoders.analyzer import Analyzer
 from .encoders.lookup import LookupEncoder
@@ -31,17 +32,16 @@ from .retrievers import (
 )
 from .types import Document
 
-MEMORY = 256 << 20  # bytes that indexing may hold, beside the models
-
 
 class Opened:
     """The index in folder `path` as of one commit, `snapshot`, until it is refreshed.
 
     `device`: "cpu", "cuda", "cuda:1", "mps" or None for the best there is. `memory`: bytes that
-    indexing may hold, about, beside the models.
+    indexing may hold beside the models, at least 64 MB.
     """
 
     def __init__(self, path: Path, snapshot: Snapshot, device: str | None, memory: int) -> None:
+        check_memory(memory)
         self.path = path
         self.snapshot = snapshot
         self.settings = recorded_settings(snapshot, path)
