@@ -239,21 +239,6 @@ def info(path: IndexPath, format: OutputFormat = None) -> None:
         print_json(values)
 
 
-@commands.command(epilog=example("searchlib verify notes.index"))
-def verify(path: IndexPath, format: OutputFormat = None) -> None:
-    """Checks every file of an index for damage."""
-    from indexes.errors import Damaged
-
-    with open_index(path) as engine:
-        problems = engine.verify()
-    if chosen(format) is Format.table:
-        typer.echo("\n".join(problems) or "no problems")
-    else:
-        print_json(*({"problem": problem} for problem in problems))
-    if problems:
-        raise Damaged(f"{path}: {len(problems)} problems")
-
-
 def _create_or_open(
     path: Path, given: dict[str, Any], device: str | None, memory: str | None
 ) -> Engine:

@@ -31,7 +31,7 @@ from .types import Record, Update
 
 MEMORY_BUDGET = 256 * 2**20  # bytes
 PATIENCE = 1.0  # seconds that `close` waits for a merge to notice that it is given up
-_OURS = re.compile(r"s\d{6,}\..+|" + re.escape(MANIFEST + TEMPORARY))
+_OURS = re.compile(r"s\d{6,}\..+|.+" + re.escape(TEMPORARY))
 
 
 class Writer:

@@ -172,7 +172,9 @@ class Opened:
 
     def verify(self) -> list[str]:
         """Problems found by reading every file of the index; none if it is sound."""
-        return self.snapshot.verify()
+        from .evaluation.records import problems
+
+        return [*self.snapshot.verify(), *problems(self.path)]
 
     def splitter(self) -> Splitter:
         """How the documents that are here were cut into passages.
