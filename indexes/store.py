@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from .errors import Damaged
 from .excerpts import read_excerpts
+from .interrupts import heed, raised
 from .metadata import storable
 from .stored import is_a, only_tables, within
 from .types import Excerpt, Record
@@ -50,6 +51,7 @@ class Store:
         self._lock = threading.Lock()
         try:
             self._connection = sqlite3.connect(read_only(path), uri=True, check_same_thread=False)
+            heed(self._connection)
         except sqlite3.Error as error:
             raise Damaged(f"{path}: cannot be opened: {error}") from error
         if self._query(only_tables(*tables)) != [(len(tables),)]:
@@ -187,7 +189,7 @@ class Store:
 
     def _query(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         try:
-            with self._lock:
+            with self._lock, raised():
                 return self._connection.execute(sql, values).fetchall()
         except sqlite3.ProgrammingError:  # ours: closed, or wrongly bound
             raise
