@@ -45,6 +45,21 @@ def documents(count: int) -> Iterator[Document]:
         yield Document(f"d{number}", " ".join(drawn), metadata={"number": number})
 
 
+def peak_bytes() -> int:
+    """The largest resident memory that this process has had."""
+    try:
+        # subtle: ru_maxrss of a child starts at its parent's peak on Linux; VmHWM does not
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return _bytes(line.partition(":")[2])
+    except OSError:
+        pass
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
 class Peaks(NamedTuple):
     """The most memory that a process had, bytes."""
 

@@ -117,3 +117,4 @@ def test_synthetic_documents_are_the_same_every_time(benchmarks: None) -> None:
     first, again = list(memory.documents(3)), list(memory.documents(3))
     assert first == again
     assert len({document.text for document in first}) == 3
+    assert memory.peak_bytes() > 1_000_000

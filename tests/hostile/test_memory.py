@@ -82,11 +82,11 @@ def test_with_models(own: Own, tmp_path: Path, tiny_dense: Path, tiny_sparse: Pa
     taken = [
         own("index", f"{count}.index", write_corpus(tmp_path / "c.jsonl", count, 60, words),
             *models, "--overlap", 4, "--memory", LEAST)
-        for count in (1, 500, 2_000)
+        for count in (1, 200, 800)
     ]  # fmt: skip
     assert taken[2] - taken[0] < LEAST, taken
     assert taken[2] - taken[1] < LEAST / 3, taken
-    asked = [own("search", f"{count}.index", "the cat") for count in (1, 2_000)]
+    asked = [own("search", f"{count}.index", "the cat") for count in (1, 800)]
     assert asked[1] - asked[0] < LEAST / 4, asked
 
 
