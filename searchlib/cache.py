@@ -130,8 +130,10 @@ class VectorCache:
     def _prepare(self, db: sqlite3.Connection, private: bool) -> None:
         if private:
             db.execute("PRAGMA journal_mode = OFF")
+        db.execute("BEGIN")  # subtle: both of one moment, as another process may make the file now
         [number] = db.execute("PRAGMA application_id").fetchone()
         [tables] = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        db.execute("COMMIT")
         if tables and number != OURS:
             raise BadInput(f"{self._name} is no vector cache; name another file")
         if not tables:
