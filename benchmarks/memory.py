@@ -1,8 +1,10 @@
-"""Does memory grow with the corpus? Peak resident memory of indexing synthetic documents.
+"""Does indexing keep to its memory? Peak memory of indexing and searching synthetic documents.
 
 Each size is indexed by a process of its own, from a generator, so that the documents themselves
-take no memory. BM25 alone at 10,000 and 200,000 documents; with the neural fields at sizes that
-take minutes. The figure includes the interpreter, the libraries and the models' weights.
+take no memory, and then searched by another. What counts is memory that only the process has
+(anonymous: not the index's mapped files, which the system may take back at any time), beyond
+what indexing a single document takes: interpreter, libraries and models. BM25 alone at 10,000
+and 200,000 documents; with the neural fields at sizes that take minutes.
 """
 
 from __future__ import annotations
@@ -14,17 +16,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from report import Result, one_line_errors, parser, print_results, provenance, say
+from report import Result, judged, one_line_errors, parser, print_results, provenance, say
 
 if TYPE_CHECKING:
     from searchlib import Document
 
 VOCABULARY = 100_000
 WORDS = 120  # a document
+QUERIES = 200
 SIZES = {"bm25": (10_000, 200_000), "bm25 + sparse + dense": (500, 2_500)}
 QUICK_SIZES = {"bm25": (1_000, 10_000), "bm25 + sparse + dense": (50, 200)}
 
@@ -47,7 +51,7 @@ def peak_bytes() -> int:
         # subtle: ru_maxrss of a child starts at its parent's peak on Linux; VmHWM does not
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
+                return _bytes(line.partition(":")[2])
     except OSError:
         pass
     import resource
@@ -56,54 +60,103 @@ def peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def index_here(system: str, count: int, memory: int) -> None:
+class Peaks(NamedTuple):
+    """The most memory that a process had, bytes."""
+
+    own: int  # anonymous: its own, which nobody can take back
+    resident: int  # all of it, pages of files that it has mapped included
+
+
+def peaks_of(command: Sequence[str], **options: Any) -> Peaks:
+    """Runs a command, with `options` of Popen, and watches its memory, 200 times a second.
+
+    Raises CalledProcessError where it fails. Linux only.
+    """
+    own = resident = 0
+    with subprocess.Popen(command, **options) as child:
+        while child.poll() is None:
+            with suppress(OSError, ValueError):
+                status = Path(f"/proc/{child.pid}/status").read_text()
+                found = dict(line.split(":", 1) for line in status.splitlines())
+                if "VmHWM" in found:  # it runs still
+                    own = max(own, _bytes(found["RssAnon"]))
+                    resident = max(resident, _bytes(found["VmHWM"]))
+            time.sleep(0.005)
+    if child.returncode:
+        raise subprocess.CalledProcessError(child.returncode, list(command))
+    return Peaks(own, resident)
+
+
+def _bytes(kilobytes: str) -> int:
+    return int(kilobytes.split(maxsplit=1)[0]) * 1024
+
+
+def index_here(path: Path, system: str, count: int, memory: int) -> None:
     """Indexes `count` documents in this process and prints what that took, as JSON."""
     from searchlib import Engine, Settings
 
     settings = Settings(dense_model=None, sparse_model=None) if system == "bm25" else Settings()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "synthetic.index"
-        with Engine.create(path, settings, memory=memory) as engine:
-            started = time.perf_counter()
-            engine.add(documents(count))
-            took = time.perf_counter() - started
-            size = engine.info()["bytes"]
-    print(json.dumps({"peak": peak_bytes(), "seconds": took, "index": size}))
+    with Engine.create(path, settings, memory=memory) as engine:
+        started = time.perf_counter()
+        engine.add(documents(count))
+        say(f"{count / (time.perf_counter() - started):,.0f} documents a second")
+
+
+def search_here(path: Path, system: str) -> None:
+    """Asks an index queries of one to eight words, in this process."""
+    from searchlib import Engine
+
+    rng = random.Random(1)
+    with Engine.open(path) as engine:
+        for number in range(QUERIES):
+            words = " ".join(f"w{int(rng.paretovariate(0.7)):x}" for _ in range(1 + number % 8))
+            engine.search(words, 100, retriever="bm25" if system == "bm25" else "hybrid")
 
 
 def measure(sizes: dict[str, tuple[int, ...]], memory: int) -> Iterator[Result]:
-    """Peak memory, rate and index size, a process a system and size."""
+    """Peak memory of indexing and of searching, processes a system and size."""
     for system, counts in sizes.items():
-        for count in counts:
-            say(f"{system}: {count:,} documents")
-            child = subprocess.run(
-                [sys.executable, __file__, "--child", system, str(count), "--memory", str(memory)],
-                stdout=subprocess.PIPE,
-                text=True,
-                check=False,
-            )
-            if child.returncode:
-                say(f"error: indexing {count:,} documents ended with code {child.returncode}")
-                sys.exit(1)
-            found = json.loads(child.stdout.splitlines()[-1])
-            yield Result(system, "index", count, "peak MB", found["peak"] / 1e6)
-            yield Result(system, "index", count, "documents/s", count / found["seconds"])
-            yield Result(system, "index", count, "index MB", found["index"] / 1e6)
+        with tempfile.TemporaryDirectory() as folder:
+            alone: dict[str, Peaks] = {}
+            for count in (1, *counts):
+                say(f"{system}: {count:,} documents")
+                path = Path(folder) / f"{count}.index"
+                for task in ("index", "search"):
+                    more = [str(count), "--memory", str(memory)] if task == "index" else []
+                    command = [sys.executable, __file__, f"--{task}", str(path), system, *more]
+                    try:
+                        peaks = peaks_of(command)
+                    except subprocess.CalledProcessError as error:
+                        say(f"error: {task} of {count:,} documents ended with {error.returncode}")
+                        sys.exit(1)
+                    alone.setdefault(task, peaks)
+                    yield Result(system, task, count, "peak MB", peaks.resident / 1e6)
+                    grown = (peaks.own - alone[task].own) / 1e6
+                    result = Result(system, task, count, "own MB beyond one document", grown)
+                    limit = memory / 1e6 if task == "index" else 64.0
+                    yield judged(result, f"<= {limit:g}")
+                size = sum(file.stat().st_size for file in path.iterdir())
+                yield Result(system, "index", count, "index MB", size / 1e6)
 
 
 def main() -> None:
     made = parser(__doc__ or "", "python benchmarks/memory.py --memory 256000000")
     made.add_argument(
         "--memory", type=int, default=256 << 20,
-        help="bytes that indexing may buffer; default: %(default)s",
+        help="bytes that indexing may hold; default: %(default)s",
     )  # fmt: skip
     made.add_argument("--only", choices=tuple(SIZES), help="only this system")
     made.add_argument("--sizes", type=int, nargs="+", help="documents, instead of the usual sizes")
-    made.add_argument("--child", nargs=2, metavar=("SYSTEM", "DOCUMENTS"), help="used by itself")
+    made.add_argument("--index", nargs=3, metavar=("INDEX", "SYSTEM", "N"), help="used by itself")
+    made.add_argument("--search", nargs=2, metavar=("INDEX", "SYSTEM"), help="used by itself")
     options = made.parse_args()
     with one_line_errors():
-        if options.child:
-            index_here(options.child[0], int(options.child[1]), options.memory)
+        if options.index:
+            path, system, count = options.index
+            index_here(Path(path), system, int(count), options.memory)
+            return
+        if options.search:
+            search_here(Path(options.search[0]), options.search[1])
             return
         say(json.dumps(provenance()))
         sizes: dict[str, tuple[int, ...]] = dict(QUICK_SIZES if options.quick else SIZES)
@@ -111,7 +164,8 @@ def main() -> None:
             sizes = {options.only: sizes[options.only]}
         if options.sizes:
             sizes = {system: tuple(options.sizes) for system in sizes}
-        print_results(measure(sizes, options.memory), "peak memory of indexing")
+        results = print_results(measure(sizes, options.memory), "peak memory")
+        sys.exit(any(result.met is False for result in results))
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ def work(path: Path, words_only: bool) -> None:
     for number in itertools.count(done + 1):
         added, deleted = step(number, contents.after(number - 1))
         if words_only:
-            with Engine.open(path, memory=BUDGET) as engine:
+            with Engine.open(path) as engine:
                 if deleted:
                     engine.delete(deleted)
                 else:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,13 +30,11 @@ from .output import chosen, must_be_writable, print_json, print_table, write_fil
 from .progress import Progress
 
 if TYPE_CHECKING:
-    from searchlib.evaluation import Qrels, Results
+    from searchlib.evaluation import Qrels, Results, Source
     from searchlib.searching import Searching
 
 commands = typer.Typer()
 
-DEPTH = 1000  # how deep a measure without a cutoff looks
-QUERIES_AT_ONCE = 64
 Measures = Annotated[
     str, typer.Option(help="Separated by commas: nDCG@10, RR@10, R@100, AP, P(rel=2)@10, ...")
 ]
@@ -59,7 +57,7 @@ def run(
     ],
     *,
     retriever: RetrieverName = "hybrid",
-    k: Annotated[int, typer.Option("-k", help="How many results a query.")] = DEPTH,
+    k: Annotated[int, typer.Option("-k", help="How many results a query.")] = 1000,
     where: Where = None,
     passages: Passages = False,
     tag: Annotated[str | None, typer.Option(help="Last column [default: the retriever].")] = None,
@@ -68,7 +66,7 @@ def run(
     format: Annotated[Format, typer.Option(help="How to print.")] = Format.trec,
 ) -> None:
     """Answers many queries; writes a TREC run."""
-    from searchlib.evaluation import write_run
+    from searchlib.evaluation import ranked, write_run
 
     if output is not None and format is not Format.trec:
         raise typer.BadParameter("--output writes a TREC run; for others redirect stdout")
@@ -76,8 +74,11 @@ def run(
         must_be_writable(output)  # told now, not when the work is done
     topics = _read_topics(queries)
     unit = Unit.passage if passages else Unit.document
-    with open_index(path, device) as engine:
-        answers = _rank(engine, topics, k=k, retriever=retriever, where=where, unit=unit)
+    with open_index(path, device) as engine, Progress("queries") as progress:
+        answers = ranked(
+            engine, topics, k=k, retriever=retriever, where=where, unit=unit.value,
+            on_progress=progress,
+        )  # fmt: skip
     if output is not None:
         text = io.StringIO()
         write_run(answers, text, tag or retriever)
@@ -122,23 +123,20 @@ def evaluate(
         bool, typer.Option("--per-query", help="One line a query, not the mean.")
     ] = False,
     where: Where = None,
+    record: Annotated[
+        bool, typer.Option("--record", help="Keep the figures: `verify --reproduce` checks them.")
+    ] = False,
     device: Device = None,
     format: OutputFormat = None,
 ) -> None:
     """Measures how good an index's answers are."""
     from searchlib.errors import BadQuery
-    from searchlib.evaluation import Collection, parse_measures, read_qrels
+    from searchlib.evaluation import depth, keep, parse_measures, ranked, record_of
     from searchlib.evaluation import evaluate as judge
 
     names = parse_measures(measures)
-    if collection is not None:
-        beir = Collection(collection)
-        judged, topics = beir.qrels(split), beir.topics(split)
-    elif queries is not None and qrels is not None:
-        judged = read_qrels(qrels)
-        topics = {id: text for id, text in _read_topics(queries).items() if id in judged}
-    else:
-        raise typer.BadParameter("give a BEIR folder, or both --queries and --qrels")
+    with _source(collection, split, queries, qrels, record) as source:
+        topics, judged = source.read()
     with open_index(path, device) as engine:
         known = engine.retriever_names()
         wanted = known if retriever == "all" else [part.strip() for part in retriever.split(",")]
@@ -148,10 +146,17 @@ def evaluate(
         _must_hold_some(engine, judged)
         results: dict[str, Results] = {}
         for name in wanted:
-            answers = _rank(
-                engine, topics, k=_depth(names), retriever=name, where=where, unit=Unit.document
-            )
+            with Progress("queries") as progress:
+                answers = ranked(
+                    engine, topics, k=depth(names), retriever=name, where=where,
+                    on_progress=progress,
+                )  # fmt: skip
             results[name] = judge(judged, answers, measures)
+            if record:
+                found = results[name].mean
+                keep(path, record_of(
+                    engine, source, topics, judged, retriever=name, where=where, values=found
+                ))  # fmt: skip
             if chosen(format) is Format.json:
                 _print_results(name, results[name], per_query)
     if chosen(format) is Format.json:
@@ -245,39 +250,28 @@ def _print_results(retriever: str, results: Results, per_query: bool) -> None:
             print_json({**start, "value": mean, "queries": results.queries})
 
 
-def _rank(
-    engine: Searching,
-    topics: Mapping[str, str],
-    *,
-    k: int,
-    retriever: str,
-    where: str | None,
-    unit: Unit,
-) -> dict[str, dict[str, float]]:
-    """The run over the topics (id -> text), a few queries at a time so that progress shows."""
-    from searchlib.evaluation import run_of
+@contextmanager
+def _source(
+    collection: Path | None,
+    split: str | None,
+    queries: str | None,
+    qrels: Path | None,
+    record: bool,
+) -> Iterator[Source]:
+    """Where queries and judgements are; those of stdin are in a file until the block ends."""
+    from searchlib.evaluation import Source
 
-    ids = list(topics)
-    answers: dict[str, dict[str, float]] = {}
-    with Progress("queries") as progress:
-        for start in range(0, len(ids), QUERIES_AT_ONCE):
-            some = ids[start : start + QUERIES_AT_ONCE]
-            rankings = engine.rank(
-                [topics[id] for id in some],
-                k + 1 if k > 0 else k,  # one more: a query's own id is dropped
-                retriever=retriever,
-                where=where,
-                unit=unit.value,
-            )
-            answers |= run_of(some, rankings, k=k)
-            progress(len(answers), len(ids), retriever)
-    return answers
-
-
-def _depth(measures: tuple[str, ...]) -> int:
-    """How many results the measures look at."""
-    cutoffs = [re.search(r"@(\d+)$", name) for name in measures]
-    return max(int(found[1]) if found else DEPTH for found in cutoffs)
+    if collection is not None:
+        yield Source(str(collection), split)
+    elif queries is None or qrels is None:
+        raise typer.BadParameter("give a BEIR folder, or both --queries and --qrels")
+    elif queries != "-":
+        yield Source(queries=queries, qrels=str(qrels))
+    elif record:
+        raise typer.BadParameter("--record needs queries that can be read again, from a file")
+    else:
+        with _stdin_in_a_file() as file:
+            yield Source(queries=str(file), qrels=str(qrels))
 
 
 def _read_topics(source: str) -> dict[str, str]:
@@ -285,7 +279,13 @@ def _read_topics(source: str) -> dict[str, str]:
 
     if source != "-":
         return read_topics(Path(source))
+    with _stdin_in_a_file() as file:
+        return read_topics(file)
+
+
+@contextmanager
+def _stdin_in_a_file() -> Iterator[Path]:
     with tempfile.NamedTemporaryFile(prefix="queries-") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
         file.flush()
-        return read_topics(Path(file.name))
+        yield Path(file.name)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from .filtering import warn_of_unknown_fields
-from .opening import open_index, open_to_write
-from .options import DenseKind, Device, Format, IndexPath, OutputFormat, example, size
+from .opening import budget, open_index, open_to_write
+from .options import DenseKind, Device, Format, IndexPath, OutputFormat, example
 from .output import chosen, print_json, print_table
 from .reading import (
     Cache,
@@ -18,6 +18,7 @@ from .reading import (
     Id,
     InputFormat,
     MaxDocument,
+    Memory,
     Metadata,
     Reading,
     SkipBad,
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
     from searchlib import Engine, Pruning
 
 commands = typer.Typer()
-
-Memory = Annotated[
-    str | None, typer.Option(help="About how much to hold before writing, such as 512MB.")
-]
 
 
 def _setting(help: str, default: object) -> Any:
@@ -159,6 +156,7 @@ def add(
     max_document: MaxDocument = "64MB",
     skip_bad: SkipBad = False,
     device: Device = None,
+    memory: Memory = None,
     cache: Cache = None,
     format: OutputFormat = None,
 ) -> None:
@@ -174,7 +172,7 @@ def add(
         skip_bad=skip_bad,
     )
     documents = Reading(source, options)
-    with open_to_write(path, device) as engine:
+    with open_to_write(path, device, memory) as engine:
         documents.add_to(engine, format, cache)
 
 
@@ -241,21 +239,6 @@ def info(path: IndexPath, format: OutputFormat = None) -> None:
         print_json(values)
 
 
-@commands.command(epilog=example("searchlib verify notes.index"))
-def verify(path: IndexPath, format: OutputFormat = None) -> None:
-    """Checks every file of an index for damage."""
-    from indexes.errors import Damaged
-
-    with open_index(path) as engine:
-        problems = engine.verify()
-    if chosen(format) is Format.table:
-        typer.echo("\n".join(problems) or "no problems")
-    else:
-        print_json(*({"problem": problem} for problem in problems))
-    if problems:
-        raise Damaged(f"{path}: {len(problems)} problems")
-
-
 def _create_or_open(
     path: Path, given: dict[str, Any], device: str | None, memory: str | None
 ) -> Engine:
@@ -263,11 +246,10 @@ def _create_or_open(
     from searchlib import Engine, Settings
     from searchlib.errors import ModelMismatch
 
-    budget = {} if memory is None else {"memory": size(memory)}
     try:
-        engine = Engine.open(path, device=device, **budget)
+        engine = Engine.open(path, device=device, **budget(memory))
     except NoIndex:
-        return Engine.create(path, Settings(**given), device=device, **budget)
+        return Engine.create(path, Settings(**given), device=device, **budget(memory))
     asked = Settings(**given).resolved()
     for name in given:
         if (now := getattr(engine.settings, name)) != (value := getattr(asked, name)):

@@ -1,4 +1,4 @@
-"""Commands that tidy an index up."""
+"""Commands that check an index and tidy it up."""
 
 from __future__ import annotations
 
@@ -6,24 +6,87 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .opening import open_to_write
-from .options import Format, IndexPath, OutputFormat, example, size
+from .opening import open_index, open_to_write
+from .options import Device, Format, IndexPath, OutputFormat, example, size
 from .output import chosen, print_json
 from .progress import Progress, duration
 
 if TYPE_CHECKING:
     from searchlib.maintenance import Maintenance
+    from searchlib.searching import Searching
 
 commands = typer.Typer()
 
 Memory = Annotated[
     str | None,
-    typer.Option(help="About how much to hold, such as 2GB: the more, the fewer segments."),
+    typer.Option(help="How much to hold, such as 2GB: the more, the fewer segments."),
 ]
+
+
+@commands.command(
+    epilog=example(
+        "searchlib verify notes.index",
+        "searchlib eval notes.index collection --record",
+        "searchlib verify notes.index --reproduce",
+    )
+)
+def verify(
+    path: IndexPath,
+    *,
+    reproduce: Annotated[
+        bool, typer.Option("--reproduce", help="Derive the figures again that eval recorded.")
+    ] = False,
+    device: Device = None,
+    format: OutputFormat = None,
+) -> None:
+    """Checks every file of an index for damage."""
+    from indexes.errors import Damaged
+
+    with open_index(path, device) as engine:
+        problems = engine.verify()
+        lines: list[dict[str, Any]] = [{"problem": problem} for problem in problems]
+        if reproduce and not problems:
+            lines = _reproduced(engine)
+    if chosen(format) is Format.json:
+        print_json(*lines)
+    else:
+        typer.echo("\n".join(map(_verified, lines)) or "no problems")
+    if problems:
+        raise Damaged(f"{path}: {len(problems)} problems")
+    if failed := sum("problem" in line for line in lines):
+        from searchlib.errors import NotReproduced
+
+        raise NotReproduced(f"{path}: {failed} of {len(lines)} figures not reproduced")
+
+
+def _reproduced(engine: Searching) -> list[dict[str, Any]]:
+    """What became of each recorded figure."""
+    from searchlib.evaluation import reproduce
+
+    lines = []
+    with Progress("queries") as progress:
+        for outcome in reproduce(engine, progress):
+            record = outcome.record
+            line = {
+                "retriever": record.retriever,
+                "measure": record.measure,
+                "recorded": record.value,
+                "now": outcome.value,
+                "changes": list(outcome.changes),
+            }
+            lines.append(line | ({"problem": outcome.problem} if outcome.problem else {}))
+    return lines
+
+
+def _verified(line: dict[str, Any]) -> str:
+    if "problem" in line:
+        return str(line["problem"])
+    changes = "".join(f"; {change}" for change in line["changes"])
+    return f"{line['retriever']} {line['measure']}: {line['now']:.4f}, as recorded{changes}"
 
 
 @commands.command(epilog=example("searchlib merge notes.index"))

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .options import size
+
 if TYPE_CHECKING:
     from searchlib import Engine
     from searchlib.searching import Searching
@@ -23,12 +25,17 @@ def open_index(path: Path, device: str | None = None) -> Searching:
         return Searching.open(path, device=device)
 
 
-def open_to_write(path: Path, device: str | None = None) -> Engine:
-    """The same, to be changed."""
+def open_to_write(path: Path, device: str | None = None, memory: str | None = None) -> Engine:
+    """The same, to be changed; `memory`: how much indexing may hold, such as 1GB."""
     from searchlib import Engine
 
     with _way_out_shown(path):
-        return Engine.open(path, device=device)
+        return Engine.open(path, device=device, **budget(memory))
+
+
+def budget(memory: str | None) -> dict[str, int]:
+    """The argument `memory` of an engine; none where the user says nothing."""
+    return {} if memory is None else {"memory": size(memory)}
 
 
 @contextmanager

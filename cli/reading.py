@@ -51,6 +51,10 @@ Cache = Annotated[
         help="Keep vectors here and use those that are: for indexes to come, of the same texts.",
     ),
 ]
+Memory = Annotated[
+    str | None,
+    typer.Option(help="How much to hold beside the models, such as 1GB [default: 512MiB]."),
+]
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Skip and count what cannot be read, do not stop.")
 ]

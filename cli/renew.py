@@ -17,6 +17,7 @@ from .reading import (
     Id,
     InputFormat,
     MaxDocument,
+    Memory,
     Metadata,
     SkipBad,
     Text,
@@ -51,6 +52,7 @@ def sync(
     max_document: MaxDocument = "64MB",
     skip_bad: SkipBad = False,
     device: Device = None,
+    memory: Memory = None,
     cache: Cache = None,
     format: OutputFormat = None,
 ) -> None:
@@ -74,7 +76,7 @@ def sync(
         max_document=max_document,
         skip_bad=skip_bad,
     )
-    with open_to_write(path, device) as engine:
+    with open_to_write(path, device, memory) as engine:
         try:
             with progress:
                 report = engine.sync(
@@ -109,6 +111,7 @@ def reencode(
         bool, typer.Option("--abandon", help="Give up one that was begun and not finished.")
     ] = False,
     device: Device = None,
+    memory: Memory = None,
     cache: Cache = None,
     format: OutputFormat = None,
 ) -> None:
@@ -128,7 +131,7 @@ def reencode(
     if abandon and given:
         raise typer.BadParameter("--abandon takes no model")
     progress = Progress("documents")
-    with open_to_write(path, device) as engine:
+    with open_to_write(path, device, memory) as engine:
         if abandon:
             engine.abandon_reencoding()
             return

@@ -73,9 +73,10 @@ class PostingsBuilder:
         Empties the builder. Raises ValueError for more postings than a segment may hold.
         """
         words, numbers = Words.of(self._numbers).distinct(native())
+        terms = joined(self._terms, np.int32)
         rows = Rows(
             np.append(0, np.cumsum(joined(self._counts, np.int64))),
-            renumbered(joined(self._terms, np.int32), numbers),
+            renumbered(terms, numbers, terms),
             joined(self._weights, STORED[self._kind]),
         )
         lengths = joined(self._lengths, np.float32)

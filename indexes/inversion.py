@@ -76,14 +76,19 @@ def decode(stored: NDArray[Any]) -> NDArray[np.float32]:
     return bits.view(np.float32) * np.float32(2.0**112)
 
 
-def renumbered(terms: NDArray[np.int32], numbers: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The numbers of terms: `numbers[terms]`. Raises IndexError for a term out of bounds."""
+def renumbered(
+    terms: NDArray[np.int32], numbers: NDArray[np.int32], out: NDArray[np.int32] | None = None
+) -> NDArray[np.int32]:
+    """The numbers of terms: `numbers[terms]`. Raises IndexError for a term out of bounds.
+
+    `out`: where to write them; it may be `terms`, which nobody needs any more then.
+    """
     kernels = native()
     if kernels is None:
         if terms.min(initial=0) < 0:
             raise IndexError("a column is out of bounds")
         return numbers[terms]
-    made = np.empty(len(terms), np.int32)
+    made = np.empty(len(terms), np.int32) if out is None else out
     kernels.renumber(terms, numbers, made)
     return made
 
@@ -93,8 +98,8 @@ def assemble(
 ) -> dict[str, NDArray[Any]]:
     """The arrays of a term field (see FORMAT.md) from rows of terms that ascend with their numbers.
 
-    `lengths` (n,) are kept for counts only. Terms without postings are left out. Raises ValueError
-    for more than 2**32 postings.
+    `lengths` (n,) are kept for counts only; `rows.terms` may be written over. Terms without
+    postings are left out. Raises ValueError for more than 2**32 postings.
     """
     n, kind = len(rows), rows.weights.dtype.kind
     if rows.indptr[-1] >= 2**32:
@@ -104,7 +109,7 @@ def assemble(
     if not used.all():
         words = words.marked(used)
         places = np.cumsum(used, dtype=np.int32) - np.int32(1)
-        rows = Rows(rows.indptr, renumbered(rows.terms, places), rows.weights)
+        rows = Rows(rows.indptr, renumbered(rows.terms, places, rows.terms), rows.weights)
         frequency, tops = frequency[used], tops[used]
     is_dense = (frequency * DENSE_SHARE[kind] >= n) & (n >= DENSE_FROM)
     arrays: dict[str, NDArray[Any]] = {
@@ -194,7 +199,8 @@ def _fill_natively(
     cursors, dense = lists.begins, np.flatnonzero(lists.is_dense)
     ends = np.empty((lists.n_parts + 1, len(dense)), np.int64)
     ends[0] = cursors[dense]
-    ids, weights = np.empty((2, len(rows.terms)), np.uint16)
+    # subtle: not one array, of which either would keep the other
+    ids, weights = (np.empty(len(rows.terms), np.uint16) for _ in range(2))
     bits = rows.weights.view(np.uint16)
     found = []  # the terms of a part's sparse lists, and their sizes there
     for part in range(lists.n_parts):

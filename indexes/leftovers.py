@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .directory import TEMPORARY, Directory, FileDirectory
-from .manifest import MANIFEST, read_manifest
+from .manifest import read_manifest
 
-_OURS = re.compile(r"s\d{6,}\..+|" + re.escape(MANIFEST + TEMPORARY))
+_OURS = re.compile(r"s\d{6,}\..+|.+" + re.escape(TEMPORARY))
 
 
 def directory_of(path: str | Path | Directory) -> Directory:

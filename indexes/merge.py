@@ -79,9 +79,11 @@ def merge_segments(
             vectors = np.empty((sum(map(np.count_nonzero, kept)), spec.dim), np.float32)
             filled = 0
             for (segment, _), rows in zip(plan.parts, kept, strict=True):
-                moved = segment.vectors[spec.name].data[rows]
-                vectors[filled : filled + len(moved)] = moved
-                filled += len(moved)
+                moved = np.flatnonzero(rows)
+                end = filled + len(moved)
+                # subtle: in any other mode numpy makes a copy first
+                segment.vectors[spec.name].data.take(moved, 0, vectors[filled:end], mode="clip")
+                filled = end
             write_vectors(files, spec, vectors)
         step()
     counts = [np.diff(segment.first)[keep] for segment, keep in plan.parts]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import sqlite3
 from collections.abc import Iterator
 
 from .errors import StorageFailed
@@ -19,6 +20,18 @@ _REASONS = {
     errno.ELOOP: "it is a link, must be a file",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
 }
+
+_OF_SQLITE = {
+    sqlite3.SQLITE_FULL: _REASONS[errno.ENOSPC],
+    sqlite3.SQLITE_READONLY: "the file, its folder or the file system is read-only",
+    sqlite3.SQLITE_PERM: "no permission",
+    sqlite3.SQLITE_IOERR: "the system cannot write; is there space left?",
+}
+
+
+def refused_by(error: sqlite3.Error) -> str | None:
+    """Why the system let SQLite not write; None where something else is wrong."""
+    return _OF_SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from .errors import Damaged
 from .excerpts import read_excerpts
 from .filter_sql import with_moments
+from .interrupts import heed, raised
 from .metadata import storable
 from .stored import is_a, only_tables, within
 from .types import Excerpt, Record
@@ -52,6 +53,7 @@ class Store:
         try:
             opened = sqlite3.connect(read_only(path), uri=True, check_same_thread=False)
             self._connection = with_moments(opened)
+            heed(self._connection)
         except sqlite3.Error as error:
             raise Damaged(f"{path}: cannot be opened: {error}") from error
         if self._query(only_tables(*tables)) != [(len(tables),)]:
@@ -231,7 +233,8 @@ class Store:
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
         try:
-            yield
+            with raised():
+                yield
         except sqlite3.ProgrammingError:  # ours: closed, or wrongly bound
             raise
         except (sqlite3.Error, UnicodeDecodeError) as error:

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import Damaged, StorageFailed
+from .interrupts import heed, raised
 from .metadata import metadata_json, storable
+from .refusals import refused_by
 from .store import read_only
 from .types import Record
 
@@ -132,14 +134,17 @@ def filling(path: Path) -> Iterator[Any]:
     try:
         connection = sqlite3.connect(path.absolute().as_uri(), uri=True)
         try:
+            heed(connection)
             connection.execute("PRAGMA journal_mode = OFF")
             connection.execute("PRAGMA synchronous = OFF")
             connection.execute("PRAGMA temp_store = FILE")
-            yield sqlite_utils.Database(connection)
-            connection.commit()
+            with raised():
+                yield sqlite_utils.Database(connection)
+                connection.commit()
         finally:
             connection.close()
     except sqlite3.IntegrityError:
         raise
     except sqlite3.Error as error:
-        raise StorageFailed(f"cannot write {path}: {error}; is there space left?") from error
+        reason = refused_by(error) or f"{error}; is there space left?"
+        raise StorageFailed(f"cannot write {path}: {reason}") from error

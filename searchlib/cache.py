@@ -17,7 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from indexes.errors import StorageFailed
 from indexes.readback import stacked
+from indexes.refusals import refused_by
 from indexes.types import TermVectors
 
 from .errors import BadInput
@@ -43,6 +45,7 @@ class VectorCache:
 
     Raises:
         BadInput: the file is something else, or cannot be opened.
+        StorageFailed: the system cannot write it.
 
     >>> cache = VectorCache(None)
     >>> cache.put("model 1", ["a text"], np.ones((1, 2), np.float32))
@@ -65,6 +68,8 @@ class VectorCache:
             self._prepare(self._db, private=path is None)
         except sqlite3.Error as error:
             self.close()
+            if reason := refused_by(error):
+                raise StorageFailed(f"cannot write vector cache {self._name}: {reason}") from None
             raise BadInput(
                 f"vector cache {self._name}: cannot be used ({error}); name another file, or "
                 "remove it: it is made anew"
@@ -125,8 +130,10 @@ class VectorCache:
     def _prepare(self, db: sqlite3.Connection, private: bool) -> None:
         if private:
             db.execute("PRAGMA journal_mode = OFF")
+        db.execute("BEGIN")  # subtle: both of one moment, as another process may make the file now
         [number] = db.execute("PRAGMA application_id").fetchone()
         [tables] = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        db.execute("COMMIT")
         if tables and number != OURS:
             raise BadInput(f"{self._name} is no vector cache; name another file")
         if not tables:

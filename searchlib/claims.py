@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from indexes.errors import StorageFailed
+from indexes.refusals import refused_by
+
 from .errors import BadInput
 
 FILE = "sync.db"  # in the index's folder
@@ -50,6 +53,7 @@ class Claims:
 
     Raises:
         BadInput: the file is damaged.
+        StorageFailed: the system cannot write it.
     """
 
     def __init__(self, index: Path, copy: bool = False) -> None:
@@ -61,8 +65,8 @@ class Claims:
             with self._damage_told():
                 if copy and self.path.exists():
                     self._copy()
-                if copy or not self._rows("SELECT 1 FROM sqlite_master LIMIT 1"):
-                    self._db.executescript(_TABLES)
+                # subtle: all or none, or a full disk would leave some of them for good
+                self._db.executescript(f"BEGIN; {_TABLES} COMMIT;")
                 self._db.execute("CREATE TEMP TABLE seen (id TEXT PRIMARY KEY) WITHOUT ROWID")
         except BaseException:
             self._db.close()
@@ -182,6 +186,8 @@ class Claims:
         try:
             yield
         except sqlite3.Error as error:
+            if reason := refused_by(error):
+                raise StorageFailed(f"cannot write {self.path}: {reason}") from None
             raise BadInput(
                 f"{self.path}: cannot be used ({error}); if it is damaged, remove it: the next "
                 "sync then reads everything, but no longer knows of what vanished before"

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from indexes.writer import Writer
 
+from .budget import MEMORY, check_memory, for_merging, for_writing
 from .cache import open_cache
 from .config import Settings
 from .indexing import AddReport, Pipeline, no_progress
 from .intake import with_origins
 from .known import Earlier
 from .maintenance import Maintenance, maintain
-from .opened import MEMORY
 from .protocols import Progress
 from .representations import make_encoders, make_fields, make_splitter
 from .searching import Searching
@@ -26,8 +26,6 @@ from .updating import Edit, UpdateReport, patched, replaced, update_metadata
 if TYPE_CHECKING:
     from .formats.options import ReadOptions
     from .sync import SyncReport
-
-FLUSH = 3  # writing a buffer out takes about twice its size besides
 
 
 class Engine(Searching):
@@ -53,12 +51,14 @@ class Engine(Searching):
         """A new, empty index in folder `path`.
 
         `device`: "cpu", "cuda", "cuda:1", "mps" or None for the best there is. `memory`: bytes
-        that indexing may hold, about, beside the models.
+        that indexing may hold beside the models, at least 64 MB.
 
         Raises:
             IndexExists: there is something at `path` already.
             ModelNotFound: a model's files are nowhere to be found.
+            BadInput: `memory` is below 64 MB.
         """
+        check_memory(memory)
         settings = (settings or Settings()).resolved()
         fields = tuple(make_fields(settings, make_encoders(settings, device)))
         Writer.create(path, fields, settings.to_json()).close()
@@ -202,7 +202,7 @@ class Engine(Searching):
         self._document_encoders()  # whatever is wrong with the models is told first
         with (
             open_cache(cache) as vectors,
-            Writer.open(self.path, memory_budget=self._memory // FLUSH) as writer,
+            Writer.open(self.path, memory_budget=for_writing(self._memory)) as writer,
         ):
             self.refresh()  # nobody else can write from here on
             encoders = self._document_encoders()
@@ -268,7 +268,7 @@ class Engine(Searching):
         Raises:
             Locked: another process is writing.
         """
-        budget = max(1, (memory or self._memory) // FLUSH)
+        budget = for_merging(self._memory if memory is None else memory)
         report = maintain(self.path, budget, Writer.merge, on_progress)
         self.refresh()
         return report
@@ -279,13 +279,13 @@ class Engine(Searching):
         Raises:
             Locked: another process is writing.
         """
-        report = maintain(self.path, self._memory // FLUSH, Writer.vacuum, on_progress)
+        report = maintain(self.path, for_merging(self._memory), Writer.vacuum, on_progress)
         self.refresh()
         return report
 
     @contextmanager
     def _writer(self) -> Iterator[Writer]:
         """The writer, and its last commit as snapshot: nobody else can write meanwhile."""
-        with Writer.open(self.path, memory_budget=self._memory // FLUSH) as writer:
+        with Writer.open(self.path, memory_budget=for_writing(self._memory)) as writer:
             self.refresh()
             yield writer

@@ -46,5 +46,9 @@ class NotFound(SearchlibError):
     """No such document, passage or index."""
 
 
+class NotReproduced(SearchlibError):
+    """A recorded figure is another one now, or cannot be derived again."""
+
+
 class Interrupted(SearchlibError):
     """The work was stopped by the user; what was committed stays."""

@@ -23,6 +23,7 @@ from .types import Document
 
 UNCHANGED = "unchanged"  # a progress note: these were in the index already
 COMMIT_SECONDS = 30.0  # at most this much work is lost when the plug is pulled
+SOON = 24 * 2**20  # bytes that are committed in a moment: who presses Ctrl-C does not wait longer
 
 _TEXT, _PLACE = attrgetter("text"), attrgetter("start", "end")  # of a passage
 
@@ -86,7 +87,7 @@ class Pipeline:
     ) -> AddReport:
         """Encode and write (document, origin) pairs, committing now and then and at the end.
 
-        Ctrl-C commits what is encoded before it goes on its way.
+        Ctrl-C commits what is encoded before it goes on its way, unless that took seconds.
 
         Raises:
             BadDocument: an id that stands twice, or is not usable, unless `skip_bad`.
@@ -124,7 +125,8 @@ class Pipeline:
                         last_commit = time.monotonic()
             report = self._write(writer, changed, report, on_progress, total)
         except KeyboardInterrupt:
-            self._commit(writer)  # subtle: safe anywhere, an interrupted add is undone whole
+            if writer.nbytes <= SOON:
+                self._commit(writer)  # subtle: safe anywhere, an interrupted add is undone whole
             raise
         self._commit(writer)
         return replace(report, seconds=time.monotonic() - started)

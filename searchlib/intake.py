@@ -7,7 +7,11 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from json.encoder import encode_basestring_ascii as quoted
+
+from indexes.errors import StorageFailed
+from indexes.refusals import refused_by
 
 from .errors import BadDocument
 from .types import Document
@@ -42,6 +46,10 @@ class SeenIds:
 
     def repeated(self, met: Sequence[tuple[str, str]]) -> dict[int, str]:
         """Which of these (id, origin) were met before, by place, and the origin of the first."""
+        with self._refusal_told():
+            return self._repeated(met)
+
+    def _repeated(self, met: Sequence[tuple[str, str]]) -> dict[int, str]:
         first, self._count = self._count, self._count + len(met)
         rows = ((id, first + place, origin) for place, (id, origin) in enumerate(met))
         before = self._db.total_changes
@@ -55,6 +63,16 @@ class SeenIds:
         return {
             place: origin for place, (number, origin) in enumerate(known) if number != first + place
         }
+
+    @contextmanager
+    def _refusal_told(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            reason = refused_by(error) or str(error)
+            raise StorageFailed(
+                f"cannot write a temporary file: {reason} (TMPDIR names its folder)"
+            ) from None
 
     def close(self) -> None:
         """Drop the temporary file."""

@@ -14,6 +14,7 @@ from indexes.similarity import Dot, Similarity
 from indexes.snapshot import Snapshot
 from indexes.types import Unit
 
+from .budget import MEMORY, check_memory
 from .config import Settings
 from .encoders.analyzer import Analyzer
 from .errors import BadQuery
@@ -36,17 +37,15 @@ from .types import Document
 if TYPE_CHECKING:
     from .encoders.lookup import LookupEncoder
 
-MEMORY = 256 << 20  # bytes that indexing may hold, beside the models
-
-
 class Opened:
     """The index in folder `path` as of one commit, `snapshot`, until it is refreshed.
 
     `device`: "cpu", "cuda", "cuda:1", "mps" or None for the best there is. `memory`: bytes that
-    indexing may hold, about, beside the models.
+    indexing may hold beside the models, at least 64 MB.
     """
 
     def __init__(self, path: Path, snapshot: Snapshot, device: str | None, memory: int) -> None:
+        check_memory(memory)
         self.path = path
         self.snapshot = snapshot
         self.settings = recorded_settings(snapshot, path)
@@ -219,7 +218,9 @@ class Opened:
 
     def verify(self) -> list[str]:
         """Problems found by reading every file of the index; none if it is sound."""
-        return self.snapshot.verify()
+        from .evaluation.records import problems
+
+        return [*self.snapshot.verify(), *problems(self.path)]
 
     def splitter(self) -> Splitter:
         """How the documents that are here were cut into passages.

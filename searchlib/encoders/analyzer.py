@@ -18,7 +18,7 @@ _LUCENE = (
 LUCENE_STOPWORDS = frozenset(_LUCENE.split())
 """The 33 English stop words of Apache Lucene (EnglishAnalyzer.ENGLISH_STOP_WORDS_SET)."""
 
-_REMEMBERED = 1 << 18  # words whose term is kept; then the lexicon starts afresh
+_REMEMBERED = 1 << 16  # words whose term is kept, some 20 MB; then the lexicon starts afresh
 
 
 @dataclass(frozen=True)

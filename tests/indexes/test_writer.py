@@ -356,6 +356,23 @@ def small_workload(directory: FileDirectory) -> None:
         writer.commit()
 
 
+def vacuum_workload(directory: FileDirectory) -> None:
+    """Changes, and in the same commit the segments rewritten that hold them."""
+    with Writer.open(directory) as writer:
+        writer.update([Update("b/☃", {"updated": True}, b"1")])
+        writer.delete(["c"])
+        writer.vacuum()
+
+
+def large_workload(directory: FileDirectory) -> None:
+    """Updates of so many documents that they are settled again and again before the commit."""
+    with Writer.open(directory, memory_budget=100) as writer:
+        for size in (300, 200, 1):
+            writer.update([Update("b/☃", {"updated": True, "note": "x" * size}, b"1")])
+        writer.delete(["c"])
+        writer.commit()
+
+
 OLD = {"a": "red fish\nblue fish", "b/☃": "one fish two fish", "c": "old bird"}
 NEW = {"a": "two birds", "b/☃": "one fish two fish (updated)", "e": "one (updated)"}
 SMALL = {"a": "red fish\nblue fish", "b/☃": "one fish two fish (updated)"}
@@ -377,7 +394,13 @@ def contents(path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("work", "new", "least"), [(workload, NEW, 20), (small_workload, SMALL, 8)]
+    ("work", "new", "least"),
+    [
+        (workload, NEW, 20),
+        (small_workload, SMALL, 8),
+        (vacuum_workload, SMALL, 8),
+        (large_workload, SMALL, 8),
+    ],
 )
 @pytest.mark.parametrize("double", [DyingDirectory, LitteringDirectory])
 def test_a_crash_leaves_the_old_commit_or_the_new(

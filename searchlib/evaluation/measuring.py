@@ -1,0 +1,110 @@
+"""What an index's retrievers are worth by queries and judgements: rank, then judge."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from indexes.snapshot import Snapshot
+from indexes.types import Unit
+
+from ..errors import BadInput
+from ..protocols import Progress
+from ..types import Ranking
+from .collection import Collection
+from .runs import run_of
+from .topics import read_topics
+from .trec import Qrels, read_qrels
+
+DEPTH = 1000  # how deep a measure without a cutoff looks
+QUERIES_AT_ONCE = 64
+
+
+class Index(Protocol):
+    """The part of an open index that measuring needs."""
+
+    path: Path
+    snapshot: Snapshot
+
+    def rank(
+        self,
+        queries: Sequence[str],
+        k: int,
+        *,
+        retriever: str,
+        where: str | None,
+        unit: Unit,
+    ) -> list[Ranking]: ...
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where queries and judgements are: in a BEIR folder, or in two files."""
+
+    collection: str | None = None
+    split: str | None = None  # of the folder; None: test, else dev
+    queries: str | None = None
+    qrels: str | None = None
+
+    def read(self) -> tuple[dict[str, str], Qrels]:
+        """The judged queries (id -> text) and their judgements. Raises BadInput, NotFound."""
+        if self.collection is not None:
+            beir = Collection(Path(self.collection))
+            return beir.topics(self.split), beir.qrels(self.split)
+        if self.queries is None or self.qrels is None:
+            raise BadInput("no queries and judgements: give a BEIR folder, or a file of each")
+        judged = read_qrels(Path(self.qrels))
+        topics = read_topics(Path(self.queries))
+        return {id: text for id, text in topics.items() if id in judged}, judged
+
+    def absolute(self) -> Source:
+        """The same, to be found from any folder."""
+        paths = {
+            name: str(Path(value).resolve()) if value is not None and name != "split" else value
+            for name, value in self.to_json().items()
+        }
+        return Source(**paths)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return asdict(self)
+
+
+def ranked(
+    index: Index,
+    topics: Mapping[str, str],
+    *,
+    k: int,
+    retriever: str,
+    where: str | None,
+    unit: Unit = "document",
+    on_progress: Progress,
+) -> dict[str, dict[str, float]]:
+    """The run over the topics (id -> text), a few queries at a time so that progress shows."""
+    ids = list(topics)
+    answers: dict[str, dict[str, float]] = {}
+    for start in range(0, len(ids), QUERIES_AT_ONCE):
+        some = ids[start : start + QUERIES_AT_ONCE]
+        rankings = index.rank(
+            [topics[id] for id in some],
+            k + 1 if k > 0 else k,  # one more: a query's own id is dropped
+            retriever=retriever,
+            where=where,
+            unit=unit,
+        )
+        answers |= run_of(some, rankings, k=k)
+        on_progress(len(answers), len(ids), retriever)
+    return answers
+
+
+def depth(measures: Sequence[str]) -> int:
+    """How many results the measures look at.
+
+    >>> depth(["nDCG@10", "R@100"]), depth(["AP"])
+    (100, 1000)
+    """
+    cutoffs = [re.search(r"@(\d+)$", name) for name in measures]
+    return max(int(found[1]) if found else DEPTH for found in cutoffs)
