@@ -27,8 +27,8 @@ class Settings:
     as many as the text needs; 1 keeps one passage a document, which the models cut at their
     window. `dense_kind`: how vectors are searched, exact, by 4-bit codes, or chosen by size.
     `sparse_documents`, `sparse_queries`: pruning of the learned-sparse vectors.
-    `bm25_weight`, `sparse_weight`, `dense_weight`: of the hybrid's z-scores
-    (benchmarks/effectiveness.py shows how these were chosen).
+    `bm25_weight`, `sparse_weight`, `dense_weight`: of the hybrid's parts,
+    before each query adapts them (benchmarks/fusion.py shows how these were chosen).
 
     Raises:
         BadQuery: a value out of its range.
@@ -45,8 +45,8 @@ class Settings:
     dense_kind: DenseKind = "auto"
     sparse_documents: Pruning = field(default_factory=Pruning)
     sparse_queries: Pruning = field(default_factory=Pruning)
-    bm25_weight: float = 0.5
-    sparse_weight: float = 0.3
+    bm25_weight: float = 0.45
+    sparse_weight: float = 0.2
     dense_weight: float = 1.0
 
     def __post_init__(self) -> None:
