@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,6 +135,13 @@ class Fused:
             found = self._completed(query, [ranking[i] for ranking in lists], [], where, unit)
             answers.append(self._best(found, k))
         return answers
+
+    def top_weighted(
+        self, query: str, k: int, weightings: Sequence[tuple[float, ...]]
+    ) -> list[TopK]:
+        """The k best documents under each of several weightings, searched for once."""
+        found = self._candidates(query, max(k, self.depth), None, "document")
+        return [replace(self, weights=weights)._best(found, k) for weights in weightings]
 
     def top_and_scores(
         self, query: str, k: int, ids: Ids, where: Selection | None, unit: Unit
@@ -288,13 +295,3 @@ def _affine_node(tree: Explanation, affine: Affine) -> Explanation:
     )
     scale = Explanation(affine.scale, "scale", note="from the pool of candidates")
     return Explanation(shifted.value * affine.scale, "normalised", "product", (scale, shifted))
-
-
-def _union(parts: Sequence[Ids]) -> tuple[Ids, Ids]:
-    """All ids once, ascending, and the place there of each id of the parts."""
-    every = np.concatenate(parts)
-    ascending = np.sort(every)
-    fresh = np.ones(len(every), np.bool_)
-    np.not_equal(ascending[1:], ascending[:-1], out=fresh[1:])
-    ids = ascending[fresh]
-    return ids, np.searchsorted(ids, every)

@@ -10,9 +10,10 @@ from commandline import WORDS_ONLY, Run
 
 COMMANDS = (
     "index", "add", "update", "delete", "sync", "reencode", "search", "browse", "facets",
-    "explain", "expand", "run", "eval", "compare", "info", "verify", "merge", "vacuum", "models",
+    "explain", "expand", "run", "eval", "compare", "tune", "info", "verify", "merge", "vacuum",
+    "models",
 )  # fmt: skip
-NEEDING_MODELS = ("expand", "models", "reencode")  # they have tests of their own
+NEEDING_MODELS = ("expand", "models", "reencode", "tune")  # they have tests of their own
 
 
 def examples(help: str) -> list[list[str]]:
@@ -38,9 +39,7 @@ def test_help_says_what_each_argument_is_and_ends_with_an_example(cli: Run, comm
     assert any(line[0] == command for line in examples(result.out))
 
 
-@pytest.mark.parametrize(
-    "command", [c for c in COMMANDS if c not in ("expand", "models", "reencode")]
-)
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in NEEDING_MODELS])
 def test_every_example_runs(cli: Run, notes: Path, command: str) -> None:
     for example in examples(cli(command, "--help").out):
         extra = ()
