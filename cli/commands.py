@@ -26,6 +26,7 @@ MODULES = {
     "run": "evaluate",
     "eval": "evaluate",
     "compare": "evaluate",
+    "tune": "tune",
     "merge": "maintenance",
     "vacuum": "maintenance",
     "models": "models",

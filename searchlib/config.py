@@ -29,8 +29,8 @@ class Settings:
     `sparse_idf`: queries' learned weights are multiplied by that power of the index's own idf;
     `sparse_length_power`: documents' are divided by that power of their Euclidean length.
     0 and 0 are the model as it is (benchmarks/adaptation.md says what the defaults bring).
-    `bm25_weight`, `sparse_weight`, `dense_weight`: of the hybrid's z-scores
-    (benchmarks/effectiveness.py shows how these were chosen).
+    `bm25_weight`, `sparse_weight`, `dense_weight`: of the hybrid's parts,
+    before each query adapts them (benchmarks/fusion.py shows how these were chosen).
 
     Raises:
         BadQuery: a value out of its range.
@@ -49,8 +49,8 @@ class Settings:
     sparse_queries: Pruning = field(default_factory=Pruning)
     sparse_idf: float = 0.75
     sparse_length_power: float = 0.3
-    bm25_weight: float = 0.5
-    sparse_weight: float = 0.3
+    bm25_weight: float = 0.45
+    sparse_weight: float = 0.2
     dense_weight: float = 1.0
 
     def __post_init__(self) -> None:

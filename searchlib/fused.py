@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from indexes.snapshot import Selection, Snapshot
 from indexes.types import TopK, Unit
 
+from .adaptive import Trust
 from .errors import BadQuery
-from .fusion import Affine, Normaliser, ranks_of, reciprocal_rank
+from .fusion import Affine, Normaliser, log_share, ranks_of, reciprocal_rank
 from .retrievers import Floats, Ids, Scorer, explained, ranked_ids
 from .types import Explanation, Ranking
 
@@ -27,6 +29,26 @@ class ReciprocalRank:
     def __post_init__(self) -> None:
         if self.constant <= 0:
             raise BadQuery(f"illegal RRF constant: {self.constant}, must be greater than 0")
+
+
+@dataclass(frozen=True)
+class OpinionPool:
+    """Fusion of shares: each part deals out the pool by a softmax of its z-scores, and what it
+    gives a candidate counts by the part's weight (a linear opinion pool; Stone 1961).
+
+    So a part is heard the more, the further a candidate stands out in it: a rare word in BM25, a
+    close paraphrase in a dense model. `rate` (default 0.4; good range 0.2-0.6): the larger, the
+    more so; near 0 it ranks as weighted z-scores do.
+    """
+
+    rate: float = 0.4
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rate <= 2:
+            raise BadQuery(f"illegal opinion pool rate: {self.rate}, must be above 0, at most 2")
+
+
+Method = tuple[Normaliser, ...] | ReciprocalRank | OpinionPool
 
 
 class Candidates(NamedTuple):
@@ -51,16 +73,17 @@ class Fused:
     """Several scorers merged over complete scores: every candidate of any part gets its true
     score from all parts before they are normalised and summed.
 
-    `method` is a normaliser, one per part, or ReciprocalRank. `depth` is how many of each
-    part's best make the pool on which normalisation rests: more makes it steadier and slower,
-    and a score never depends on k. Good range 20-200.
+    `method` is a normaliser, one per part, ReciprocalRank or OpinionPool. `depth` is how many of
+    each part's best make the pool on which normalisation rests: more makes it steadier and slower,
+    and a score never depends on k. Good range 20-200. `trust` adapts the weights to each query.
     """
 
     name: str
     parts: tuple[Scorer, ...]
     weights: tuple[float, ...]
-    method: tuple[Normaliser, ...] | ReciprocalRank
+    method: Method
     depth: int = 50
+    trust: Trust | None = None
     _last: list[_Pool] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -72,8 +95,10 @@ class Fused:
             raise BadQuery(f"illegal fusion weights: {self.weights}, must be 0 or more")
         if self.depth < 1:
             raise BadQuery(f"illegal fusion depth: {self.depth}, must be 1 or more")
-        if not isinstance(self.method, ReciprocalRank) and len(self.method) != len(self.parts):
+        if isinstance(self.method, tuple) and len(self.method) != len(self.parts):
             raise BadQuery(f"{len(self.parts)} retrievers but {len(self.method)} normalisers")
+        if self.trust is not None and len(self.trust.guides) != len(self.parts):
+            raise BadQuery(f"{len(self.parts)} retrievers but {len(self.trust.guides)} guides")
 
     @property
     def snapshot(self) -> Snapshot:
@@ -111,6 +136,14 @@ class Fused:
             answers.append(self._best(found, self._pool_of(found), k))
         return answers
 
+    def top_weighted(
+        self, query: str, k: int, weightings: Sequence[tuple[float, ...]]
+    ) -> list[TopK]:
+        """The k best documents under each of several weightings, searched for once."""
+        found = self._candidates(query, max(k, self.depth), None, "document")
+        pool = self._pool_of(found)
+        return [replace(self, weights=weights)._best(found, pool, k) for weights in weightings]
+
     def top_and_scores(
         self, query: str, k: int, ids: Ids, where: Selection | None, unit: Unit
     ) -> tuple[TopK, Floats]:
@@ -130,10 +163,11 @@ class Fused:
     def explain_id(self, query: str, id: int, where: Selection | None, unit: Unit) -> Explanation:
         """The sum of the parts' weighted, normalised scores, each with its own tree."""
         pool = self._pool(query, where, unit)
+        weights = self._weights(pool)
         nodes = []
         for i, part in enumerate(self.parts):
             tree = part.explain_id(query, id, where, unit)
-            weight = Explanation(self.weights[i], "weight")
+            weight = weights[i]
             if isinstance(self.method, ReciprocalRank):
                 score = part.scores(query, np.array([id], np.int64), where, unit)
                 rank = int(ranks_of(score, pool[i])[0])
@@ -146,6 +180,11 @@ class Fused:
                 normalised = Explanation(
                     value, "reciprocal rank", note=f"{note}; score {tree.value:.4f}"
                 )
+            elif isinstance(self.method, OpinionPool):
+                logarithm = _affine_node(tree, log_share(pool[i], self.method.rate))
+                value = math.exp(logarithm.value)
+                note = "of the pool of candidates, against an even share"
+                normalised = Explanation(value, "share", "exp", (logarithm,), note)
             else:
                 normalised = _affine_node(tree, self.method[i](pool[i]))
             nodes.append(
@@ -156,6 +195,12 @@ class Fused:
         return Explanation(
             sum(node.value for node in nodes), f"{self.name}: sum of parts", "sum", tuple(nodes)
         )
+
+    def _weights(self, pool: Floats) -> list[Explanation]:
+        """What each part's share of the score is multiplied by, and why."""
+        if self.trust is not None:
+            return self.trust.weights(self.weights, pool)
+        return [Explanation(weight, "weight") for weight in self.weights]
 
     def _pool(self, query: str, where: Selection | None, unit: Unit) -> Floats:
         for last in self._last:
@@ -228,10 +273,12 @@ class Fused:
 
     def _merge(self, scores: Floats, pool: Floats) -> NDArray[np.float64]:
         fused = np.zeros(scores.shape[1])
-        for i, weight in enumerate(self.weights):
+        for i, weight in enumerate(node.value for node in self._weights(pool)):
             if isinstance(self.method, ReciprocalRank):
                 ranks = ranks_of(scores[i], pool[i])
                 fused += weight * reciprocal_rank(ranks, self.method.constant)
+            elif isinstance(self.method, OpinionPool):
+                fused += weight * np.exp(log_share(pool[i], self.method.rate)(scores[i]))
             else:
                 fused += weight * self.method[i](pool[i])(scores[i])
         return fused

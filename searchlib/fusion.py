@@ -52,6 +52,24 @@ def z_score(pool: Floats) -> Affine:
     return Affine(mean, _spread(math.sqrt(float(values @ values) / len(values))))
 
 
+def log_share(pool: Floats, rate: float) -> Affine:
+    """Logarithm of a candidate's share of the pool, relative to an even share:
+    rate * z - log(mean over the pool of exp(rate * z)), z being the z-score.
+
+    Its exponential is the softmax of the z-scores times the pool's size: 1 for a candidate as
+    likely as the average one. A larger rate favours what stands out in one retriever.
+
+    >>> shares = np.exp(log_share(np.array([1, 3], np.float32), 1.0)(np.array([1, 3], np.float32)))
+    >>> shares.round(3).tolist()
+    [0.238, 1.762]
+    """
+    standard = z_score(pool)
+    if not standard.scale:  # no spread: all candidates are alike
+        return Affine(0.0, 0.0)
+    level = math.log(float(np.exp(rate * standard(pool)).mean()))
+    return Affine(standard.shift + level / (rate * standard.scale), rate * standard.scale)
+
+
 def min_max(pool: Floats) -> Affine:
     """(s - min) / (max - min), into 0..1 over the pool (Lee, SIGIR 1997)."""
     if not pool.size:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -14,12 +15,13 @@ from indexes.similarity import Dot, Similarity
 from indexes.snapshot import Snapshot
 from indexes.types import Unit
 
+from .adaptive import Trust
 from .budget import MEMORY, check_memory
 from .config import Settings
 from .encoders.analyzer import Analyzer
 from .errors import BadQuery
 from .feedback import Feedback
-from .fused import Fused, ReciprocalRank
+from .fused import Fused, OpinionPool, ReciprocalRank
 from .fusion import Normaliser, z_score
 from .protocols import Encoder, Reranker, Splitter
 from .recorded import recorded_settings
@@ -36,6 +38,7 @@ from .types import Document
 
 if TYPE_CHECKING:
     from .encoders.lookup import LookupEncoder
+
 
 class Opened:
     """The index in folder `path` as of one commit, `snapshot`, until it is refreshed.
@@ -108,7 +111,8 @@ class Opened:
         "bm25", over whole documents; "bm25_passage", a document scoring as its best passage, as
         with the encoders; "sparse", learned expansion on both sides; "lookup", the same documents
         with inference-free queries; "dense"; "hybrid", which fuses "bm25_passage", "sparse" and
-        "dense" (an index without models has "bm25" for it).
+        "dense", each trusted as far as its scores for the query warrant (an index without models
+        has "bm25" for it).
 
         Raises:
             BadQuery: there is none of that name in this index.
@@ -126,7 +130,11 @@ class Opened:
             parts = [part for part in weights if part in self.retriever_names()]
             if len(parts) == 1:  # nothing to fuse: keep its scores as they are
                 return self.retriever("bm25")
-            return self.fused(parts, weights=[weights[part] for part in parts])
+            guides = tuple(_guide(part, parts) for part in parts)
+            return replace(
+                self.fused(parts, weights=[weights[p] for p in parts], method=OpinionPool()),
+                trust=Trust(guides),
+            )
         similarity: Similarity | None = None
         fields: Mapping[Unit, str]
         if name == "bm25":
@@ -147,12 +155,12 @@ class Opened:
         parts: Sequence[str | Scorer],
         *,
         weights: Sequence[float] | None = None,
-        method: Normaliser | Sequence[Normaliser] | ReciprocalRank = z_score,
+        method: Normaliser | Sequence[Normaliser] | ReciprocalRank | OpinionPool = z_score,
         depth: int = 50,
     ) -> Fused:
         """A fusion of retrievers over complete scores (see `searchlib.fused.Fused`)."""
         scorers = tuple(self._scorer(part) for part in parts)
-        if not isinstance(method, ReciprocalRank):
+        if not isinstance(method, ReciprocalRank | OpinionPool):
             method = (method,) * len(scorers) if callable(method) else tuple(method)
         shares = tuple(weights) if weights is not None else (1.0,) * len(scorers)
         return Fused("hybrid", scorers, shares, method, depth)
@@ -284,3 +292,8 @@ class Opened:
 
         assert self.settings.sparse_model is not None
         return LookupEncoder(self.settings.sparse_model)
+
+
+def _guide(part: str, parts: Sequence[str]) -> int | None:
+    """The number of the part that a part should agree with: the expansion with the vectors."""
+    return parts.index("dense") if part == "sparse" and "dense" in parts else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -51,14 +52,15 @@ class Ranking:
         return iter(zip(self.ids, self.scores, strict=True))
 
 
-Combination = Literal["leaf", "sum", "product", "max"]
+Combination = Literal["leaf", "sum", "product", "max", "exp"]
 
 
 @dataclass(frozen=True)
 class Explanation:
     """A score as a tree of named parts; each node's value follows from its parts.
 
-    `how` says how: "leaf" (no parts), "sum", "product", or "max" of the parts' values.
+    `how` says how: "leaf" (no parts), "sum", "product", or "max" of the parts' values,
+    or "exp", e to the power of its one part.
 
     >>> parts = (Explanation(2.0, "idf"), Explanation(0.5, "tf"))
     >>> Explanation(1.0, "term 'blues'", "product", parts).recompute()
@@ -83,6 +85,8 @@ class Explanation:
             for value in values:
                 result *= value
             return result
+        if self.how == "exp":
+            return math.exp(values[0])
         return self.value
 
     def to_dict(self) -> dict[str, Any]:

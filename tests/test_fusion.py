@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indexes.types import TopK
+from searchlib.adaptive import Trust
 from searchlib.errors import BadQuery
-from searchlib.fused import Fused, ReciprocalRank
+from searchlib.fused import Fused, OpinionPool, ReciprocalRank
 from searchlib.fusion import (
     Affine,
+    log_share,
     min_max,
     ranks_of,
     reciprocal_rank,
@@ -40,6 +42,27 @@ def test_min_max_reaches_0_and_1_unless_flat(values: list[float]) -> None:
     normalised = min_max(pool)(pool)
     assert normalised.min() == 0
     assert normalised.max() == pytest.approx(1) or float(np.ptp(pool)) < 1e-6
+
+
+@given(POOLS, st.floats(0.05, 2))
+def test_shares_average_1_and_keep_the_order(values: list[float], rate: float) -> None:
+    pool = np.array(values, np.float32)
+    shares = np.exp(log_share(pool, rate)(pool))
+    assert shares.mean() == pytest.approx(1, abs=1e-3)
+    assert (np.diff(shares[np.argsort(pool, kind="stable")]) >= 0).all()
+
+
+def test_what_stands_out_in_one_retriever_wins_in_an_opinion_pool() -> None:
+    """Document 0 alone has a rare word (z = 9.9 in `a`), document 99 is the closest in `b`.
+
+    As sums of z-scores, 0.2 * 9.9 + z of 0 in `b` < 0.2 * -0.1 + 2.4; as shares the rare word wins.
+    """
+    a = Known("a", [1.0, *[0.0] * 99])
+    b = Known("b", [0.5, *(0.01 * i for i in range(1, 99)), 1.2])
+    linear = Fused("f", (a, b), (0.2, 1.0), (z_score, z_score), depth=100)
+    shares = Fused("f", (a, b), (0.2, 1.0), OpinionPool(0.4), depth=100)
+    assert linear.top(["q"], 1, None, "document")[0].ids.tolist() == [99]
+    assert shares.top(["q"], 1, None, "document")[0].ids.tolist() == [0]
 
 
 def test_theoretical_min_max_measures_from_the_floor() -> None:
@@ -150,11 +173,16 @@ def test_a_pool_is_searched_once_and_never_taken_for_another() -> None:
     assert searched == ["q", "r", "r"]
 
 
-METHODS = [(z_score, z_score), (min_max, theoretical_min_max(0.0)), ReciprocalRank(60)]
+METHODS = [
+    (z_score, z_score),
+    (min_max, theoretical_min_max(0.0)),
+    ReciprocalRank(60),
+    OpinionPool(0.4),
+]
 TABLES = st.lists(st.tuples(st.floats(0, 9, width=16), st.floats(0, 9, width=16)), min_size=1)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=["z", "min-max", "rrf"])
+@pytest.mark.parametrize("method", METHODS, ids=["z", "min-max", "rrf", "shares"])
 @given(rows=TABLES, depth=st.integers(1, 5), k=st.integers(1, 9))
 def test_score_equals_explanation_and_does_not_depend_on_k(
     method: Any, rows: list[tuple[float, float]], depth: int, k: int
@@ -171,6 +199,63 @@ def test_score_equals_explanation_and_does_not_depend_on_k(
         assert full[id] == score
     ids = np.arange(len(rows))
     assert fused.scores("q", ids, None, "document")[top.ids].tolist() == top.scores.tolist()
+
+
+@pytest.mark.parametrize("method", METHODS, ids=["z", "min-max", "rrf", "shares"])
+@given(rows=TABLES, depth=st.integers(1, 5))
+def test_adapted_weights_are_explained_and_do_not_depend_on_k(
+    method: Any, rows: list[tuple[float, float]], depth: int
+) -> None:
+    parts = (Known("a", [a for a, _ in rows]), Known("b", [b for _, b in rows]))
+    fused = Fused("f", parts, (0.5, 1.0), method, depth, Trust((1, None)))
+    top = fused.top(["q"], len(rows), None, "document")[0]
+    scores = dict(zip(top.ids.tolist(), top.scores.tolist(), strict=True))
+    best = fused.top(["q"], 1, None, "document")[0]
+    assert all(scores[id] == score for id, score in zip(best.ids, best.scores, strict=True))
+    for id, score in zip(top.ids.tolist(), top.scores.tolist(), strict=True):
+        explanation = fused.explain_id("q", id, None, "document")
+        assert explanation.value == pytest.approx(score, rel=1e-4, abs=1e-4)
+        assert explanation.recompute() == pytest.approx(score, rel=1e-4, abs=1e-4)
+
+
+def test_the_part_that_tells_candidates_apart_is_trusted_more() -> None:
+    """One of four stands out in the first part; the second has them evenly spread."""
+    pool = np.array([[9, 0, 0, 0], [4, 3, 2, 1]], np.float32)
+    first, second = Trust((None, None), matchless=0).weights((1.0, 1.0), pool)
+    assert first.value > 1 > second.value
+    assert first.value * second.value == pytest.approx(1)
+
+
+def test_a_part_that_contradicts_its_guide_is_trusted_less() -> None:
+    pool = np.array([[1, 2, 3], [3, 2, 1], [1, 2, 3]], np.float32)
+    trust = Trust((2, 2, None), sharpness=0, matchless=0, agreement=0.8)
+    values = [weight.value for weight in trust.weights((1.0, 1.0, 1.0), pool)]
+    assert values == pytest.approx([np.exp(0.8), np.exp(-0.8), 1.0])
+
+
+def test_a_part_that_finds_nothing_in_the_candidates_is_trusted_less() -> None:
+    pool = np.array([[0, 0, 0, 5], [-1, 0.5, 0.1, 1]], np.float32)
+    trust = Trust((None, None), sharpness=0, matchless=1.0)
+    values = [weight.value for weight in trust.weights((1.0, 1.0), pool)]
+    assert values == pytest.approx([np.exp(-0.75), 1.0])
+
+
+def test_an_empty_pool_says_nothing() -> None:
+    weights = Trust((1, None)).weights((0.5, 1.0), np.empty((2, 0), np.float32))
+    assert [weight.value for weight in weights] == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"guides": (2, None)}, "illegal guides"),
+        ({"guides": (None,), "sharpness": -1.0}, "illegal rates of trust"),
+        ({"guides": (None,), "agreement": float("nan")}, "illegal rates of trust"),
+    ],
+)
+def test_a_bad_trust_is_refused(arguments: Any, message: str) -> None:
+    with pytest.raises(BadQuery, match=message):
+        Trust(**arguments)
 
 
 def test_fusions_nest() -> None:
@@ -198,6 +283,12 @@ def test_bad_fusions_are_refused(
 ) -> None:
     with pytest.raises(BadQuery, match=message):
         Fused("f", tuple(Known("a", [1]) for _ in range(parts)), weights, method, depth)
+
+
+@pytest.mark.parametrize("rate", [0, -1, 2.5, float("nan")])
+def test_a_bad_rate_is_refused(rate: float) -> None:
+    with pytest.raises(BadQuery, match="illegal opinion pool rate"):
+        OpinionPool(rate)
 
 
 def test_a_bad_rrf_constant_is_refused() -> None:

@@ -11,10 +11,12 @@ from commandline import WORDS_ONLY, Run
 
 COMMANDS = (
     "index", "add", "update", "delete", "sync", "reencode", "search", "browse", "facets",
-    "explain", "expand", "run", "eval", "compare", "info", "verify", "merge", "vacuum", "models",
-    "distill", "gaps",
+    "explain", "expand", "run", "eval", "compare", "tune", "info", "verify", "merge", "vacuum",
+    "models", "distill", "gaps",
 )  # fmt: skip
-NEEDING_MODELS = ("expand", "models", "reencode", "distill", "gaps")  # they have tests of their own
+NEEDING_MODELS = (  # they have tests of their own
+    "expand", "models", "reencode", "distill", "gaps", "tune",
+)  # fmt: skip
 
 
 def examples(help: str) -> list[list[str]]:

@@ -1,0 +1,256 @@
+"""Does fusion know when to trust whom? Single retrievers, fixed fusions, the default that adapts.
+
+For every collection: nDCG@10 of each; of the default, and of every setting around it, once as
+fixed weights and once adapting to each query. Then leave-one-collection-out: the setting is chosen
+on all other collections and measured on the one left out, which is what a user's own collection
+is. Differences come with 95 % bootstrap intervals, each collection weighing the same. On a
+terminal: Markdown; piped: JSON Lines. With --quick: 20 queries a collection.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import random
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from effectiveness import QUERIES_AT_ONCE, QUICK_QUERIES, chosen_collections, opened
+from fusions import Remembered, equal
+from report import Result, judged, one_line_errors, parser, print_results, provenance, say
+
+from searchlib import Engine
+from searchlib.errors import BadQuery
+from searchlib.evaluation import Collection, compare_pooled, evaluate, run_of
+from searchlib.fused import Fused, OpinionPool
+from searchlib.fusion import z_score
+from searchlib.retrievers import Scorer
+
+MEASURE = "nDCG@10"
+SINGLE = ("bm25_passage", "sparse", "dense")
+DEFAULT, FIXED = "hybrid", "z 0.5 bm25 + 0.5 sparse + dense"  # the best fixed one published here
+GAIN, LOSS = 0.015, -0.005  # wanted of the default: against FIXED; against the best single one
+PerQuery = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One point of the grid from which leave-one-out chooses."""
+
+    bm25: float
+    sparse: float
+    sharpness: float = 0.0
+    agreement: float = 0.0
+    matchless: float = 0.0
+
+    @property
+    def adapts(self) -> bool:
+        """Whether its weights depend on the query."""
+        return self.sharpness + self.agreement + self.matchless > 0
+
+    def of(self, default: Fused) -> Fused:
+        """The default fusion with this setting."""
+        rates = (self.sharpness, self.agreement, self.matchless)
+        assert default.trust is not None
+        return replace(
+            default,
+            weights=(self.bm25, self.sparse, 1.0),
+            trust=replace(
+                default.trust, sharpness=rates[0], agreement=rates[1], matchless=rates[2]
+            ),
+        )
+
+
+GRID = tuple(
+    itertools.starmap(
+        Setting, itertools.product((0.3, 0.4, 0.5), (0.2, 0.3), (0.0, 2.0), (0.0, 0.8), (0.0, 1.0))
+    )
+)
+
+
+@dataclass
+class Measured:
+    """nDCG@10 of every query, of one collection."""
+
+    systems: dict[str, PerQuery]
+    grid: dict[Setting, PerQuery]
+
+
+def arguments() -> argparse.Namespace:
+    made = parser(__doc__ or "", "python benchmarks/fusion.py --data path/to/beir")
+    made.add_argument("collections", nargs="*", type=Path, help="BEIR folders")
+    made.add_argument("--data", type=Path, help="a folder of BEIR folders: all of them")
+    made.add_argument("--split", help="which judgements (default: test, else dev)")
+    made.add_argument("--queries", type=int, help="at most so many queries a collection, drawn")
+    made.add_argument("--no-grid", action="store_true", help="without leave-one-collection-out")
+    made.add_argument("--dense-model", help="a folder or a name")
+    made.add_argument("--sparse-model", help="a folder or a name")
+    made.add_argument("--device", help="cpu, cuda, mps")
+    made.add_argument("--cache", type=Path, default=Path("build/indexes"), help="for indexes")
+    return made.parse_args()
+
+
+def main() -> None:
+    options = arguments()
+    with one_line_errors():
+        folders = dict(vars(options), quick=False)  # --quick means fewer queries here
+        collections = chosen_collections(argparse.Namespace(**folders))
+        say(json.dumps(provenance()))
+        measured = {c.name: measure(c, options) for c in collections}
+        if sys.stdout.isatty():
+            print(markdown(measured))
+        else:
+            print_results(results(measured))
+
+
+def measure(collection: Collection, options: argparse.Namespace) -> Measured:
+    """Every system, and every setting of the grid, over one collection."""
+    from searchlib import Settings
+
+    qrels, topics = collection.qrels(options.split), collection.topics(options.split)
+    most = options.queries or (QUICK_QUERIES if options.quick else None)
+    if most is not None and most < len(topics):
+        drawn = set(random.Random(0).sample(sorted(topics), most))
+        topics = {id: text for id, text in topics.items() if id in drawn}
+        qrels = {id: rest for id, rest in qrels.items() if id in drawn}
+    defaults = Settings()
+    settings = Settings(
+        dense_model=options.dense_model or defaults.dense_model,
+        sparse_model=options.sparse_model or defaults.sparse_model,
+    )
+    with opened(collection, settings, options.cache, options.device) as engine:
+        systems, grid, memories = scorers(engine)
+        if options.no_grid:
+            grid = {}
+        runs: dict[object, dict[str, dict[str, float]]] = {key: {} for key in (*systems, *grid)}
+        ids = list(topics)
+        for start in range(0, len(ids), QUERIES_AT_ONCE):
+            block = ids[start : start + QUERIES_AT_ONCE]
+            texts = [topics[id] for id in block]
+            for key, scorer in itertools.chain(systems.items(), grid.items()):
+                rankings = engine.rank(texts, 11, retriever=scorer)
+                runs[key].update(run_of(block, rankings, k=10))
+            for memory in memories:
+                memory.forget()
+            say(f"{collection.name}: {start + len(block)} of {len(ids)} queries")
+    values = {key: evaluate(qrels, run, MEASURE).per_query[MEASURE] for key, run in runs.items()}
+    return Measured({k: values[k] for k in systems}, {k: values[k] for k in grid})
+
+
+def scorers(engine: Engine) -> tuple[dict[str, Scorer], dict[Setting, Scorer], list[Remembered]]:
+    """The systems by name, the grid by setting, and the memories that they share.
+
+    Raises BadQuery for an index that lacks one of the three representations.
+    """
+    default = engine.retriever(DEFAULT)
+    if not isinstance(default, Fused) or len(default.parts) != len(SINGLE):
+        raise BadQuery("fusion is measured with a sparse and a dense model; the index lacks one")
+    parts = {part.name: Remembered(part) for part in default.parts}
+    three = list(parts.values())
+    default = replace(default, parts=tuple(three))
+    systems: dict[str, Scorer] = {**parts}
+    for weights in ((1.0, 1.0, 1.0), (0.5, 0.5, 1.0), (0.5, 0.3, 1.0)):
+        name = " + ".join(
+            f"{'' if w == 1 else f'{w:g} '}{part}"
+            for w, part in zip(weights, ("bm25", "sparse", "dense"), strict=True)
+        )
+        systems[f"z {name}"] = engine.fused(three, weights=weights, method=z_score)
+    rrf = equal("RRF", "bm25", "sparse", "dense")
+    systems[rrf.name] = engine.fused(three, method=rrf.normalisers())
+    systems["shares, fixed weights"] = engine.fused(
+        three, weights=default.weights, method=OpinionPool()
+    )
+    systems[DEFAULT] = default
+    return systems, {setting: setting.of(default) for setting in GRID}, three
+
+
+def mean(values: PerQuery) -> float:
+    """The mean over the queries."""
+    return sum(values.values()) / len(values)
+
+
+def left_out(measured: Mapping[str, Measured], *, adapts: bool | None) -> dict[str, Setting]:
+    """For each collection the setting that is best on average over the others.
+
+    `adapts`: only those that do, only those that do not, or (None) any.
+    """
+    grid = [s for s in GRID if adapts is None or s.adapts == adapts]
+    means = {name: {s: mean(m.grid[s]) for s in grid} for name, m in measured.items()}
+
+    def best(held: str) -> Setting:
+        others = [by_setting for name, by_setting in means.items() if name != held]
+        return max(grid, key=lambda s: sum(by_setting[s] for by_setting in others))
+
+    return {name: best(name) for name in measured}
+
+
+def rows(measured: Mapping[str, Measured]) -> dict[str, dict[str, PerQuery]]:
+    """System -> collection -> nDCG@10 by query; chosen settings among the systems."""
+    first = next(iter(measured.values()))
+    table = {name: {c: m.systems[name] for c, m in measured.items()} for name in first.systems}
+    if first.grid and len(measured) > 1:
+        for name, adapts in (("fixed", False), ("adaptive", True), ("either", None)):
+            chosen = left_out(measured, adapts=adapts)
+            label = f"leave one out, {name}"
+            table[label] = {c: m.grid[chosen[c]] for c, m in measured.items()}
+            for collection, setting in chosen.items():
+                say(f"{label}: without {collection}: {setting}")
+    return table
+
+
+def results(measured: Mapping[str, Measured]) -> Iterator[Result]:
+    """Every mean; differences from the fixed fusion; the least lead over the best single one."""
+    table = rows(measured)
+    for name, by_collection in table.items():
+        for collection, values in by_collection.items():
+            yield Result(name, collection, len(values), MEASURE, mean(values))
+        yield Result(name, "mean", len(measured), MEASURE, overall(by_collection))
+    for name, by_collection in table.items():
+        if name in SINGLE:
+            continue
+        against = compare_pooled(by_collection, table[FIXED], "collections", samples=20_000)
+        gain = Result(name, f"against {FIXED}", len(measured), "difference", against.difference)
+        yield judged(gain, f">= {GAIN}") if name == DEFAULT or "leave" in name else gain
+        yield Result(name, f"against {FIXED}", len(measured), "low", against.low)
+        yield Result(name, f"against {FIXED}", len(measured), "high", against.high)
+        yield Result(name, f"against {FIXED}", len(measured), "p", against.p)
+        lead = Result(name, "best single", None, "least lead", least_lead(by_collection, table))
+        yield judged(lead, f">= {LOSS}")
+
+
+def overall(by_collection: Mapping[str, PerQuery]) -> float:
+    """The mean of the collections' means."""
+    return sum(map(mean, by_collection.values())) / len(by_collection)
+
+
+def least_lead(
+    by_collection: Mapping[str, PerQuery], table: Mapping[str, Mapping[str, PerQuery]]
+) -> float:
+    """The least difference, over the collections, from the best single retriever there."""
+    return min(
+        mean(values) - max(mean(table[single][collection]) for single in SINGLE)
+        for collection, values in by_collection.items()
+    )
+
+
+def markdown(measured: Mapping[str, Measured]) -> str:
+    """The same as tables."""
+    table, names = rows(measured), list(measured)
+    lines = [f"| {MEASURE} | " + " | ".join([*names, "mean"]) + " | least lead | gain, 95 % |"]
+    lines.append("|---" * (len(names) + 4) + "|")
+    for system, by_collection in table.items():
+        cells = [f"{mean(by_collection[name]):.3f}" for name in names]
+        cells.append(f"{overall(by_collection):.4f}")
+        cells.append(f"{least_lead(by_collection, table):+.3f}")
+        against = compare_pooled(by_collection, table[FIXED], "collections", samples=20_000)
+        cells.append(f"{against.difference:+.4f} ({against.low:+.4f} to {against.high:+.4f})")
+        lines.append(f"| {system} | " + " | ".join(cells) + " |")
+    lines += ["", f"Least lead: over the best single retriever. Gain: against {FIXED}."]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The command that fits the hybrid to an index's own queries."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .opening import open_to_write
+from .options import Device, Format, IndexPath, OutputFormat, example
+from .output import chosen, print_json
+from .progress import Progress
+
+if TYPE_CHECKING:
+    from searchlib.tuning import TuneReport
+
+commands = typer.Typer()
+
+
+@commands.command(
+    epilog=example(
+        "searchlib tune notes.index collection",
+        "searchlib tune notes.index --reset",
+    )
+)
+def tune(
+    path: IndexPath,
+    collection: Annotated[
+        Path | None, typer.Argument(metavar="[BEIR_FOLDER]", help="With queries.jsonl and qrels/.")
+    ] = None,
+    *,
+    queries: Annotated[
+        Path | None, typer.Option(help="Without a folder: the queries (see `searchlib run`).")
+    ] = None,
+    qrels: Annotated[
+        Path | None, typer.Option(help="Without a folder: the judgements, TREC or BEIR.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Which of a BEIR folder's qrels [default: test, else dev].")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be gained.")
+    ] = False,
+    reset: Annotated[bool, typer.Option("--reset", help="Back to the default weights.")] = False,
+    device: Device = None,
+    format: OutputFormat = None,
+) -> None:
+    """Chooses the hybrid's weights on judged queries.
+
+    They are kept in the index only if cross-validation shows that they are better than those it
+    has. Without judgements there is no need: weights adapt to each query by themselves.
+    """
+    from searchlib import tuning
+    from searchlib.evaluation import Collection, read_qrels, read_topics
+
+    if reset and (collection or queries or qrels or dry_run):
+        raise typer.BadParameter("--reset takes no queries")
+    if reset:
+        with open_to_write(path, device) as engine:
+            _show(path, tuning.reset(engine), format)
+        return
+    if collection is not None:
+        beir = Collection(collection)
+        judged, topics = beir.qrels(split), beir.topics(split)
+    elif queries is not None and qrels is not None:
+        judged, topics = read_qrels(qrels), read_topics(queries)
+    else:
+        raise typer.BadParameter("give a BEIR folder, or both --queries and --qrels, or --reset")
+    with open_to_write(path, device) as engine, Progress("queries") as progress:
+        report = tuning.tune(engine, topics, judged, dry_run=dry_run, on_progress=progress)
+    _show(path, report, format)
+
+
+def _show(path: Path, report: TuneReport, format: Format | None) -> None:
+    if chosen(format) is Format.json:
+        print_json(asdict(report))
+        return
+    now = ", ".join(f"{name} {weight:g}" for name, weight in report.weights.items())
+    if report.outcome == "reset":
+        typer.echo(f"{path}: the default weights again: {now}")
+        return
+    typer.echo(
+        f"nDCG@10 {report.mean_before:.4f} -> {report.mean_tuned:.4f}, cross-validated over "
+        f"{report.queries:,} queries: {report.gain:+.4f} ({report.low:+.4f} to {report.high:+.4f}, "
+        f"p {report.p:.4f})"
+    )
+    typer.echo(f"the best single retriever is {report.best_single}, with {report.alone:.4f}")
+    kept = "better" if report.outcome == "better" else "no better, the weights stay as they are"
+    typer.echo(f"{kept}: {now}")

@@ -1,0 +1,205 @@
+"""The hybrid's weights, chosen on judged queries of one's own, and only if that proves better.
+
+Every weighting of a grid, single retrievers among them, ranks every query. What is reported is
+cross-validated: each fifth of the queries is ranked with the weights that were best on the rest.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from indexes.writer import Writer
+
+from .config import Settings
+from .errors import BadInput, BadQuery
+from .evaluation import Comparison, Qrels, compare, evaluate, run_of
+from .fused import Fused
+from .indexing import no_progress
+from .protocols import Progress
+from .retrievers import name_ids
+from .types import Ranking
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+FOLDS = 5
+FEWEST = 20  # queries: with fewer, no difference could be told from luck
+LEVEL = 0.05  # of the paired test
+MEASURE = "nDCG@10"
+CUTOFF = 10
+PARTS = {"bm25_passage": "bm25_weight", "sparse": "sparse_weight", "dense": "dense_weight"}
+STEPS = (0.0, 0.15, 0.3, 0.45, 0.7, 1.0)
+
+Weights = tuple[float, ...]
+PerQuery = Mapping[str, float]
+Outcome = Literal["better", "no better", "reset"]
+
+
+@dataclass(frozen=True)
+class TuneReport:
+    """What tuning found. Means are nDCG@10; the tuned one, its gain and p are cross-validated."""
+
+    outcome: Outcome
+    weights: dict[str, float]  # that the index has now, by retriever
+    before: dict[str, float]
+    queries: int = 0
+    best_single: str = ""  # the best retriever alone
+    alone: float | None = None  # its mean
+    mean_before: float | None = None
+    mean_tuned: float | None = None
+    gain: float | None = None
+    low: float | None = None  # 95 % bootstrap interval of the gain
+    high: float | None = None
+    p: float | None = None  # of the paired randomisation test
+
+
+def tune(
+    engine: Engine,
+    topics: Mapping[str, str],
+    qrels: Qrels,
+    *,
+    dry_run: bool = False,
+    on_progress: Progress = no_progress,
+) -> TuneReport:
+    """Choose the hybrid's weights on judged queries (id -> text), and keep them if they are better.
+
+    They are stored in the index, in one commit, if cross-validation says that they are better
+    than those it has (paired randomisation test, p < 0.05); otherwise nothing is written.
+
+    Raises:
+        BadQuery: the index has nothing to fuse.
+        BadInput: fewer than 20 of the queries are judged.
+        Locked: another process is writing.
+    """
+    hybrid = _hybrid(engine)
+    topics = {id: text for id, text in topics.items() if qrels.get(id)}
+    if len(topics) < FEWEST:
+        raise BadInput(
+            f"{len(topics)} judged queries are too few to tune with; {FEWEST} are needed, "
+            "a few hundred are good"
+        )
+    names = [part.name for part in hybrid.parts]
+    grid = weightings(len(names), hybrid.weights)
+    values = _values(hybrid, grid, topics, qrels, on_progress)
+    before = values[hybrid.weights]
+    held_out: PerQuery = cross_validated(values)
+    chosen = _best(values, list(topics))
+    singles = [tuple(float(i == j) for j in range(len(names))) for i in range(len(names))]
+    single = max(singles, key=lambda weights: _mean(values[weights], topics))
+    if _mean(held_out, topics) <= _mean(values[single], topics):  # fusion does not help here
+        chosen, held_out = single, values[single]
+    against: Comparison = compare(held_out, before)
+    better = against.difference > 0 and against.p < LEVEL
+    if better and not dry_run:
+        _store(engine, with_weights(engine.settings, dict(zip(names, chosen, strict=True))))
+    kept = chosen if better else hybrid.weights
+    return TuneReport(
+        "better" if better else "no better",
+        dict(zip(names, kept, strict=True)),
+        dict(zip(names, hybrid.weights, strict=True)),
+        len(topics),
+        names[singles.index(single)],
+        _mean(values[single], topics),
+        against.b,
+        against.a,
+        against.difference,
+        against.low,
+        against.high,
+        against.p,
+    )
+
+
+def reset(engine: Engine) -> TuneReport:
+    """Give the hybrid the default weights again.
+
+    Raises:
+        BadQuery: the index has nothing to fuse.
+        Locked: another process is writing.
+    """
+    before = _hybrid(engine)
+    default = Settings()
+    weights = {name: getattr(default, setting) for name, setting in PARTS.items()}
+    _store(engine, with_weights(engine.settings, weights))
+    names = [part.name for part in before.parts]
+    return TuneReport(
+        "reset",
+        {name: weights[name] for name in names},
+        dict(zip(names, before.weights, strict=True)),
+    )
+
+
+def weightings(parts: int, current: Weights) -> list[Weights]:
+    """The grid: the weights that there are, then all whose largest is 1.
+
+    >>> weightings(2, (0.5, 1.0))[:3], len(weightings(2, (0.5, 1.0)))
+    ([(0.5, 1.0), (0.0, 1.0), (0.15, 1.0)], 12)
+    """
+    every = itertools.product(STEPS, repeat=parts)
+    return list(dict.fromkeys([current, *(weights for weights in every if max(weights) == 1.0)]))
+
+
+def cross_validated(values: Mapping[Weights, PerQuery]) -> dict[str, float]:
+    """Each query's value under the weights that are best for the queries of the other folds."""
+    ids = sorted(next(iter(values.values())))
+    random.Random(0).shuffle(ids)
+    held_out: dict[str, float] = {}
+    for fold in range(FOLDS):
+        held = ids[fold::FOLDS]
+        chosen = _best(values, [id for i, id in enumerate(ids) if i % FOLDS != fold])
+        held_out |= {id: values[chosen][id] for id in held}
+    return held_out
+
+
+def with_weights(settings: Settings, weights: Mapping[str, float]) -> Settings:
+    """The settings with the hybrid's weights, given by retriever."""
+    return Settings.from_json(
+        settings.to_json() | {PARTS[name]: weight for name, weight in weights.items()}
+    )
+
+
+def _best(values: Mapping[Weights, PerQuery], ids: Sequence[str]) -> Weights:
+    """The weights with the largest mean over the queries; of equals the first."""
+    return max(values, key=lambda weights: sum(values[weights][id] for id in ids))
+
+
+def _mean(by_query: PerQuery, topics: Mapping[str, str]) -> float:
+    return sum(by_query[id] for id in topics) / len(topics)
+
+
+def _hybrid(engine: Engine) -> Fused:
+    hybrid = engine.retriever("hybrid")
+    if not isinstance(hybrid, Fused):
+        raise BadQuery(f"{engine.path} has words only: there is nothing to fuse, nothing to tune")
+    return hybrid
+
+
+def _values(
+    hybrid: Fused,
+    grid: Sequence[Weights],
+    topics: Mapping[str, str],
+    qrels: Qrels,
+    on_progress: Progress,
+) -> dict[Weights, PerQuery]:
+    """nDCG@10 of every query under every weighting."""
+    runs: list[dict[str, dict[str, float]]] = [{} for _ in grid]
+    for done, (id, text) in enumerate(topics.items(), 1):
+        for run, top in zip(runs, hybrid.top_weighted(text, CUTOFF + 1, grid), strict=True):
+            ids = name_ids(hybrid.snapshot, top.ids, "document")
+            ranking = Ranking(tuple(ids), tuple(top.scores.tolist()))
+            run.update(run_of([id], [ranking], k=CUTOFF))
+        on_progress(done, len(topics), "")
+    judged = {id: qrels[id] for id in topics}
+    return {
+        weights: evaluate(judged, run, MEASURE).per_query[MEASURE]
+        for weights, run in zip(grid, runs, strict=True)
+    }
+
+
+def _store(engine: Engine, settings: Settings) -> None:
+    with Writer.open(engine.path) as writer:
+        writer.commit(settings.to_json())
+    engine.refresh()
