@@ -1,0 +1,1 @@
+"""Models made better on one's own documents: pseudo-queries, mining, teachers, training, proof."""

@@ -1,0 +1,92 @@
+"""The work folder of a training: what each step finished, so that a run, repeated, goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from indexes.directory import FileDirectory, make_folder
+from indexes.errors import Locked
+from indexes.lock import HELD, LOCK
+from indexes.manifest import MANIFEST
+
+from ..errors import BadInput
+from .artefacts import write_whole
+
+PLAN = "plan.json"  # what the work was begun with
+_LEFT_OUT = {LOCK, HELD, MANIFEST, "sync.db"}  # of an index, when it is copied
+
+Result = TypeVar("Result")
+
+
+@contextmanager
+def work_folder(folder: Path, plan: Mapping[str, Any]) -> Iterator[Path]:
+    """The folder of one training, held by one process; `plan` says in JSON values what is done.
+
+    Raises BadInput if another plan was begun there, or if it holds something else; Locked if
+    another process is at work on it; StorageFailed.
+    """
+    there = folder.exists()
+    if there and not folder.is_dir():
+        raise BadInput(f"cannot work in {folder}: it is a file, must be a folder")
+    if there and not (folder / PLAN).is_file() and any(folder.iterdir()):
+        if {entry.name for entry in folder.iterdir()} - {LOCK, HELD, PLAN + ".writing"}:
+            raise BadInput(f"cannot work in {folder}: it holds other things; name another")
+    make_folder(folder)
+    with FileDirectory(folder).lock():
+        _compare(folder, json.loads(json.dumps(plan)))
+        yield folder
+
+
+def once(path: Path, make: Callable[[], Result], write: Callable[[Path, Result], None],
+         read: Callable[[Path], Result]) -> Result:  # fmt: skip
+    """What `read` finds in the file of a finished step; else it is made and written."""
+    if path.exists():
+        return read(path)
+    made = make()
+    write(path, made)
+    return made
+
+
+def copy_of_index(source: Path, target: Path) -> None:
+    """A copy of an index whose files are the same on the disk, as they are never written again.
+
+    What was there at `target` is removed. Raises Locked if somebody is writing to `source`.
+    """
+    shutil.rmtree(target, ignore_errors=True)
+    make_folder(target)
+    copy = FileDirectory(target)
+    try:
+        with FileDirectory(source).lock():
+            manifest = (source / MANIFEST).read_bytes()
+            for entry in os.scandir(source):
+                if entry.is_file(follow_symlinks=False) and entry.name not in _LEFT_OUT:
+                    copy.adopt(entry.name, source / entry.name)
+    except Locked:
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+    copy.sync()
+    copy.replace(MANIFEST, manifest)
+
+
+def _compare(folder: Path, plan: dict[str, Any]) -> None:
+    path = folder / PLAN
+    if not path.is_file():
+        write_whole(path, (json.dumps(plan, indent=2) + "\n").encode())
+        return
+    try:
+        begun = json.loads(path.read_bytes())
+        keys = [*begun, *(key for key in plan if key not in begun)]
+    except (ValueError, TypeError):
+        raise BadInput(f"{path} is damaged; remove {folder} to start anew") from None
+    for key in keys:
+        if begun.get(key) != plan.get(key):
+            raise BadInput(
+                f"{folder} holds work begun with {key} {begun.get(key)!r}, not {plan.get(key)!r}; "
+                "go on with the same, or remove it to start anew"
+            )
