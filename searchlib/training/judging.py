@@ -80,13 +80,14 @@ def judge(
     after: Searching,
     field: str,
     queries: Sequence[PseudoQuery],
+    *,
     judged: Judged | None = None,
     seed: int = 0,
 ) -> list[Judgement]:
     """After against before by all that there is to measure with.
 
     The field's retriever on held-out pseudo-queries; with judgements, on these too, and the
-    hybrid where the index has one.
+    hybrid on them.
     """
     found = []
     own_after, own_before = (on_own_passages(e, field, queries) for e in (after, before))
@@ -94,8 +95,7 @@ def judge(
         name = f"held-out pseudo-queries, {field}"
         found.append(Judgement(name, MEASURE, compare(own_after, own_before, seed=seed)))
     if judged is not None:
-        several = len(before.retriever_names()) > len({"bm25", "bm25_passage", "hybrid"})
-        for retriever in (field, "hybrid") if several else (field,):
+        for retriever in (field, "hybrid"):
             a, b = (on_judgements(engine, retriever, judged) for engine in (after, before))
             name = f"{judged.name}, {retriever}"
             found.append(Judgement(name, MEASURE, compare(a, b, seed=seed)))

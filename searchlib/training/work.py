@@ -34,9 +34,9 @@ def work_folder(folder: Path, plan: Mapping[str, Any]) -> Iterator[Path]:
     there = folder.exists()
     if there and not folder.is_dir():
         raise BadInput(f"cannot work in {folder}: it is a file, must be a folder")
-    if there and not (folder / PLAN).is_file() and any(folder.iterdir()):
-        if {entry.name for entry in folder.iterdir()} - {LOCK, HELD, PLAN + ".writing"}:
-            raise BadInput(f"cannot work in {folder}: it holds other things; name another")
+    names = {entry.name for entry in folder.iterdir()} if there else set()
+    if PLAN not in names and names - {LOCK, HELD, PLAN + ".writing"}:
+        raise BadInput(f"cannot work in {folder}: it holds other things; name another")
     make_folder(folder)
     with FileDirectory(folder).lock():
         _compare(folder, json.loads(json.dumps(plan)))
