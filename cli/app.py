@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from . import browse, errors, evaluate, index, maintenance, models, renew, search, update
+from . import browse, errors, evaluate, index, maintenance, models, renew, search, train, update
 from .errors import DEBUG, INTERRUPTED
 from .options import example
 
@@ -25,7 +25,7 @@ app = typer.Typer(
         'searchlib search notes.index "how do plants eat"',
     ),
 )
-for part in (index, update, renew, search, browse, evaluate, maintenance, models):
+for part in (index, update, renew, search, browse, evaluate, maintenance, models, train):
     app.registered_commands.extend(part.commands.registered_commands)
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from indexes.snapshot import Snapshot
+
 from ..errors import BadInput, BadQuery
 from ..indexing import no_progress
 from ..protocols import Progress
@@ -27,6 +29,7 @@ Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 QUERIES_AT_ONCE = 64
+_NONE = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -92,22 +95,28 @@ def mine(
     engine: Searching,
     queries: Sequence[PseudoQuery],
     settings: MiningSettings,
-    retrievers: Sequence[str] | None = None,
+    relevant: Sequence[Sequence[str]] | None = None,
     on_progress: Progress = no_progress,
 ) -> CandidateLists:
     """Candidate lists of the queries: the tops of all retrievers in turn, and random passages.
 
-    `retrievers`: by default those that the hybrid is made of; the hybrid itself (z-scores, equal
-    weights) always has its turn. An index with fewer passages than `candidates` gives all it has.
+    The retrievers are those that the hybrid is made of; the hybrid itself (z-scores, equal
+    weights) has its turn too. `relevant`: of each query, ids of documents that are answers: none
+    of them is a candidate but the query's own. An index with fewer passages than `candidates`
+    gives all it has.
 
     Raises BadInput if the index has fewer than 2 passages, or a query's document is not there.
     """
-    names = tuple(retrievers or hybrid_parts(engine))
+    names = hybrid_parts(engine)
     parts = [engine.retriever(name) for name in names]
     snapshot = engine.snapshot
-    if snapshot.n_passages < 2:
-        raise BadInput(f"{engine.path} holds {snapshot.n_passages} passages; training needs two")
-    size = min(settings.candidates, snapshot.n_passages)
+    answers = [_passages_of(snapshot, ids) for ids in relevant or ()] or [_NONE] * len(queries)
+    size = min(settings.candidates, snapshot.n_passages - max(map(len, answers), default=0) + 1)
+    size = min(size, snapshot.n_passages)
+    if size < 2:
+        raise BadInput(
+            f"{engine.path} holds {snapshot.n_passages} passages: a query has no other than answers"
+        )
     own = own_passages(engine, queries)
     passages = np.empty((len(queries), size), np.int64)
     scores = np.empty((len(queries), len(parts), size), np.float32)
@@ -119,12 +128,14 @@ def mine(
             rng = np.random.default_rng(hash_of(settings.seed, query.text, query.document))
             drawn = rng.integers(0, snapshot.n_passages, 4 * size).tolist()
             given = [] if own[row] < 0 else [int(own[row])]
+            banned = set(answers[row].tolist()) - set(given)
             complete = _complete(parts, query.text, pool)
             means[row], deviations[row] = complete.mean(axis=1), complete.std(axis=1)
             together = pool[np.argsort(-_hybrid(complete), kind="stable")]
             turns = [together.tolist(), *(top.tolist() for top in tops)]
-            hard = _first(chain(given, _in_turn(turns)), size - settings.random)
-            passages[row] = _first(chain(hard, drawn, range(snapshot.n_passages)), size)
+            hard = _first(chain(given, _in_turn(turns)), banned, max(1, size - settings.random))
+            others = chain(hard, drawn, range(snapshot.n_passages))
+            passages[row] = _first(others, banned, size)
             scores[row] = _complete(parts, query.text, passages[row])
             row += 1
         on_progress(row, len(queries), "mining")
@@ -212,11 +223,20 @@ def _in_turn(lists: Sequence[Sequence[int]]) -> Iterator[int]:
         yield from (passage for passage in some if passage is not None)
 
 
-def _first(passages: Iterator[int], size: int) -> list[int]:
-    """The first `size` different ones."""
+def _first(passages: Iterator[int], banned: set[int], size: int) -> list[int]:
+    """The first `size` different ones that are not banned."""
     found: dict[int, None] = {}
     for passage in passages:
         if len(found) >= size:
             break
-        found.setdefault(int(passage))
+        if passage not in banned:
+            found.setdefault(int(passage))
     return list(found)
+
+
+def _passages_of(snapshot: Snapshot, documents: Sequence[str]) -> Ids:
+    """The passages of those documents that are there."""
+    numbers = snapshot.lookup(list(documents))
+    firsts, counts = snapshot.passages_of_each(numbers[numbers >= 0])
+    ranges = [np.arange(first, first + n) for first, n in zip(firsts, counts, strict=True)]
+    return np.concatenate([_NONE, *ranges])

@@ -24,6 +24,11 @@ _LEFT_OUT = {LOCK, HELD, MANIFEST, "sync.db"}  # of an index, when it is copied
 Result = TypeVar("Result")
 
 
+def work_beside(target: Path) -> Path:
+    """Where the work for `target` is done unless something else is asked for."""
+    return target.with_name(f"{target.name}.work")
+
+
 @contextmanager
 def work_folder(folder: Path, plan: Mapping[str, Any]) -> Iterator[Path]:
     """The folder of one training, held by one process; `plan` says in JSON values what is done.
@@ -39,7 +44,7 @@ def work_folder(folder: Path, plan: Mapping[str, Any]) -> Iterator[Path]:
         raise BadInput(f"cannot work in {folder}: it holds other things; name another")
     make_folder(folder)
     with FileDirectory(folder).lock():
-        _compare(folder, json.loads(json.dumps(plan)))
+        same_as_begun(folder / PLAN, plan)
         yield folder
 
 
@@ -74,19 +79,32 @@ def copy_of_index(source: Path, target: Path) -> None:
     copy.replace(MANIFEST, manifest)
 
 
-def _compare(folder: Path, plan: dict[str, Any]) -> None:
-    path = folder / PLAN
+def same_as_begun(path: Path, plan: Mapping[str, Any]) -> None:
+    """Keep JSON values in a file; if it is there, they must be what they were.
+
+    Raises BadInput, naming what is different.
+    """
+    plan = json.loads(json.dumps(plan))
     if not path.is_file():
         write_whole(path, (json.dumps(plan, indent=2) + "\n").encode())
         return
     try:
-        begun = json.loads(path.read_bytes())
-        keys = [*begun, *(key for key in plan if key not in begun)]
-    except (ValueError, TypeError):
-        raise BadInput(f"{path} is damaged; remove {folder} to start anew") from None
-    for key in keys:
-        if begun.get(key) != plan.get(key):
+        begun = _flat(json.loads(path.read_bytes()))
+    except (ValueError, AttributeError):
+        raise BadInput(f"{path} is damaged; remove {path.parent} to start anew") from None
+    now = _flat(plan)
+    for key in [*begun, *now]:
+        if begun.get(key) != now.get(key):
             raise BadInput(
-                f"{folder} holds work begun with {key} {begun.get(key)!r}, not {plan.get(key)!r}; "
-                "go on with the same, or remove it to start anew"
+                f"{path.parent} holds work begun with {key} {begun.get(key)!r}, now "
+                f"{now.get(key)!r}; go on with the same, or remove it to start anew"
             )
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= (
+            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
+    return flat

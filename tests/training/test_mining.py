@@ -88,6 +88,19 @@ def test_the_seed_draws_the_random_ones(engine: Engine, lists: CandidateLists) -
     assert len(set(drawn)) > 1
 
 
+def test_answers_are_no_negatives(engine: Engine) -> None:
+    """Of a query's relevant documents only its own is a candidate."""
+    snapshot = engine.snapshot
+    queries = [PseudoQuery("bread and water", "bread", "given"), PseudoQuery("x", "cat", "given")]
+    lists = mine(engine, queries, SETTINGS, relevant=[["bread", "long", "gone"], ["cat"]])
+    owners = snapshot.ids(snapshot.documents_of(lists.passages[0]))
+    assert owners[0] == "bread"
+    assert not {"bread", "long"} & set(owners[1:])
+    everything = [name for name in snapshot.all_ids() if name != "cat"]
+    with pytest.raises(BadInput, match="other than answers"):
+        mine(engine, queries[:1], SETTINGS, relevant=[[*everything, "cat"]])
+
+
 def test_a_corpus_smaller_than_a_list(engine: Engine) -> None:
     lists = mine(engine, QUERIES, MiningSettings(candidates=1000))
     n = engine.snapshot.n_passages

@@ -1,0 +1,225 @@
+"""Adaptation without labels: a model learns a corpus from its own text, and proves it.
+
+Steps, each leaving its finished work in the work folder: an index (`source`), pseudo-queries
+(`pairs`), candidates with complete scores (`mining`), training against the teacher (`making`),
+judging on held-out queries and publishing (`publishing`). GPL (Wang et al. 2022,
+arXiv:2112.07577) does so for dense models with a generator and a cross-encoder; here the
+teacher is the index's own ensemble.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..encoders.analyzer import Analyzer
+from ..errors import BadInput
+from ..indexing import no_progress
+from ..protocols import Progress
+from ..searching import Searching
+from .batches import Material
+from .card import Card, Value
+from .export import must_be_free
+from .judging import Judged
+from .making import MakingSettings, make_model
+from .mining import MiningSettings, mine, read_lists, write_lists
+from .pairs import (
+    PairSettings,
+    PseudoQuery,
+    make_queries,
+    read_pairs,
+    split_by_document,
+    write_pairs,
+)
+from .publishing import Outcome, finish
+from .source import Kind, Source, identity, model_of, opened
+from .teacher import CrossEncoder, TeacherWeights, by_cross_encoder, over_pool
+from .texts import PassageTexts, documents_of
+from .work import once, same_as_begun, work_beside, work_folder
+
+QUERIES, CANDIDATES, CHECKS = "queries.jsonl", "candidates.npz", "checks.npz"
+CHECKED = 200  # held-out queries that training is checked with now and then
+
+
+@dataclass(frozen=True)
+class AdaptSettings:
+    """All that decides what an adaptation makes.
+
+    `tested`: how many held-out queries the new model is judged on, at most. More: a smaller gain
+    can be told from luck; judging takes longer.
+    """
+
+    kind: Kind = "sparse"
+    pairs: PairSettings = field(default_factory=PairSettings)
+    mining: MiningSettings = field(default_factory=MiningSettings)
+    teacher: TeacherWeights = field(default_factory=TeacherWeights)
+    making: MakingSettings = field(default_factory=MakingSettings)
+    tested: int = 1000
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """The settings as JSON values, to be compared when work goes on."""
+        return asdict(self)
+
+
+def adapt(
+    source: Source,
+    target: Path,
+    settings: AdaptSettings,
+    *,
+    work: Path | None = None,
+    minutes: float | None = None,
+    given: Sequence[PseudoQuery] = (),
+    judged: Judged | None = None,
+    cross_encoder: CrossEncoder | None = None,
+    device: str | None = None,
+    on_progress: Progress = no_progress,
+) -> Outcome:
+    """Make the source's model better on its documents, and put it at `target` if it is.
+
+    `work`: where steps leave what they finished, beside `target` by default; a run that was
+    stopped, repeated, goes on from there, and what is there is removed when a better model is in
+    place. `given`: queries that a user brings, trained on beside pseudo-queries. `judged`: used
+    to measure only. `cross_encoder`: teaches in place of the ensemble.
+
+    The model is better if held-out pseudo-queries, or the judged ones, say so with p < 0.05, and
+    none of them says the opposite. If not, nothing is put at `target`, and what was trained
+    stays in the work folder.
+
+    Raises BadInput for a source that cannot be trained on, or if `target` exists.
+    """
+    started = time.monotonic()
+    must_be_free(target)
+    place = work or work_beside(target)
+    plan = {**settings.plan, "given": len(given), "judged": judged.name if judged else None}
+    with (
+        work_folder(place, plan),
+        opened(source, place, device, on_progress) as engine,
+    ):
+        base = model_of(engine, settings.kind)
+        same_as_begun(place / "source.json", identity(engine))
+        train, held_out = _queries(engine, place, settings, given, on_progress)
+        trained_on, checked_on = (
+            _material(
+                engine,
+                some,
+                place / name,
+                settings,
+                cross_encoder=cross_encoder,
+                on_progress=on_progress,
+            )  # fmt: skip
+            for some, name in ((train, CANDIDATES), (held_out[:CHECKED], CHECKS))
+        )
+        steps = make_model(
+            engine, place, settings.kind, settings.making,
+            material=trained_on, checks=checked_on, seconds=time_left(started, minutes),
+            device=device, on_progress=on_progress,
+        )  # fmt: skip
+        card = Card(
+            name=target.name,
+            kind=settings.kind,
+            base=base,
+            made=(
+                f"Adapted without labels: {base} learned from pseudo-queries and an ensemble of "
+                "retrievers what matters in one collection of documents (searchlib adapt)."
+            ),
+            data=_data(engine, source, train, held_out),
+            settings={**settings_shown(settings.plan), "steps": steps},
+        )
+        outcome = finish(
+            engine, place, target, card, held_out[: settings.tested],
+            judged=judged, steps=steps, started=started, device=device, on_progress=on_progress,
+        )  # fmt: skip
+    if work is None and outcome.model is not None:
+        shutil.rmtree(place, ignore_errors=True)
+    return outcome
+
+
+def time_left(started: float, minutes: float | None) -> float | None:
+    """Seconds left to train in, of `minutes` since `started`; a sixth is kept to judge in."""
+    if minutes is None:
+        return None
+    return max(1.0, minutes * 60 * 5 / 6 - (time.monotonic() - started))
+
+
+def settings_shown(plan: dict[str, Any], prefix: str = "") -> dict[str, Value]:
+    """Nested settings as one table: `pairs.most`, `training.steps`, ..."""
+    shown: dict[str, Value] = {}
+    for key, value in plan.items():
+        if isinstance(value, dict):
+            shown |= settings_shown(value, f"{prefix}{key}.")
+        else:
+            plain = value is None or isinstance(value, str | int | float | bool)
+            shown[prefix + key] = value if plain else ", ".join(map(str, value))
+    return shown
+
+
+def _queries(
+    engine: Searching,
+    work: Path,
+    settings: AdaptSettings,
+    given: Sequence[PseudoQuery],
+    on_progress: Progress,
+) -> tuple[list[PseudoQuery], list[PseudoQuery]]:
+    """(to train on, held out); those that a user gave are trained on."""
+
+    def make() -> list[PseudoQuery]:
+        on_progress(0, None, "pseudo-queries")
+        words = Analyzer(engine.settings.language)
+        return make_queries(lambda: documents_of(engine.snapshot), settings.pairs, words)
+
+    own = once(work / QUERIES, make, write_pairs, read_pairs)
+    train, held_out = split_by_document(own, settings.pairs.held_out, settings.pairs.seed)
+    if not held_out:
+        raise BadInput(
+            f"{engine.path}: all {len(own)} pseudo-queries are of one document; an adaptation "
+            "needs several documents, to hold some out"
+        )
+    room = max(0, settings.pairs.most - len(given))
+    return [*given, *train[:room]], held_out
+
+
+def _material(
+    engine: Searching,
+    queries: Sequence[PseudoQuery],
+    path: Path,
+    settings: AdaptSettings,
+    *,
+    cross_encoder: CrossEncoder | None,
+    on_progress: Progress,
+) -> Material:
+    """Queries with their candidates, which are mined once, and what the teacher says of them."""
+    lists = once(
+        path,
+        lambda: mine(engine, queries, settings.mining, on_progress=on_progress),
+        write_lists,
+        read_lists,
+    )
+    texts = PassageTexts(engine.snapshot)
+    if cross_encoder is None:
+        return Material(queries, lists, texts, over_pool(lists, settings.teacher))
+    candidates = [texts(row) for row in lists.passages]
+    scores = by_cross_encoder([q.text for q in queries], candidates, cross_encoder, on_progress)
+    return Material(queries, lists, texts, scores)
+
+
+def _data(
+    engine: Searching,
+    source: Source,
+    train: Sequence[PseudoQuery],
+    held_out: Sequence[PseudoQuery],
+) -> dict[str, Value]:
+    kinds = Counter(query.kind for query in train)
+    return {
+        "documents of": source.name,
+        "documents": engine.snapshot.n_documents,
+        "passages": engine.snapshot.n_passages,
+        **{f"pseudo-queries: {kind}": number for kind, number in kinds.items()},
+        "held-out pseudo-queries": len(held_out),
+        "judgements used in training": "none",
+    }
