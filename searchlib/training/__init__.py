@@ -1,1 +1,1 @@
-"""Models made better on one's own documents: pseudo-queries, mining, teachers, training, proof."""
+"""Training: encoders made to fit a corpus, with its own text or with judgements."""
