@@ -17,17 +17,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..encoders.analyzer import Analyzer
 from ..errors import BadInput
 from ..indexing import no_progress
 from ..protocols import Progress
+from ..retrievers import FieldRetriever
 from ..searching import Searching
-from .batches import Material
 from .card import Card, Value
+from .drawing import Floats, Material, Teacher
 from .export import must_be_free
 from .judging import Judged
 from .making import MakingSettings, make_model
-from .mining import MiningSettings, mine, read_lists, write_lists
+from .mining import CandidateLists, MiningSettings, hold_queries, mine, read_lists, write_lists
 from .pairs import (
     PairSettings,
     PseudoQuery,
@@ -38,12 +41,12 @@ from .pairs import (
 )
 from .publishing import Outcome, finish
 from .source import Kind, Source, identity, model_of, opened
-from .teacher import CrossEncoder, TeacherWeights, by_cross_encoder, over_pool
+from .teacher import CrossEncoded, CrossEncoder, Ensemble, TeacherWeights
 from .texts import PassageTexts, documents_of
 from .work import once, same_as_begun, work_beside, work_folder
 
 QUERIES, CANDIDATES, CHECKS = "queries.jsonl", "candidates.npz", "checks.npz"
-CHECKED = 200  # held-out queries that training is checked with now and then
+CHECKED = 128  # held-out queries that training is checked with now and then
 
 
 @dataclass(frozen=True)
@@ -104,21 +107,25 @@ def adapt(
         base = model_of(engine, settings.kind)
         same_as_begun(place / "source.json", identity(engine))
         train, held_out = _queries(engine, place, settings, given, on_progress)
-        trained_on, checked_on = (
-            _material(
-                engine,
-                some,
-                place / name,
-                settings,
-                cross_encoder=cross_encoder,
-                on_progress=on_progress,
-            )  # fmt: skip
-            for some, name in ((train, CANDIDATES), (held_out[:CHECKED], CHECKS))
+        checked = held_out[:CHECKED]
+        on_progress(0, None, "queries")
+        hold_queries(engine, [query.text for query in (*train, *checked)])
+        texts = PassageTexts(engine.snapshot)
+        lists, checked_lists = (
+            _lists(engine, some, place / name, settings, on_progress)
+            for some, name in ((train, CANDIDATES), (checked, CHECKS))
+        )
+        asked, passages = [query.text for query in train], engine.snapshot.n_passages
+        teacher: Teacher = (
+            Ensemble(engine, asked, lists, settings.teacher)
+            if cross_encoder is None
+            else CrossEncoded(asked, texts, cross_encoder)
         )
         steps = make_model(
             engine, place, settings.kind, settings.making,
-            material=trained_on, checks=checked_on, seconds=time_left(started, minutes),
-            device=device, on_progress=on_progress,
+            material=Material(train, lists, texts, passages, teacher, None, vectors(engine, asked)),
+            checks=Material(checked, checked_lists, texts, passages),
+            seconds=time_left(started, minutes), device=device, on_progress=on_progress,
         )  # fmt: skip
         card = Card(
             name=target.name,
@@ -184,28 +191,31 @@ def _queries(
     return [*given, *train[:room]], held_out
 
 
-def _material(
+def _lists(
     engine: Searching,
     queries: Sequence[PseudoQuery],
     path: Path,
     settings: AdaptSettings,
-    *,
-    cross_encoder: CrossEncoder | None,
     on_progress: Progress,
-) -> Material:
-    """Queries with their candidates, which are mined once, and what the teacher says of them."""
-    lists = once(
+) -> CandidateLists:
+    """The queries' candidates, mined once."""
+    return once(
         path,
         lambda: mine(engine, queries, settings.mining, on_progress=on_progress),
         write_lists,
         read_lists,
     )
-    texts = PassageTexts(engine.snapshot)
-    if cross_encoder is None:
-        return Material(queries, lists, texts, over_pool(lists, settings.teacher))
-    candidates = [texts(row) for row in lists.passages]
-    scores = by_cross_encoder([q.text for q in queries], candidates, cross_encoder, on_progress)
-    return Material(queries, lists, texts, scores)
+
+
+def vectors(engine: Searching, queries: Sequence[str]) -> Floats | None:
+    """The queries' dense vectors (n, dim), where the index has a dense model."""
+    if "dense" not in engine.snapshot.fields:
+        return None
+    scorer = engine.retriever("dense")
+    assert isinstance(scorer, FieldRetriever)
+    found = scorer.queries.encode(queries)
+    assert isinstance(found, np.ndarray)
+    return found
 
 
 def _data(

@@ -16,13 +16,13 @@ from ..indexing import no_progress
 from ..protocols import Progress
 from ..retrievers import best_passages
 from ..searching import Searching
-from .adapt import CANDIDATES, CHECKED, CHECKS, settings_shown, time_left
-from .batches import Material
+from .adapt import CANDIDATES, CHECKED, CHECKS, settings_shown, time_left, vectors
 from .card import Card
+from .drawing import Material
 from .export import must_be_free
 from .judging import Judged
 from .making import MakingSettings, make_model
-from .mining import MiningSettings, mine, read_lists, write_lists
+from .mining import MiningSettings, mine, passages_of, read_lists, write_lists
 from .pairs import PseudoQuery, hash_of
 from .publishing import Outcome, finish
 from .source import Kind, Source, identity, model_of, opened
@@ -88,8 +88,11 @@ def finetune(
                 write_lists,
                 read_lists,
             )
-            return Material(queries, lists, texts)
+            passages = [set(passages_of(engine.snapshot, some).tolist()) for some in relevant]
+            asked = vectors(engine, [query.text for query in queries])
+            return Material(queries, lists, texts, count, answers=passages, vectors=asked)
 
+        count = engine.snapshot.n_passages
         trained_on = material(train, place / CANDIDATES)
         checked_on = material(held_out[:CHECKED], place / CHECKS)
         steps = make_model(

@@ -7,19 +7,21 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from indexes.refusals import refusals
 
 from ..errors import BadInput
 from .artefacts import write_whole
 
-Entry = Mapping[str, float | int | None]
+Entry = Mapping[str, Any]
 """One line: `step` and figures by name, such as loss, flops, terms, lr, seconds, ndcg."""
 
 
 class TrainingLog:
-    """Lines appended to a file as they come; on going on from step s, later lines are dropped.
+    """Lines appended to a file as they come; a run that goes on overwrites what it does again.
+
+    The first line written says from which step on: older lines of that step and later ones go.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "log.jsonl")
@@ -29,20 +31,24 @@ class TrainingLog:
     [{'step': 1, 'loss': 0.5}]
     """
 
-    def __init__(self, path: Path, step: int = 0) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        lines = [entry for entry in read_log(path) if entry["step"] <= step]
-        write_whole(path, "".join(map(_line, lines)).encode())
-        self._file = path.open("a", encoding="utf-8")
+        self._file: TextIO | None = None
 
     def write(self, entry: Entry) -> None:
         """Append a line, on the disk at once. Raises StorageFailed."""
         with refusals(f"write {self.path}"):
+            if self._file is None:
+                kept = [old for old in read_log(self.path) if old["step"] < entry["step"]]
+                write_whole(self.path, "".join(map(_line, kept)).encode())
+                self._file = self.path.open("a", encoding="utf-8")
             self._file.write(_line(entry))
             self._file.flush()
 
     def close(self) -> None:
         """Let go of the file."""
+        if self._file is None:
+            return
         with refusals(f"write {self.path}"):
             self._file.flush()
             os.fsync(self._file.fileno())

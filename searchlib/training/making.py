@@ -2,47 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ..encoders.dense_layout import read_dense
 from ..encoders.models import resolve
+from ..encoders.quiet import quiet
 from ..encoders.sparse_layout import read_sparse
+from ..errors import BadQuery
 from ..indexing import no_progress
 from ..protocols import Progress
 from ..searching import Searching
-from .batches import Batch, Material, batches
+from .artefacts import write_whole
+from .batch import Batch
+from .drawing import DrawSettings, Material, draw
 from .export import export_dense, export_sparse, new_folder
 from .held_out import ndcg_of_lists, own_gains
 from .log import TrainingLog, read_log
 from .loop import TrainingSettings, train
-from .models import TrainableSparse
+from .models import Trainable, TrainableDense, TrainableSparse
 from .publishing import LOG, MODEL
 from .source import Kind, model_of
+from .texts import PassageTexts
+from .work import once
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-QUERIES_AT_ONCE = 8
+CHECK_CANDIDATES = 8  # of each query that training is checked with
+TEXTS_AT_ONCE = 64
+_TRIED = 3  # batches that tell how long a step takes
 
 
 @dataclass(frozen=True)
 class MakingSettings:
-    """What the loop is given, and how.
+    """What the loop is given, and how a sparse model's scores are taken meanwhile.
 
-    `queries`: of a step. `candidates`: of each query, its own passage first. `cut`: in which
-    share of the lists the own passage lacks what became the query.
+    `idf_power`: a query's weights are multiplied by that power of their terms' idf;
+    `length_power`: documents are divided by that power of their length. Both should be what the
+    index does.
     """
 
     training: TrainingSettings = field(default_factory=TrainingSettings)
-    queries: int = 8
-    candidates: int = 6
-    cut: float = 0.5
+    drawing: DrawSettings = field(default_factory=DrawSettings)
+    idf_power: float = 0.0
+    length_power: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("idf_power", "length_power"):
+            if not getattr(self, name) >= 0:
+                raise BadQuery(f"illegal {name}: {getattr(self, name)}, must be 0 or more")
 
 
 def make_model(
@@ -59,56 +72,115 @@ def make_model(
 ) -> int:
     """Train the index's model and leave it in the work folder; how many steps it took.
 
-    `material` is learned from, `checks` say now and then how it goes. `seconds`: of training, at
-    most.
-    A model that is there is finished. Checkpoints and log are in the work folder too.
+    `material` is learned from, `checks` say now and then how it goes; of all that they saw the
+    best weights are kept. `seconds`: of training, about; steps are fewer if that is too short for
+    all. A model that is there is finished; a checkpoint is gone on from.
     """
-    if (work / MODEL).is_dir():
-        entries = read_log(work / LOG)
-        return int(entries[-1]["step"]) if entries else 0
-    source = resolve(model_of(engine, kind)).path
-    longest = min(engine.settings.passage_tokens, settings.training.max_tokens)
-    model = TrainableSparse(source, longest, device)
+    if not (work / MODEL).is_dir():
+        source = resolve(model_of(engine, kind)).path
+        model = trainable(source, kind, engine.settings.passage_tokens, device)
+        if isinstance(model, TrainableSparse):
+            _score_as_indexed(model, material.texts, material.passages, settings)
 
-    def from_step(start: int) -> Iterator[Batch]:
-        return batches(
-            material, settings.queries, settings.candidates,
-            seed=settings.training.seed, cut=settings.cut, start=start,
-        )  # fmt: skip
+        def drawn(rng: np.random.Generator) -> Batch:
+            return draw(material, settings.drawing, rng)
 
-    def check(model: TrainableSparse) -> float:
-        return float(ndcg_of(model, checks).mean())
-
-    with TrainingLog(work / LOG) as log:
-        steps = train(
-            model,
-            from_step,
-            replace(settings.training, seconds=seconds),
-            work / "checkpoints",
-            log,
-            check,
-            on_progress,
+        steps = once(
+            work / "steps.json",
+            lambda: _affordable(model, drawn, settings.training, seconds),
+            lambda path, number: write_whole(path, json.dumps(number).encode()),
+            lambda path: int(json.loads(path.read_bytes())),
         )
-    with new_folder(work / MODEL) as folder:
-        if kind == "sparse":
-            export_sparse(source, read_sparse(source), model.save, folder)
-        else:
-            export_dense(source, read_dense(source), model.save, folder)
-    return steps
+        with TrainingLog(work / LOG) as log:
+
+            def report(entry: dict[str, float]) -> None:
+                log.write(entry)
+                on_progress(int(entry["step"]), steps, "training")
+
+            train(
+                model,
+                drawn,
+                replace(settings.training, steps=steps),
+                work / "checkpoints",
+                report=report,
+                validate=lambda: float(ndcg_of(model, checks).mean()),
+            )
+        with new_folder(work / MODEL) as folder, quiet():
+            if kind == "sparse":
+                export_sparse(source, read_sparse(source), model.save, folder)
+            else:
+                export_dense(source, read_dense(source), model.save, folder)
+    entries = read_log(work / LOG)
+    return int(entries[-1]["step"]) if entries else 0
 
 
-def ndcg_of(model: TrainableSparse, checks: Material) -> NDArray[np.float64]:
-    """nDCG@10 (n,) of the checks' own passages, without the queries, among their candidates."""
-    import torch
+def trainable(source: Path, kind: Kind, max_tokens: int, device: str | None) -> Trainable:
+    """The model of a folder, with a gradient. Raises UnsupportedModel."""
+    if kind == "sparse":
+        return TrainableSparse(source, max_tokens, device)
+    return TrainableDense(source, max_tokens, device)
 
-    size = checks.lists.passages.shape[1]
-    scores = np.empty((len(checks), size), np.float32)
-    columns = np.arange(size)
+
+def ndcg_of(model: Trainable, checks: Material) -> NDArray[np.float64]:
+    """nDCG@10 (n,) of the checks' own passages, without the queries, among 8 candidates each."""
+    lists = checks.lists.passages[:, :CHECK_CANDIDATES]
+    own = [
+        checks.texts.without(query, lists[row, :1])[0] for row, query in enumerate(checks.queries)
+    ]
+    distinct, places = np.unique(lists[:, 1:], return_inverse=True)
+    texts = [*own, *checks.texts(distinct)]
+    columns = np.column_stack([np.arange(len(own)), len(own) + places.reshape(len(own), -1)])
     with torch.no_grad():
-        for start in range(0, len(checks), QUERIES_AT_ONCE):
-            rows = range(start, min(start + QUERIES_AT_ONCE, len(checks)))
-            asked = model.encode([checks.queries[row].text for row in rows], True)
-            for row, query in zip(rows, asked, strict=True):
-                found: Tensor = model.encode(checks.candidates(row, columns, True), False) @ query
-                scores[row] = found.cpu().numpy()
-    return ndcg_of_lists(scores, own_gains((len(checks), size)))
+        queries = _encoded(model, [query.text for query in checks.queries], query=True)
+        scores = np.empty((len(own), len(texts)), np.float32)
+        for start in range(0, len(texts), TEXTS_AT_ONCE):
+            some = model.encode(texts[start : start + TEXTS_AT_ONCE], query=False)
+            found = model.scores(queries, some).cpu().numpy()
+            scores[:, start : start + TEXTS_AT_ONCE] = found
+    chosen = np.take_along_axis(scores, columns, axis=1)
+    return ndcg_of_lists(chosen, own_gains((len(own), lists.shape[1])))
+
+
+def _encoded(model: Trainable, texts: Sequence[str], query: bool) -> torch.Tensor:
+    parts = range(0, len(texts), TEXTS_AT_ONCE)
+    return torch.cat([model.encode(texts[at : at + TEXTS_AT_ONCE], query=query) for at in parts])
+
+
+def _score_as_indexed(
+    model: TrainableSparse, texts: PassageTexts, passages: int, settings: MakingSettings
+) -> None:
+    """Tell a model the idf of its terms, by how many of 1,000 random passages have each."""
+    model.length_power = settings.length_power
+    if not settings.idf_power:
+        return
+    rng = np.random.default_rng(settings.training.seed)
+    some = texts(rng.permutation(passages)[:1000])
+    with torch.no_grad():
+        frequencies = torch.zeros(len(model.weight), device=model.weight.device)
+        for start in range(0, len(some), TEXTS_AT_ONCE):
+            weights = model.encode(some[start : start + TEXTS_AT_ONCE], query=False)
+            frequencies += (weights > 0).sum(dim=0)
+        idf = torch.log1p((len(some) - frequencies + 0.5) / (frequencies + 0.5))
+        model.factors = idf**settings.idf_power
+
+
+def _affordable(
+    model: Trainable,
+    drawn: Callable[[np.random.Generator], Batch],
+    settings: TrainingSettings,
+    seconds: float | None,
+) -> int:
+    """How many steps of those wanted fit into a time, told by a few batches; at least one."""
+    if seconds is None:
+        return settings.steps
+    times = []
+    for number in range(_TRIED):
+        began = time.monotonic()
+        batch = drawn(np.random.default_rng([settings.seed, number]))
+        queries = model.encode(batch.queries, query=True)
+        model.scores(queries, model.encode(batch.documents, query=False)).sum().backward()
+        times.append(time.monotonic() - began)
+    for parameter in model.parameters():
+        parameter.grad = None
+    left = seconds - sum(times)
+    return int(max(1, min(settings.steps, left / (1.3 * float(np.median(times))))))

@@ -20,7 +20,7 @@ from indexes.snapshot import Snapshot
 from ..errors import BadInput, BadQuery
 from ..indexing import no_progress
 from ..protocols import Progress
-from ..retrievers import Scorer
+from ..retrievers import FieldRetriever, Scorer
 from ..searching import Searching
 from .artefacts import read_arrays, write_arrays
 from .pairs import PseudoQuery, hash_of
@@ -38,7 +38,7 @@ class MiningSettings:
 
     `candidates`: of each query, its own passage included. More show the student more of the
     teacher's ranking, and cost disk and mining time, not training time. `depth`: how deep each
-    retriever is asked; what all find is the pool that scores are normalised over. `random`: how
+    retriever is asked. `random`: how
     many candidates are drawn from the whole corpus.
 
     Raises BadQuery for a number out of its range.
@@ -47,6 +47,7 @@ class MiningSettings:
     candidates: int = 32
     depth: int = 50
     random: int = 4
+    background: int = 500
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -54,6 +55,8 @@ class MiningSettings:
             raise BadQuery(f"illegal candidates: {self.candidates}, must be 2 or more")
         if self.depth < 1:
             raise BadQuery(f"illegal depth: {self.depth}, must be 1 or more")
+        if self.background < 2:
+            raise BadQuery(f"illegal background: {self.background}, must be 2 or more")
         if not 0 <= self.random < self.candidates:
             raise BadQuery(
                 f"illegal random: {self.random}, must be 0 to {self.candidates - 1}, "
@@ -67,8 +70,9 @@ class CandidateLists:
 
     `passages` (n, m) int64, numbers of the snapshot's passages; the first is the passage that the
     query came from, where that is known (`own`), else the best by the retrievers together.
-    `scores` (n, r, m) float32, complete. `means`, `deviations` (n, r) float32: of each
-    retriever's scores over the query's whole pool.
+    `scores` (n, r, m) float32, complete. `means`, `deviations` (n, r) float32: of what each
+    retriever gives the query over random passages, the same for all queries; a deviation is at
+    least half of the median query's.
     """
 
     retrievers: tuple[str, ...]
@@ -110,7 +114,7 @@ def mine(
     names = hybrid_parts(engine)
     parts = [engine.retriever(name) for name in names]
     snapshot = engine.snapshot
-    answers = [_passages_of(snapshot, ids) for ids in relevant or ()] or [_NONE] * len(queries)
+    answers = [passages_of(snapshot, ids) for ids in relevant or ()] or [_NONE] * len(queries)
     size = min(settings.candidates, snapshot.n_passages - max(map(len, answers), default=0) + 1)
     size = min(size, snapshot.n_passages)
     if size < 2:
@@ -121,6 +125,8 @@ def mine(
     passages = np.empty((len(queries), size), np.int64)
     scores = np.empty((len(queries), len(parts), size), np.float32)
     means, deviations = np.empty((2, len(queries), len(parts)), np.float32)
+    background = np.random.default_rng(settings.seed).permutation(snapshot.n_passages)
+    background = np.sort(background[: settings.background])
     row = 0
     for pools in _pools(parts, queries, settings.depth):
         for pool, tops in pools:
@@ -130,7 +136,8 @@ def mine(
             given = [] if own[row] < 0 else [int(own[row])]
             banned = set(answers[row].tolist()) - set(given)
             complete = _complete(parts, query.text, pool)
-            means[row], deviations[row] = complete.mean(axis=1), complete.std(axis=1)
+            usual = _complete(parts, query.text, background)
+            means[row], deviations[row] = usual.mean(axis=1), usual.std(axis=1)
             together = pool[np.argsort(-_hybrid(complete), kind="stable")]
             turns = [together.tolist(), *(top.tolist() for top in tops)]
             hard = _first(chain(given, _in_turn(turns)), banned, max(1, size - settings.random))
@@ -139,6 +146,8 @@ def mine(
             scores[row] = _complete(parts, query.text, passages[row])
             row += 1
         on_progress(row, len(queries), "mining")
+    # subtle: few random passages share a rare word, so that a query of such would be all BM25
+    deviations = np.maximum(deviations, np.median(deviations, axis=0) / 2)
     return CandidateLists(names, passages, scores, means, deviations, own >= 0)
 
 
@@ -148,6 +157,15 @@ def hybrid_parts(engine: Searching) -> tuple[str, ...]:
         "bm25_passage",
         *(name for name in ("sparse", "dense") if name in engine.snapshot.fields),
     )
+
+
+def hold_queries(engine: Searching, texts: Sequence[str]) -> None:
+    """Encode queries together and keep them: from here on their scores need no model."""
+    for name in hybrid_parts(engine):
+        scorer = engine.retriever(name)
+        assert isinstance(scorer, FieldRetriever)
+        scorer.queries.size = max(scorer.queries.size, 2 * len(texts))
+        scorer.queries.encode(texts)
 
 
 def own_passages(engine: Searching, queries: Sequence[PseudoQuery]) -> Ids:
@@ -234,7 +252,7 @@ def _first(passages: Iterator[int], banned: set[int], size: int) -> list[int]:
     return list(found)
 
 
-def _passages_of(snapshot: Snapshot, documents: Sequence[str]) -> Ids:
+def passages_of(snapshot: Snapshot, documents: Sequence[str]) -> Ids:
     """The passages of those documents that are there."""
     numbers = snapshot.lookup(list(documents))
     firsts, counts = snapshot.passages_of_each(numbers[numbers >= 0])

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BadQuery
-from ..indexing import no_progress
-from ..protocols import Progress
+from ..searching import Searching
 from .mining import CandidateLists
+from .texts import PassageTexts
 
 Floats = NDArray[np.float32]
 
@@ -66,44 +66,63 @@ def z_normalised(scores: Floats, means: Floats, deviations: Floats) -> Floats:
     return result
 
 
-def over_pool(lists: CandidateLists, weights: TeacherWeights) -> Floats:
-    """Teacher's scores (n, m): weighted sum of z-scores, mean and deviation of each query's pool.
+@dataclass(frozen=True)
+class Ensemble:
+    """The teacher that needs nothing but the index: a weighted sum of retrievers' z-scores.
 
-    The pool is what all retrievers found, random candidates apart: as in the index's own hybrid.
+    Any passage can be scored, as scores are complete. Means and deviations are those of
+    `lists`, over random passages: so a query that nothing answers has low scores throughout.
+
+    Raises BadQuery if none of the retrievers has a weight.
     """
-    normalised = z_normalised(lists.scores, lists.means, lists.deviations)
-    return _weighted(normalised, weights.of(lists.retrievers))
+
+    engine: Searching
+    queries: Sequence[str]
+    lists: CandidateLists
+    weights: TeacherWeights
+
+    def __post_init__(self) -> None:
+        self.weights.of(self.lists.retrievers)
+
+    def __call__(self, rows: NDArray[np.int64], passages: NDArray[np.int64]) -> Floats:
+        """(B, n) for the queries of B rows and n passages."""
+        names = self.lists.retrievers
+        scores = np.empty((len(rows), len(names), len(passages)), np.float32)
+        for r, part in enumerate(map(self.engine.retriever, names)):
+            for b, row in enumerate(rows.tolist()):
+                scores[b, r] = part.scores(self.queries[row], passages, None, "passage")
+        return together(
+            scores, self.lists.means[rows], self.lists.deviations[rows], self.weights.of(names)
+        )
 
 
-def over_list(lists: CandidateLists, weights: TeacherWeights) -> Floats:
-    """The same with mean and deviation of the list's own candidates, random ones included."""
-    means, deviations = lists.scores.mean(axis=2), lists.scores.std(axis=2)
-    normalised = z_normalised(lists.scores, means, deviations)
-    return _weighted(normalised, weights.of(lists.retrievers))
+def together(scores: Floats, means: Floats, deviations: Floats, weights: Floats) -> Floats:
+    """The weighted sum of z-scores, (n, m); arguments as `z_normalised`, weights (r,)."""
+    normalised = z_normalised(scores, means, deviations)
+    fused: Floats = np.einsum("nrm,r->nm", normalised, weights)
+    return fused.astype(np.float32)
 
 
-def by_cross_encoder(
-    queries: Sequence[str],
-    texts: Sequence[Sequence[str]],
-    cross_encoder: CrossEncoder,
-    on_progress: Progress = no_progress,
-) -> Floats:
-    """What a cross-encoder says of each query's candidates, (n, m).
+@dataclass(frozen=True)
+class CrossEncoded:
+    """The teacher that a user brings: it reads each query with each passage.
 
-    Raises BadQuery if it gives something else than one finite number a text.
+    Costs B * n readings a step. Calling it raises BadQuery if the cross-encoder gives something
+    else than one finite number a text.
     """
-    rows = []
-    for number, (query, some) in enumerate(zip(queries, texts, strict=True), 1):
-        scores = np.asarray(cross_encoder(query, some), np.float32)
-        if scores.shape != (len(some),) or not np.isfinite(scores).all():
-            raise BadQuery(
-                f"the cross-encoder gave {scores.shape} for {len(some)} texts, or what is no number"
-            )
-        rows.append(scores)
-        on_progress(number, len(queries), "teacher")
-    return np.stack(rows)
 
+    queries: Sequence[str]
+    texts: PassageTexts
+    cross_encoder: CrossEncoder
 
-def _weighted(normalised: Floats, weights: Floats) -> Floats:
-    together: Floats = np.einsum("nrm,r->nm", normalised, weights)
-    return together.astype(np.float32)
+    def __call__(self, rows: NDArray[np.int64], passages: NDArray[np.int64]) -> Floats:
+        """(B, n) for the queries of B rows and n passages."""
+        texts = self.texts(passages)
+        found = [np.asarray(self.cross_encoder(self.queries[row], texts)) for row in rows.tolist()]
+        for scores in found:
+            if scores.shape != (len(texts),) or not np.isfinite(scores).all():
+                raise BadQuery(
+                    f"the cross-encoder gave {scores.shape} for {len(texts)} texts, "
+                    "or what is no number"
+                )
+        return np.stack(found).astype(np.float32)

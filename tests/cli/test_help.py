@@ -11,8 +11,9 @@ from commandline import WORDS_ONLY, Run
 COMMANDS = (
     "index", "add", "update", "delete", "sync", "reencode", "search", "browse", "facets",
     "explain", "expand", "run", "eval", "compare", "info", "verify", "merge", "vacuum", "models",
+    "adapt", "finetune",
 )  # fmt: skip
-NEEDING_MODELS = ("expand", "models", "reencode")  # they have tests of their own
+NEEDING_MODELS = ("expand", "models", "reencode", "adapt", "finetune")  # they have tests of their own
 
 
 def examples(help: str) -> list[list[str]]:
@@ -39,7 +40,7 @@ def test_help_says_what_each_argument_is_and_ends_with_an_example(cli: Run, comm
 
 
 @pytest.mark.parametrize(
-    "command", [c for c in COMMANDS if c not in ("expand", "models", "reencode")]
+    "command", [c for c in COMMANDS if c not in NEEDING_MODELS]
 )
 def test_every_example_runs(cli: Run, notes: Path, command: str) -> None:
     for example in examples(cli(command, "--help").out):
@@ -81,6 +82,12 @@ def test_without_a_command_help_is_shown_and_the_exit_code_is_2(cli: Run) -> Non
         ("eval", "x"),
         ("compare", "a", "b"),
         ("expand", "moon", "--model", "a", "--index", "b"),
+        ("adapt", "notes.jsonl"),
+        ("adapt", "notes.jsonl", "--out", "m", "--kind", "lexical"),
+        ("adapt", "notes.jsonl", "--out", "m", "--no-sparse"),
+        ("adapt", "notes.jsonl", "--out", "m", "--no-dense", "--kind", "dense"),
+        ("adapt", "notes.jsonl", "--out", "m", "--split", "test"),
+        ("finetune", "notes.jsonl", "--out", "m", "--queries", "collection/queries.jsonl"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(cli: Run, folder: Path, arguments: tuple[str, ...]) -> None:

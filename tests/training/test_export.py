@@ -198,9 +198,10 @@ def test_the_log(tmp_path: Path) -> None:
     with path.open("a") as file:
         file.write('{"step": 40, "lo')  # a crash cut this short
     assert [entry["step"] for entry in read_log(path)] == [10, 20, 30]
-    with TrainingLog(path, step=20) as log:  # going on from a checkpoint at step 20
-        log.write({"step": 25, "loss": 0.5, "ndcg": 0.4})
-    assert [entry["step"] for entry in read_log(path)] == [10, 20, 25]
+    with TrainingLog(path) as log:  # going on from a checkpoint at step 24
+        log.write({"step": 25, "loss": 0.5})
+        log.write({"step": 25, "validation": 0.4})
+    assert [entry["step"] for entry in read_log(path)] == [10, 20, 25, 25]
     path.write_text("nonsense\n" + path.read_text())
     with pytest.raises(BadInput, match=r"log\.jsonl:1"):
         read_log(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 from searchlib import Engine
 from searchlib.errors import BadInput, BadQuery
 from searchlib.training.artefacts import write_arrays
-from searchlib.training.batches import Material, batches
+from searchlib.training.drawing import DrawSettings, Material, draw
 from searchlib.training.held_out import ndcg_of_lists, own_gains
 from searchlib.training.mining import (
     CandidateLists,
@@ -22,7 +22,7 @@ from searchlib.training.mining import (
     write_lists,
 )
 from searchlib.training.pairs import PairSettings, PseudoQuery, make_queries
-from searchlib.training.teacher import TeacherWeights, by_cross_encoder, over_list, over_pool
+from searchlib.training.teacher import CrossEncoded, Ensemble, TeacherWeights, together
 from searchlib.training.texts import PassageTexts, documents_of
 
 QUERIES = [
@@ -31,7 +31,7 @@ QUERIES = [
     PseudoQuery("The boat is in the river.", "long", "sentence", 1080, 1105),
     PseudoQuery("light and water", "", "given"),
 ]
-SETTINGS = MiningSettings(candidates=6, depth=4, random=2)
+SETTINGS = MiningSettings(candidates=6, depth=4, random=2, background=10)
 
 
 @pytest.fixture(scope="module")
@@ -40,31 +40,30 @@ def lists(engine: Engine) -> CandidateLists:
 
 
 def test_lists_are_what_a_slow_oracle_finds(engine: Engine, lists: CandidateLists) -> None:
-    """Pools are all tops together, scores are complete, and each retriever's best is in a list."""
+    """Scores are complete, means are of random passages, each retriever's best is in a list."""
     everything = np.arange(engine.snapshot.n_passages)
+    spreads = []
     for row, query in enumerate(QUERIES):
-        pool: set[int] = set()
         bests = []
         all_scores = []
         for name in lists.retrievers:
             scores = engine.retriever(name).scores(query.text, everything, None, "passage")
             all_scores.append(scores)
             [top] = engine.retriever(name).top([query.text], SETTINGS.depth, None, "passage")
-            pool |= set(top.ids.tolist())
             bests += top.ids[:1].tolist()
         complete = np.stack(all_scores)
-        found = sorted(pool)
+        background = np.random.default_rng(SETTINGS.seed).permutation(len(everything))[:10]
         np.testing.assert_allclose(
             lists.scores[row], complete[:, lists.passages[row]], rtol=1e-4, atol=1e-4
         )
         np.testing.assert_allclose(
-            lists.means[row], complete[:, found].mean(axis=1), rtol=1e-4, atol=1e-4
+            lists.means[row], complete[:, background].mean(axis=1), rtol=1e-4, atol=1e-4
         )
-        np.testing.assert_allclose(
-            lists.deviations[row], complete[:, found].std(axis=1), rtol=1e-3, atol=1e-4
-        )
+        spreads.append(complete[:, background].std(axis=1))
         assert len(set(lists.passages[row].tolist())) == 6
         assert set(bests) - {lists.passages[row, 0]} <= set(lists.passages[row].tolist())
+    floor = np.median(spreads, axis=0) / 2
+    np.testing.assert_allclose(lists.deviations, np.maximum(spreads, floor), rtol=1e-3, atol=1e-4)
 
 
 def test_the_own_passage_comes_first(engine: Engine, lists: CandidateLists) -> None:
@@ -82,7 +81,7 @@ def test_the_seed_draws_the_random_ones(engine: Engine, lists: CandidateLists) -
     again = mine(engine, QUERIES, SETTINGS)
     assert (again.passages == lists.passages).all()
     drawn = [
-        tuple(mine(engine, QUERIES, MiningSettings(6, 4, 2, seed)).passages[:, -1].tolist())
+        tuple(mine(engine, QUERIES, MiningSettings(6, 4, 2, seed=seed)).passages[:, -1].tolist())
         for seed in range(6)
     ]
     assert len(set(drawn)) > 1
@@ -144,88 +143,126 @@ def test_mining_settings_out_of_range(values: tuple[int, int, int]) -> None:
         MiningSettings(*values)
 
 
-def test_the_teacher_is_a_weighted_sum_of_z_scores(lists: CandidateLists) -> None:
+def test_the_teacher_is_a_weighted_sum_of_z_scores(engine: Engine, lists: CandidateLists) -> None:
     weights = {"bm25_passage": 0.5, "dense": 1.0}
-    over = over_pool(lists, TeacherWeights(weights))
-    own = over_list(lists, TeacherWeights(weights))
-    for row in range(len(lists)):
-        expected = np.zeros(6)
-        expected_own = np.zeros(6)
+    texts = [query.text for query in QUERIES]
+    teacher = Ensemble(engine, texts, lists, TeacherWeights(weights))
+    rows, passages = np.array([2, 0]), np.array([0, 3, 5, 8])
+    found = teacher(rows, passages)
+    assert found.dtype == np.float32
+    for place, row in enumerate(rows.tolist()):
+        expected = np.zeros(4)
         for r, name in enumerate(lists.retrievers):
-            scores = lists.scores[row, r].astype(float)
-            share = weights.get(name, 0)
-            expected += share * (scores - lists.means[row, r]) / lists.deviations[row, r]
-            expected_own += share * (scores - scores.mean()) / scores.std()
-        np.testing.assert_allclose(over[row], expected, rtol=1e-3, atol=1e-4)
-        np.testing.assert_allclose(own[row], expected_own, rtol=1e-3, atol=1e-4)
-    assert over.dtype == own.dtype == np.float32
+            scores = engine.retriever(name).scores(texts[row], passages, None, "passage")
+            spread = float(lists.deviations[row, r])
+            if spread > 1e-9:
+                z = (scores.astype(float) - lists.means[row, r]) / spread
+                expected += weights.get(name, 0) * z
+        np.testing.assert_allclose(found[place], expected, rtol=1e-3, atol=1e-3)
 
 
 def test_a_retriever_that_says_nothing_counts_nothing() -> None:
-    flat = np.zeros((1, 1, 3), np.float32)
-    lists = CandidateLists(
-        ("dense",), np.zeros((1, 3), np.int64), flat, flat[..., 0], flat[..., 0], np.array([True])
-    )
-    assert (over_pool(lists, TeacherWeights()) == 0).all()
+    flat = np.zeros((1, 1), np.float32)
+    assert (together(np.ones((1, 1, 3), np.float32), flat + 1, flat, flat[0] + 1) == 0).all()
 
 
-def test_teacher_weights_out_of_range(lists: CandidateLists) -> None:
+def test_teacher_weights_out_of_range(engine: Engine, lists: CandidateLists) -> None:
     for weights in ({"dense": -1.0}, {"dense": float("nan")}, {"dense": 0.0}, {}):
         with pytest.raises(BadQuery, match="teacher"):
             TeacherWeights(weights)
     with pytest.raises(BadQuery, match="only bm25_passage"):
-        over_pool(lists, TeacherWeights({"colbert": 1.0}))
+        Ensemble(engine, ["a"], lists, TeacherWeights({"colbert": 1.0}))
 
 
-def test_a_cross_encoder_is_any_function() -> None:
-    scores = by_cross_encoder(["aa", "b"], [["a", "aaa"], ["x", "bb"]], lambda query, texts: [
-        float(text.count(query[0])) for text in texts
-    ])  # fmt: skip
-    assert scores.tolist() == [[1, 3], [0, 2]]
-    for bad in (lambda query, texts: [1.0], lambda query, texts: [float("nan")] * len(texts)):
-        with pytest.raises(BadQuery, match="cross-encoder"):
-            by_cross_encoder(["a"], [["x", "y"]], bad)
-
-
-def test_batches_say_what_the_lists_say(engine: Engine, lists: CandidateLists) -> None:
+def test_a_cross_encoder_is_any_function(engine: Engine) -> None:
     texts = PassageTexts(engine.snapshot)
-    teacher = over_pool(lists, TeacherWeights())
-    material = Material(QUERIES, lists, texts, teacher)
-    steps = list(islice(batches(material, 3, 4, seed=5, cut=0.0), 8))
-    rows = [query.text for query in QUERIES]
-    for batch in steps:
-        assert batch.teacher is not None
-        assert batch.teacher.shape == (3, 4)
-        for query, documents, scores in zip(
-            batch.queries, batch.documents, batch.teacher, strict=True
-        ):
-            row = rows.index(query)
-            all_texts = texts(lists.passages[row])
-            assert documents[0] == all_texts[0]
-            for document, score in zip(documents, scores, strict=True):
-                alike = [text == document for text in all_texts]
-                assert score in teacher[row, alike]
-    asked = [query for batch in steps for query in batch.queries]
-    assert sorted(asked[:4]) == sorted(asked[4:8]) == sorted(rows)  # epochs
-    later = list(islice(batches(material, 3, 4, seed=5, cut=0.0, start=5), 3))
-    assert [batch.documents for batch in later] == [batch.documents for batch in steps[5:]]
+    teacher = CrossEncoded(["cat", "bread"], texts, lambda query, some: np.array(
+        [text.lower().count(query) for text in some], np.float32
+    ))  # fmt: skip
+    assert teacher(np.array([1, 0]), np.array([2, 1])).tolist() == [[2, 0], [0, 1]]
+    for bad in ([1.0], [float("nan")] * 2):
+        with pytest.raises(BadQuery, match="cross-encoder"):
+            CrossEncoded(["a"], texts, lambda q, t, b=bad: np.array(b))(
+                np.array([0]), np.array([1, 2])
+            )
+
+
+def material(engine: Engine, lists: CandidateLists, labels: bool = False) -> Material:
+    texts, count = PassageTexts(engine.snapshot), engine.snapshot.n_passages
+    if labels:
+        answers = [{1}, {2}, {14, 13}, {0, 4}]
+        return Material(QUERIES, lists, texts, count, answers=answers)
+    teacher = Ensemble(engine, [query.text for query in QUERIES], lists, TeacherWeights())
+    return Material(QUERIES, lists, texts, count, teacher)
+
+
+def test_a_batch_says_what_teacher_and_labels_say(engine: Engine, lists: CandidateLists) -> None:
+    settings = DrawSettings(queries=2, documents=5, hard=2, near=0, cut=0)
+    texts = PassageTexts(engine.snapshot)
+    every = texts(np.arange(engine.snapshot.n_passages))
+    rows = {query.text: row for row, query in enumerate(QUERIES)}
+    seen = set()
+    for step in range(20):
+        taught = draw(material(engine, lists), settings, np.random.default_rng(step))
+        told = draw(material(engine, lists, True), settings, np.random.default_rng(step))
+        assert (taught.queries, taught.documents) == (told.queries, told.documents)
+        assert taught.teacher is not None
+        assert told.positives is not None
+        assert taught.teacher.shape == told.positives.shape == (2, 5)
+        for b, query in enumerate(taught.queries):
+            row = rows[query]
+            seen.add(row)
+            assert every[lists.passages[row, 0]] in taught.documents
+            for n, document in enumerate(taught.documents):
+                numbers = [i for i, text in enumerate(every) if text == document]
+                answers = material(engine, lists, True).answers
+                assert answers is not None
+                if told.positives[b, n]:
+                    assert set(numbers) & set(answers[row])
+                scores = material(engine, lists).teacher(np.array([row]), np.array(numbers))  # type: ignore[misc]
+                assert np.isclose(scores, taught.teacher[b, n], atol=1e-4).any()
+    assert seen == {0, 1, 2, 3}
+
+
+def test_equal_generators_draw_equal_batches(engine: Engine, lists: CandidateLists) -> None:
+    some = material(engine, lists)
+    one, other, third = (
+        draw(some, DrawSettings(queries=3, documents=8), np.random.default_rng(seed))
+        for seed in (1, 1, 2)
+    )
+    assert (one.queries, one.documents) == (other.queries, other.documents)
+    assert (one.queries, one.documents) != (third.queries, third.documents)
 
 
 def test_the_query_is_cut_out_of_its_own_document_only(
     engine: Engine, lists: CandidateLists
 ) -> None:
-    material = Material(QUERIES, lists, PassageTexts(engine.snapshot))
-    for batch in islice(batches(material, 4, 6, seed=0, cut=1.0), 3):
-        assert batch.teacher is None
-        for query, documents in zip(batch.queries, batch.documents, strict=True):
-            if query == QUERIES[0].text:
-                assert documents[0] == " The bird is in the tree."
-            if query == QUERIES[1].text:
-                assert documents[0].startswith("Bread Yeast")
-    with pytest.raises(BadQuery, match="cut"):
-        next(batches(material, 4, 6, seed=0, cut=2.0))
-    with pytest.raises(BadQuery, match="batch"):
-        next(batches(material, 4, 1, seed=0))
+    settings = DrawSettings(queries=4, documents=12, cut=1)
+    cat, plain = " The bird is in the tree.", PassageTexts(engine.snapshot)([1])[0]
+    for step in range(3):
+        batch = draw(material(engine, lists), settings, np.random.default_rng(step))
+        assert cat in batch.documents
+        assert plain not in batch.documents
+        assert any(document.startswith("Bread Yeast") for document in batch.documents)
+
+
+def test_a_batch_is_of_queries_near_each_other(engine: Engine, lists: CandidateLists) -> None:
+    vectors = np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1]], np.float32)
+    some = replace(material(engine, lists), vectors=vectors)
+    settings = DrawSettings(queries=2, documents=6, near=1)
+    rows = {query.text: row for row, query in enumerate(QUERIES)}
+    for step in range(10):
+        batch = draw(some, settings, np.random.default_rng(step))
+        assert {rows[query] for query in batch.queries} in ({0, 1}, {2, 3})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"queries": 0}, {"documents": 16}, {"hard": 0}, {"near": -1}, {"cut": 1.5}],
+)
+def test_draw_settings_out_of_range(values: dict[str, float]) -> None:
+    with pytest.raises(BadQuery, match=next(iter(values))):
+        DrawSettings(**values)  # type: ignore[arg-type]
 
 
 def test_texts_are_what_the_encoders_read(engine: Engine) -> None:
