@@ -13,7 +13,7 @@ COMMANDS = (
     "explain", "expand", "run", "eval", "compare", "info", "verify", "merge", "vacuum", "models",
     "adapt", "finetune",
 )  # fmt: skip
-NEEDING_MODELS = ("expand", "models", "reencode", "adapt", "finetune")  # they have tests of their own
+NEEDING_MODELS = ("expand", "models", "reencode", "adapt", "finetune")  # tested elsewhere
 
 
 def examples(help: str) -> list[list[str]]:

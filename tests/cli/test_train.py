@@ -64,8 +64,9 @@ def test_adapting_a_corpus_and_then_an_index(
     assert Path("m").exists() is said["better"]
     if not said["better"]:
         assert "m.work" in result.err
-        assert cli("adapt", corpus, "--out", "m", *models, *QUICK).lines[0]["judgements"] == (
-            said["judgements"]
+        assert (
+            cli("adapt", corpus, "--out", "m", *models, *QUICK).lines[0]["judgements"]
+            == (said["judgements"])
         )
         assert "begun with" in cli("adapt", corpus, "--out", "m", *models, "--seed", "7").error
     index = Path("m.work/corpus.index") if Path("m.work").exists() else None
@@ -153,9 +154,7 @@ def test_a_full_disk(folder: Path, corpus: Path, models: tuple[object, ...]) -> 
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
-    result = process(
-        "adapt", corpus, "--out", "m", *models, *QUICK, cwd=folder, before=little_room
-    )
+    result = process("adapt", corpus, "--out", "m", *models, *QUICK, cwd=folder, before=little_room)
     assert result.code == 1
     assert "Traceback" not in result.err
     assert not (folder / "m").exists()

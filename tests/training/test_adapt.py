@@ -275,7 +275,9 @@ def test_a_work_folder_that_is_none(tmp_path: Path, index: Path, state: str) -> 
         (work / name).write_text("mine")
     with pytest.raises(BadInput, match=r"model\.work"):
         adapt(index, tmp_path / "model", small(AdaptSettings()))
-    kept = [work] if state == "file" else [path for path in work.iterdir() if ".lock" not in path.name]
+    kept = (
+        [work] if state == "file" else [path for path in work.iterdir() if ".lock" not in path.name]
+    )
     assert [path.read_text() for path in kept] == ["mine"]
 
 
