@@ -39,7 +39,7 @@ _GARBLED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
 class TermField:
     """A representation of documents or passages as weighted terms: an inverted file.
 
-    `kind`: "count" (whole numbers, for BM25) or "impact" (float16, for Dot and IdfDot).
+    `kind`: "count" (whole numbers, for BM25) or "impact" (float16, for Dot).
     `similarity` is the one a search uses unless it names another. `encoder` is anything JSON
     that tells the layer above what made the weights.
     """

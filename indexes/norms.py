@@ -26,7 +26,7 @@ def norms_of(postings: Postings, similarity: Similarity, average_length: float) 
     if not isinstance(similarity, BM25):
         return None
     if postings.kind != "count":
-        raise ValueError("BM25 scores counts, this field holds impacts: use Dot or IdfDot")
+        raise ValueError("BM25 scores counts, this field holds impacts: use Dot")
     key = (similarity.k1, similarity.b, average_length)
     norms = postings.norms
     if not isinstance(norms, Norms) or norms.key != key:

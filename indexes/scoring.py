@@ -17,7 +17,7 @@ from .manifest import FieldSpec, TermField, VectorField
 from .numbering import Ids, Numbering
 from .segment import Segment
 from .selection import Selection
-from .similarity import BM25, Dot, Similarity, Statistics, idf
+from .similarity import BM25, Similarity, Statistics
 from .traversal import explain_row
 from .types import TermPart, TermVectors, TopK, Unit
 
@@ -36,7 +36,7 @@ class Scoring:
         self._segments = segments
         self._numbers = numbers
         self._totals: dict[str, tuple[int, float]] = {}
-        self._terms: dict[tuple[str, bool], KnownTerms] = {}  # by field, and whether idf counts
+        self._terms: dict[tuple[str, float], KnownTerms] = {}  # by field, and whether idf counts
 
     def search(
         self,
@@ -166,16 +166,18 @@ class Scoring:
 
     def _known(self, spec: TermField, similarity: Similarity) -> KnownTerms:
         """What is known of the terms that queries named to a field."""
-        weighs = not isinstance(similarity, Dot)
-        known = self._terms.get((spec.name, weighs))
+        power = 1.0 if isinstance(similarity, BM25) else similarity.idf  # of idf
+        known = self._terms.get((spec.name, power))
         if known is None:
             postings = [segment.postings[spec.name] for segment in self._segments]
 
             def multipliers(numbers: Sequence[NDArray[np.int32]]) -> NDArray[np.float64]:
-                return idf(self._statistics(spec, numbers))
+                weights = similarity.term_weights(self._statistics(spec, numbers))
+                assert weights is not None
+                return weights
 
-            known = KnownTerms(postings, multipliers if weighs else None)
-            self._terms[spec.name, weighs] = known
+            known = KnownTerms(postings, multipliers if power else None)
+            self._terms[spec.name, power] = known
         return known
 
     def _row_scores(

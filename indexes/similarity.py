@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Statistics:
-    """What BM25 and IdfDot know about the live rows of all segments together.
+    """What BM25 and Dot know about the live rows of all segments together.
 
     `document_frequency` (m,) int64 is aligned with the query's terms (`TermVectors.terms`):
     how many live rows hold each. `documents` is the number of live rows, `average_length`
@@ -69,24 +69,30 @@ class BM25:
 
 @dataclass(frozen=True)
 class Dot:
-    """The inner product of query and row: stored weights are impacts already (SPLADE)."""
+    """The inner product of query and row: stored weights are impacts already (SPLADE).
 
-    def term_weights(self, statistics: Statistics) -> None:
-        """What a query's weights are multiplied by: nothing."""
+    `idf` (0 to 2): a query's weights are multiplied by that power of the index's own idf. 0
+    leaves them as they are; 1 weighs queries that bring no weights (inference-free); between,
+    a model learns what is rare here (Iida and Okazaki 2022, arXiv:2211.03988, with power 1).
+    """
+
+    idf: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.idf <= 2:
+            raise ValueError(f"illegal idf value: {self.idf}, must be between 0 and 2")
+
+    def term_weights(self, statistics: Statistics) -> NDArray[np.float64] | None:
+        """What a query's weights are multiplied by, (m,) as the statistics' terms; None: by 1."""
+        if self.idf == 0:
+            return None
+        weights = idf(statistics)
+        return weights if self.idf == 1 else weights**self.idf
 
 
-@dataclass(frozen=True)
-class IdfDot:
-    """The inner product with query weights multiplied by the index's own idf (inference-free)."""
+Similarity = BM25 | Dot
 
-    def term_weights(self, statistics: Statistics) -> NDArray[np.float64]:
-        """What a query's weights are multiplied by: idf, (m,) as the statistics' terms."""
-        return idf(statistics)
-
-
-Similarity = BM25 | Dot | IdfDot
-
-_KINDS: dict[str, type[BM25 | Dot | IdfDot]] = {"bm25": BM25, "dot": Dot, "idf_dot": IdfDot}
+_KINDS: dict[str, type[BM25 | Dot]] = {"bm25": BM25, "dot": Dot}
 
 
 def idf(statistics: Statistics) -> NDArray[np.float64]:

@@ -27,6 +27,9 @@ class Settings:
     as many as the text needs; 1 keeps one passage a document, which the models cut at their
     window. `dense_kind`: how vectors are searched, exact, by 4-bit codes, or chosen by size.
     `sparse_documents`, `sparse_queries`: pruning of the learned-sparse vectors.
+    `sparse_idf`: queries' learned weights are multiplied by that power of the index's own idf;
+    `sparse_length_power`: documents' are divided by that power of their Euclidean length.
+    0 and 0 are the model as it is (benchmarks/adaptation.md says what the defaults bring).
     `bm25_weight`, `sparse_weight`, `dense_weight`: of the hybrid's z-scores
     (benchmarks/effectiveness.py shows how these were chosen).
 
@@ -45,6 +48,8 @@ class Settings:
     dense_kind: DenseKind = "auto"
     sparse_documents: Pruning = field(default_factory=Pruning)
     sparse_queries: Pruning = field(default_factory=Pruning)
+    sparse_idf: float = 0.75
+    sparse_length_power: float = 0.3
     bm25_weight: float = 0.5
     sparse_weight: float = 0.3
     dense_weight: float = 1.0
@@ -65,6 +70,12 @@ class Settings:
             raise BadQuery(f"illegal max_passages: {self.max_passages}, must be 1 or more")
         if self.dense_kind not in ("auto", "exact", "pq"):
             raise BadQuery(f"illegal dense_kind: {self.dense_kind!r}, must be auto, exact or pq")
+        if not 0 <= self.sparse_idf <= 2:
+            raise BadQuery(f"illegal sparse_idf: {self.sparse_idf}, must be between 0 and 2")
+        if not 0 <= self.sparse_length_power <= 1:
+            raise BadQuery(
+                f"illegal sparse_length_power: {self.sparse_length_power}, must be between 0 and 1"
+            )
         weights = (self.bm25_weight, self.sparse_weight, self.dense_weight)
         if any(not weight >= 0 for weight in weights):
             raise BadQuery(f"illegal fusion weights: {weights}, must be 0 or more")

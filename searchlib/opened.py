@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from indexes.similarity import Dot, IdfDot, Similarity
+from indexes.similarity import Dot, Similarity
 from indexes.snapshot import Snapshot
 from indexes.types import Unit
 
@@ -129,7 +129,7 @@ class Opened:
             fields = {"document": "bm25_passage", "passage": "bm25_passage"}
         elif name == "lookup":
             fields = {"document": "sparse", "passage": "sparse"}
-            similarity = Dot() if self._lookup.has_table else IdfDot()
+            similarity = Dot() if self._lookup.has_table else Dot(idf=1.0)
         else:
             fields = {"document": name, "passage": name}
         sources = self._sources if "sparse" in fields.values() else None

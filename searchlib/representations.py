@@ -46,7 +46,8 @@ def _neural(
     if name == "sparse":
         assert settings.sparse_model is not None
         documents, queries = settings.sparse_documents, settings.sparse_queries
-        return SparseEncoder(settings.sparse_model, device, max_tokens, documents, queries)
+        model, power = settings.sparse_model, settings.sparse_length_power
+        return SparseEncoder(model, device, max_tokens, documents, queries, length_power=power)
     assert settings.dense_model is not None
     return DenseEncoder(settings.dense_model, device, max_tokens)
 
@@ -73,7 +74,7 @@ def make_fields(settings: Settings, encoders: Mapping[str, Encoder]) -> Iterator
     sparse, dense = encoders.get("sparse"), encoders.get("dense")
     if sparse is not None:
         made_by = {"model": settings.sparse_model, "fingerprint": sparse.fingerprint}
-        yield TermField("sparse", "impact", "passage", Dot(), made_by)
+        yield TermField("sparse", "impact", "passage", Dot(settings.sparse_idf), made_by)
     if dense is not None:
         from .encoders.dense import DenseEncoder
 

@@ -26,10 +26,11 @@ BM25 = {
     "squad_dev": 0.870,
     "cosqa_dev": 0.598,
 }
-# Brute force over the same models' vectors, one passage of 256 tokens a document
+# Brute force by scipy over the same models' vectors, one passage of 256 tokens a document; sparse
+# queries times idf ** 0.75, sparse documents over their length ** 0.3
 BRUTE_FORCE = {
-    "medline1033": {"sparse": 0.759, "dense": 0.787},
-    "cosqa_dev": {"sparse": 0.403, "dense": 0.792},
+    "medline1033": {"sparse": 0.786, "dense": 0.787},
+    "cosqa_dev": {"sparse": 0.510, "dense": 0.793},
 }
 
 

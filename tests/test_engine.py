@@ -89,9 +89,13 @@ def test_dense_and_sparse_equal_brute_force(engine: Engine) -> None:
         assert top.scores == pytest.approx(np.sort(similarities)[::-1], abs=1e-4)
         row = sparse.encode_query([query]).row(0)
         vectors = sparse.encode_document(passages)
-        products = [
-            sum(row.get(t, 0) * w for t, w in vectors.row(i).items()) for i in range(len(passages))
-        ]
+        rows = [vectors.row(i) for i in range(len(passages))]
+        holders = {term: sum(term in held for held in rows) for term in row}
+        idf = {
+            term: np.log(1 + (len(rows) - df + 0.5) / (df + 0.5)) ** engine.settings.sparse_idf
+            for term, df in holders.items()
+        }
+        products = [sum(row[t] * idf[t] * w for t, w in held.items() if t in row) for held in rows]
         top = engine.rank([query], 100, retriever="sparse", unit="passage")[0]
         found = sorted((p for p in products if p > 0), reverse=True)
         assert top.scores == pytest.approx(found, rel=2e-3)  # weights are stored as float16

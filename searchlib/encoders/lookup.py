@@ -51,7 +51,7 @@ class LookupEncoder:
 
     The table is the model's own (OpenSearch's idf.json, sentence-transformers'
     SparseStaticEmbedding); a model without one gets weight 1 for each distinct word-piece, to be
-    weighted by the index's own document frequencies (the similarity IdfDot).
+    weighted by the index's own document frequencies (the similarity Dot(idf=1)).
 
     >>> LookupEncoder().encode_query(["lean times"]).row(0)  # doctest: +SKIP
     {'times': 1.0, 'lean': 1.0}

@@ -5,6 +5,7 @@ SPLADE: Formal et al. 2021 (arXiv:2107.05720, arXiv:2109.10086).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from indexes.types import TermVectors
 
@@ -45,8 +47,11 @@ class SparseEncoder:
     """Texts to TermVectors, by any ...ForMaskedLM or sentence-transformers SparseEncoder folder.
 
     `model`, `device`, `max_tokens`: as for DenseEncoder. `documents`, `queries`: which terms are
-    kept. Making an encoder reads nothing; torch is loaded when there is more to encode than a
-    few queries. A model with a table for queries (inference-free) uses it.
+    kept. `length_power`: a document's weights are divided by that power of their Euclidean
+    length, so that long texts don't win by their many terms (0: not at all; pivoted length
+    normalisation, Singhal et al. 1996, is of that kind). Making an encoder reads nothing; torch
+    is loaded when there is more to encode than a few queries. A model with a table for queries
+    (inference-free) uses it.
 
     Raises ModelNotFound, UnsupportedModel at first use.
 
@@ -61,8 +66,11 @@ class SparseEncoder:
         max_tokens: int | None = None,
         documents: Pruning = Pruning(),  # noqa: B008  frozen
         queries: Pruning = Pruning(),  # noqa: B008
+        *,
+        length_power: float = 0.0,
     ) -> None:
         self.name = str(model)
+        self._length_power = length_power
         self._device = device
         self._max_tokens = max_tokens
         self._documents = documents
@@ -86,6 +94,7 @@ class SparseEncoder:
         found = self._document_side.terms(texts, prompt, positions=True)
         for text, terms in zip(texts, found, strict=True):
             ids, weights = keep(terms.ids, terms.weights)
+            weights = shortened(weights, self._length_power)
             assert terms.positions is not None
             positions = terms.positions[np.searchsorted(terms.ids, ids)]
             places = self.tokenizer.spans(text, prompt)
@@ -129,7 +138,10 @@ class SparseEncoder:
         How queries are pruned is left out: an index stays valid when that changes.
         """
         documents = self._documents.to_json()
-        return digest_of("sparse", self._layout.digest(), self.max_tokens, documents)
+        parts = ["sparse", self._layout.digest(), self.max_tokens, documents]
+        if self._length_power:
+            parts.append(self._length_power)
+        return digest_of(*parts)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -139,6 +151,7 @@ class SparseEncoder:
             "max_tokens": self._max_tokens,
             "documents": self._documents.to_json(),
             "queries": self._queries.to_json(),
+            "length_power": self._length_power,
         }
 
     @cached_property
@@ -175,7 +188,23 @@ class SparseEncoder:
         with sense(self.folder.path):
             if not all(np.isfinite(terms.weights).all() for terms in found):
                 raise ValueError("it makes weights that are not numbers")
-        return [keep(terms.ids, terms.weights) for terms in found]
+        rows = [keep(terms.ids, terms.weights) for terms in found]
+        if query:
+            return rows
+        return [(ids, shortened(weights, self._length_power)) for ids, weights in rows]
+
+
+def shortened(weights: NDArray[np.float32], power: float) -> NDArray[np.float32]:
+    """Weights (m,) divided by their Euclidean length to that power.
+
+    >>> shortened(np.array([3, 4], np.float32), 1.0)
+    array([0.6, 0.8], dtype=float32)
+    """
+    if not power or not len(weights):
+        return weights
+    # subtle: in float64, so that the length is the same however a processor adds
+    length = math.sqrt(float(np.square(weights, dtype=np.float64).sum()))
+    return weights / np.float32(length**power)
 
 
 class Expander:

@@ -43,7 +43,7 @@ def winners(rows: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Rows:
-    """The tokens' hidden rows of some texts: text i has `lengths[i]` of them from `starts[i]` on."""
+    """The tokens' hidden rows of texts: text i has `lengths[i]` of them from `starts[i]` on."""
 
     flat: Tensor  # (N, D), padding included
     starts: list[int]

@@ -202,7 +202,7 @@ def _restore(
 
 
 def _load(parameters: list[Any], path: Path) -> dict[str, Tensor]:
-    tensors = load_file(path)
+    tensors: dict[str, Tensor] = load_file(path)
     with torch.no_grad():
         for i, parameter in enumerate(parameters):
             parameter.copy_(tensors[str(i)])

@@ -67,7 +67,9 @@ def test_expand_tells_text_from_expansion(cli: Run, index: Path, folder: Path) -
         assert weights == sorted(weights, reverse=True)
         own = {term["term"] for term in terms if term["source"] == "text"}
         assert own <= {"the", "moon"}
-    assert cli("expand", "-", "--model", "sparse", "-k", "2", stdin="the moon").lines == terms[:2]
+    # an index divides them by a power of their length: the same terms, other weights
+    two = cli("expand", "-", "--model", "sparse", "-k", "2", stdin="the moon").lines
+    assert [line["term"] for line in two] == [term["term"] for term in terms[:2]]
     chart = cli("expand", "the moon", "--model", "sparse", "-k", "2", "--format", "table").out
     assert "of the weight" in chart
     assert len(chart.splitlines()) == 3

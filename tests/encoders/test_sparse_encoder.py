@@ -260,3 +260,17 @@ def test_several_threads_may_share_an_encoder(tiny: Tiny, only_torch: None) -> N
         for texts, found in zip(work, threads.map(encoder.encode_document, work), strict=True):
             for row, text in enumerate(texts):
                 assert found.row(row) == pytest.approx(expected[TEXTS.index(text)], abs=1e-4)
+
+
+def test_a_power_of_their_length_divides_documents_and_not_queries(tiny: Tiny) -> None:
+    plain, shortened = SparseEncoder(tiny("bert")), SparseEncoder(tiny("bert"), length_power=0.3)
+    whole, part = plain.encode_document(TEXTS), shortened.encode_document(TEXTS)
+    for i in range(len(TEXTS)):
+        weights = whole.row(i)
+        length = sum(weight**2 for weight in weights.values()) ** 0.15
+        expected = {term: weight / length for term, weight in weights.items()}
+        assert part.row(i) == pytest.approx(expected, rel=1e-5)
+    assert shortened.encode_query(TEXTS).row(0) == plain.encode_query(TEXTS).row(0)
+    traced = shortened.encode_with_provenance(TEXTS).vectors
+    assert traced.row(0) == pytest.approx(part.row(0), rel=1e-4)
+    assert shortened.fingerprint != plain.fingerprint

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from indexes.directory import FileDirectory
 from indexes.manifest import TermField, VectorField
-from indexes.similarity import BM25, Dot, IdfDot
+from indexes.similarity import BM25, Dot
 from indexes.snapshot import Snapshot
 from indexes.types import Record, TermVectors
 from indexes.writer import MEMORY_BUDGET, Writer
@@ -104,7 +104,7 @@ def all_answers(snapshot: Snapshot) -> dict[str, dict[str, float]]:
         for field in ("bm25", "bm25_passage", "sparse"):
             found[f"{field} {words}"] = answers(snapshot, field, query(*words))
         name = f"idf {words}"
-        found[name] = answers(snapshot, "sparse", query(*words), similarity=IdfDot())
+        found[name] = answers(snapshot, "sparse", query(*words), similarity=Dot(idf=1.0))
     for text in ("red fish", "bird"):
         found[f"dense {text}"] = answers(snapshot, "dense", vectors([text]))
     return found

@@ -16,7 +16,7 @@ from indexes.builder import PostingsBuilder
 from indexes.inversion import Kind, decode, encode
 from indexes.kernels import native
 from indexes.postings import Postings
-from indexes.similarity import BM25, Dot, IdfDot, Similarity, Statistics
+from indexes.similarity import BM25, Dot, Similarity, Statistics
 from indexes.types import TermVectors
 
 Row = dict[str, float]
@@ -111,7 +111,7 @@ def statistics_of(segments: Sequence[Postings], queries: TermVectors) -> Statist
 def similarities(kind: Kind) -> list[Similarity]:
     if kind == "count":
         return [BM25(), BM25(k1=1.5, b=1.0), BM25(k1=0.0), Dot()]
-    return [Dot(), IdfDot()]
+    return [Dot(), Dot(idf=1.0), Dot(idf=0.75)]
 
 
 def ranked(scores: NDArray[np.float32], k: int) -> list[tuple[int, float]]:

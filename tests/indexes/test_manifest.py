@@ -20,7 +20,7 @@ from indexes.manifest import (
     VectorField,
     read_manifest,
 )
-from indexes.similarity import BM25, IdfDot
+from indexes.similarity import BM25, Dot
 
 PATH = Path("some.index/manifest.json")
 MANIFEST = Manifest(
@@ -29,7 +29,7 @@ MANIFEST = Manifest(
     12,
     {
         "bm25": TermField("bm25", "count", "document", BM25(1.2, 0.75), {"stemmer": "porter"}),
-        "wide": TermField("wide", "impact", "passage", IdfDot(), {}),
+        "wide": TermField("wide", "impact", "passage", Dot(idf=1.0), {}),
         "dense": VectorField("dense", 384, "passage", "pq", {"model": "ü"}),
     },
     {"passages": {"size": 200}},

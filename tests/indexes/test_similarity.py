@@ -11,7 +11,6 @@ import pytest
 from indexes.similarity import (
     BM25,
     Dot,
-    IdfDot,
     Similarity,
     Statistics,
     idf,
@@ -43,7 +42,13 @@ def test_bm25_of_empty_rows_divides_by_nothing() -> None:
 
 def test_dots_differ_in_idf() -> None:
     assert Dot().term_weights(STATISTICS) is None
-    assert IdfDot().term_weights(STATISTICS).tolist() == idf(STATISTICS).tolist()
+    whole, part = Dot(idf=1.0).term_weights(STATISTICS), Dot(idf=0.75).term_weights(STATISTICS)
+    assert whole is not None
+    assert whole.tolist() == idf(STATISTICS).tolist()
+    assert part is not None
+    assert part.tolist() == pytest.approx((idf(STATISTICS) ** 0.75).tolist())
+    with pytest.raises(ValueError, match=r"illegal idf value: 2\.5, must be between 0 and 2"):
+        Dot(idf=2.5)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +65,7 @@ def test_illegal_parameters(parameters: dict[str, float], message: str) -> None:
         BM25(**parameters)
 
 
-@pytest.mark.parametrize("similarity", [BM25(), BM25(k1=1.2, b=0.75), Dot(), IdfDot()])
+@pytest.mark.parametrize("similarity", [BM25(), BM25(k1=1.2, b=0.75), Dot(), Dot(idf=1.0)])
 def test_json_round_trip(similarity: Similarity) -> None:
     assert similarity_from_json(to_json(similarity)) == similarity
 

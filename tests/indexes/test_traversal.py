@@ -34,7 +34,7 @@ from indexes.factors import factors_of
 from indexes.inversion import Kind, decode, encode
 from indexes.norms import norms_of
 from indexes.postings import Postings
-from indexes.similarity import BM25, Dot, IdfDot, Similarity, Statistics
+from indexes.similarity import BM25, Dot, Similarity, Statistics
 from indexes.topk import top_k
 from indexes.traversal import (
     Plan,
@@ -143,10 +143,8 @@ def brute_force(rows: Sequence[Row], kind: Kind, query: Row, similarity: Similar
                     tf = row[term]
                     norm = k1 * (1 - b + b * length / average)
                     score += query_weight * idf * tf / (tf + norm)
-                case IdfDot():
-                    score += query_weight * idf * row[term]
-                case Dot():
-                    score += query_weight * row[term]
+                case Dot(power):
+                    score += query_weight * idf**power * row[term]
         scores.append(float(score))
     return scores
 
@@ -494,13 +492,13 @@ from pathlib import Path
 import numpy as np
 from indexes.arrays import map_arrays
 from indexes.postings import Postings
-from indexes.similarity import IdfDot, Statistics
+from indexes.similarity import Dot, Statistics
 from indexes.traversal import search
 from indexes.types import TermVectors
 from indexes.vectors import Vectors
 postings = Postings(map_arrays(Path(sys.argv[1])))
 query = TermVectors.of([{"b": 1.0}])
-found = search(postings, query, 1, IdfDot(), Statistics(np.array([1]), 2, 1.0))
+found = search(postings, query, 1, Dot(idf=1.0), Statistics(np.array([1]), 2, 1.0))
 vectors = Vectors({"vectors": np.ones((2, 3), np.float32)})
 vectors.search(np.ones((1, 3), np.float32), 1)
 print(found[0].ids.tolist(), {"scipy", "faiss", "numba", "torch", "sqlite_utils"} & {*sys.modules})
