@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,9 +52,10 @@ def on_own_passages(engine: Searching, retriever: str, queries: Sequence[PseudoQ
     own = own_passages(engine, asked)
     texts = PassageTexts(snapshot)
     cut = [texts.without(query, own[i : i + 1])[0] for i, query in enumerate(asked)]
-    scores = products(
-        encoder.encode_query([query.text for query in asked]), encoder.encode_document(cut)
-    )
+    vectors = encoder.encode_query([query.text for query in asked])
+    if isinstance(vectors, TermVectors):
+        vectors = replace(vectors, values=snapshot.query_weights(scorer.fields["passage"], vectors))
+    scores = products(vectors, encoder.encode_document(cut))
     tops = scorer.top([query.text for query in asked], K + 1, None, "document")
     documents = snapshot.documents_of(own)
     values = {}

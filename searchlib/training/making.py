@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from indexes.types import TermVectors
+
 from ..encoders.dense_layout import read_dense
 from ..encoders.models import resolve
 from ..encoders.quiet import quiet
 from ..encoders.sparse_layout import read_sparse
-from ..errors import BadQuery
 from ..indexing import no_progress
 from ..protocols import Progress
 from ..searching import Searching
@@ -30,7 +31,6 @@ from .loop import TrainingSettings, train
 from .models import Trainable, TrainableDense, TrainableSparse
 from .publishing import LOG, MODEL
 from .source import Kind, model_of
-from .texts import PassageTexts
 from .work import once
 
 CHECK_CANDIDATES = 8  # of each query that training is checked with
@@ -40,22 +40,10 @@ _TRIED = 3  # batches that tell how long a step takes
 
 @dataclass(frozen=True)
 class MakingSettings:
-    """What the loop is given, and how a sparse model's scores are taken meanwhile.
-
-    `idf_power`: a query's weights are multiplied by that power of their terms' idf;
-    `length_power`: documents are divided by that power of their length. Both should be what the
-    index does.
-    """
+    """What the loop is given, and what it draws its batches from."""
 
     training: TrainingSettings = field(default_factory=TrainingSettings)
     drawing: DrawSettings = field(default_factory=DrawSettings)
-    idf_power: float = 0.0
-    length_power: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("idf_power", "length_power"):
-            if not getattr(self, name) >= 0:
-                raise BadQuery(f"illegal {name}: {getattr(self, name)}, must be 0 or more")
 
 
 def make_model(
@@ -80,7 +68,7 @@ def make_model(
         source = resolve(model_of(engine, kind)).path
         model = trainable(source, kind, engine.settings.passage_tokens, device)
         if isinstance(model, TrainableSparse):
-            _score_as_indexed(model, material.texts, material.passages, settings)
+            score_as_indexed(model, engine)
 
         def drawn(rng: np.random.Generator) -> Batch:
             return draw(material, settings.drawing, rng)
@@ -146,22 +134,16 @@ def _encoded(model: Trainable, texts: Sequence[str], query: bool) -> torch.Tenso
     return torch.cat([model.encode(texts[at : at + TEXTS_AT_ONCE], query=query) for at in parts])
 
 
-def _score_as_indexed(
-    model: TrainableSparse, texts: PassageTexts, passages: int, settings: MakingSettings
-) -> None:
-    """Tell a model the idf of its terms, by how many of 1,000 random passages have each."""
-    model.length_power = settings.length_power
-    if not settings.idf_power:
-        return
-    rng = np.random.default_rng(settings.training.seed)
-    some = texts(rng.permutation(passages)[:1000])
-    with torch.no_grad():
-        frequencies = torch.zeros(len(model.weight), device=model.weight.device)
-        for start in range(0, len(some), TEXTS_AT_ONCE):
-            weights = model.encode(some[start : start + TEXTS_AT_ONCE], query=False)
-            frequencies += (weights > 0).sum(dim=0)
-        idf = torch.log1p((len(some) - frequencies + 0.5) / (frequencies + 0.5))
-        model.factors = idf**settings.idf_power
+def score_as_indexed(model: TrainableSparse, engine: Searching) -> None:
+    """Have a model's scores made as the index makes them: its idf, its power of lengths."""
+    size = len(model.weight)
+    names = [model.tokenizer.term(id) for id in range(size)]
+    every = TermVectors(
+        names, np.array([0, size]), np.arange(size, dtype=np.int32), np.ones(size, np.float32)
+    )
+    weights = engine.snapshot.query_weights("sparse", every)
+    model.factors = torch.from_numpy(weights).to(model.weight.device)
+    model.length_power = engine.settings.sparse_length_power
 
 
 def _affordable(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from adapting import corpus_of, small
 
 from searchlib import Engine, Settings
@@ -20,6 +22,8 @@ from searchlib.training.adapt import AdaptSettings, adapt
 from searchlib.training.finetune import FinetuneSettings, answers_there, finetune, positives
 from searchlib.training.judging import Judged, is_better, judge, on_own_passages
 from searchlib.training.log import read_log
+from searchlib.training.making import score_as_indexed
+from searchlib.training.models import TrainableSparse
 from searchlib.training.pairs import PseudoQuery
 from searchlib.training.texts import PassageTexts
 from searchlib.training.work import copy_of_index
@@ -215,16 +219,34 @@ def test_ranks_of_own_passages_are_those_of_brute_force(engine: Engine, field: s
     cut = {"cat": " The bird is in the tree.", "bread": "Yeast heats the dough. Bread in the oven."}
     last = PassageTexts(engine.snapshot)([engine.snapshot.n_passages - 2])[0]
     cut["long"] = last.replace("The boat is in the river.", "")
+    rows: Any = engine.snapshot.stored_rows("sparse", np.arange(engine.snapshot.n_passages))
+    counts = Counter(rows.terms[column] for column in rows.indices.tolist())
+    idf = {t: np.log1p((len(rows) - n + 0.5) / (n + 0.5)) ** 0.75 for t, n in counts.items()}
     for number, query in enumerate(queries[:3]):
         scores = scorer.scores(query.text, documents, None, "document")
         q, d = encoder.encode_query([query.text]), encoder.encode_document([cut[query.document]])
         if field == "sparse":
-            own = sum(w * d.row(0).get(term, 0) for term, w in q.row(0).items())
+            own = sum(w * idf[term] * d.row(0).get(term, 0) for term, w in q.row(0).items())
         else:
             own = float(q[0] @ d[0])
         others = [s for s, name in zip(scores, names, strict=True) if name != query.document]
         rank = 1 + sum(s >= own for s in others)
         assert found[str(number)] == pytest.approx(1 / np.log2(rank + 1))
+
+
+def test_training_scores_as_the_index_does(engine: Engine) -> None:
+    """idf and lengths included: else a model would learn for another engine."""
+    model = TrainableSparse(Path(engine.settings.sparse_model or ""), 32)
+    score_as_indexed(model, engine)
+    queries, passages = ["the cat and the boat", "bread"], np.arange(engine.snapshot.n_passages)
+    with torch.no_grad():
+        asked = model.encode(queries, query=True)
+        found = model.scores(
+            asked, model.encode(PassageTexts(engine.snapshot)(passages), query=False)
+        )
+    for row, query in enumerate(queries):
+        scores = engine.retriever("sparse").scores(query, passages, None, "passage")
+        np.testing.assert_allclose(found[row].numpy(), scores, rtol=3e-3, atol=1e-3)
 
 
 def test_a_model_is_no_better_than_itself(engine: Engine) -> None:
