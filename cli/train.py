@@ -193,8 +193,7 @@ def adapt(
 
 @commands.command(
     epilog=example(
-        "searchlib finetune notes.index --queries collection/queries.jsonl "
-        "--qrels collection/qrels/test.tsv --out notes.model",
+        "searchlib finetune notes.index --queries q.jsonl --qrels q.tsv --out new",
     )
 )
 def finetune(
