@@ -30,6 +30,15 @@ from .options import (
     example,
 )
 from .output import chosen, print_hits, print_json, show, show_expansion, tree
+from .refining import (
+    Feedback,
+    FeedbackPassages,
+    FeedbackTerms,
+    FeedbackWeight,
+    Rerank,
+    RerankDepth,
+    refining,
+)
 
 if TYPE_CHECKING:
     from searchlib.types import Hit
@@ -43,6 +52,7 @@ TERMS_ON_A_TERMINAL = 30
         'searchlib search notes.index "how do plants eat" -k 3',
         "searchlib search notes.index sunlight -r bm25 --where 'year > 2000'",
         "searchlib search notes.index water -r bm25 --sort=-year --offset 1",
+        "searchlib search notes.index water -r bm25 --feedback --explain",
     )
 )
 def search(
@@ -59,6 +69,12 @@ def search(
     offset: Offset = 0,
     passages: Passages = False,
     explain: Annotated[bool, typer.Option("--explain", help="Say where scores come from.")] = False,
+    feedback: Feedback = False,
+    feedback_passages: FeedbackPassages = None,
+    feedback_terms: FeedbackTerms = None,
+    feedback_weight: FeedbackWeight = None,
+    rerank: Rerank = None,
+    rerank_depth: RerankDepth = None,
     device: Device = None,
     format: OutputFormat = None,
 ) -> None:
@@ -69,12 +85,22 @@ def search(
     unit: Literal["document", "passage"] = "passage" if passages else "document"
     layout = chosen(format)
     with open_index(path, device) as engine:
+        asked = refining(
+            engine,
+            retriever,
+            feedback=feedback,
+            passages=feedback_passages,
+            terms=feedback_terms,
+            weight=feedback_weight,
+            rerank=rerank,
+            depth=rerank_depth,
+        )
 
         def answer(text: str) -> list[Hit]:
             hits = engine.search(
                 text,
                 k,
-                retriever=retriever,
+                retriever=asked,
                 where=where,
                 unit=unit,
                 explain=explain,

@@ -9,7 +9,7 @@ from indexes.snapshot import Selection, Snapshot
 from indexes.types import TopK
 
 from .errors import BadQuery
-from .fused import Fused
+from .parts import fields_of
 from .retrievers import FieldRetriever, Scorer
 from .types import Hit
 
@@ -21,10 +21,10 @@ def sorted_matches(
 ) -> TopK:
     """The first `limit` documents by a field, of those that share a term with the query.
 
-    A fusion matches what its first part does. Raises BadQuery for a retriever of vectors, which
+    A fusion matches what its first field does. Raises BadQuery for a retriever of vectors, which
     every document matches.
     """
-    part = scorer.parts[0] if isinstance(scorer, Fused) else scorer
+    part = next(iter(fields_of(scorer, where)), scorer)
     if isinstance(part, FieldRetriever):
         spec = part.snapshot.fields[part.fields["document"]]
         if not isinstance(spec, TermField):

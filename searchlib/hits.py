@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from indexes.manifest import TermField
 from indexes.snapshot import Selection
 from indexes.types import TermVectors, TopK, Unit
 
 from .encoders.analyzer import Analyzer
-from .fused import Fused
-from .retrievers import FieldRetriever, Scorer, best_passages
+from .parts import fields_of
+from .retrievers import Scorer, best_passages
 from .snippets import READ, snippets
 from .types import Explanation, Hit
 
@@ -36,7 +37,7 @@ def make_hits(
     if unit == "document":
         passages = best_passages(scorer, query, top.ids, where)
     excerpts = scorer.snapshot.excerpts(passages, READ)
-    words = wanted_words(query, analyzer, expansions_of(scorer, query))
+    words = wanted_words(query, analyzer, expansions_of(scorer, query, where))
     shown = snippets(
         [excerpt.text for excerpt in excerpts],
         [excerpt.end - excerpt.start for excerpt in excerpts],
@@ -64,11 +65,12 @@ def make_hits(
     ]
 
 
-def expansions_of(scorer: Scorer, query: str) -> dict[str, float]:
+def expansions_of(scorer: Scorer, query: str, where: Selection | None) -> dict[str, float]:
     """Terms and weights that a retriever's sparse parts look for."""
     terms: dict[str, float] = {}
-    for part in scorer.parts if isinstance(scorer, Fused) else (scorer,):
-        if isinstance(part, FieldRetriever) and part.name in ("sparse", "lookup"):
+    for part in fields_of(scorer, where):
+        spec = part.snapshot.fields[part.fields["passage"]]
+        if isinstance(spec, TermField) and spec.kind == "impact":
             vectors = part.queries.encode([query])
             assert isinstance(vectors, TermVectors)
             terms.update(vectors.row(0))

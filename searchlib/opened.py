@@ -18,11 +18,14 @@ from .config import Settings
 from .encoders.analyzer import Analyzer
 from .encoders.lookup import LookupEncoder
 from .errors import BadQuery
+from .feedback import Feedback
 from .fused import Fused, ReciprocalRank
 from .fusion import Normaliser, z_score
-from .protocols import Encoder, Splitter
+from .protocols import Encoder, Reranker, Splitter
 from .recorded import recorded_settings
+from .refined import FirstPass, Refined, refined
 from .representations import make_encoder, make_splitter
+from .reranked import Reranked
 from .retrievers import (
     FieldRetriever,
     QueryCache,
@@ -129,7 +132,7 @@ class Opened:
             fields = {"document": "bm25_passage", "passage": "bm25_passage"}
         elif name == "lookup":
             fields = {"document": "sparse", "passage": "sparse"}
-            similarity = Dot() if self._lookup.has_table else Dot(idf=1.0)
+            similarity = Dot() if self._lookup.has_table else None  # the field's own
         else:
             fields = {"document": name, "passage": name}
         sources = self._sources if "sparse" in fields.values() else None
@@ -150,6 +153,46 @@ class Opened:
             method = (method,) * len(scorers) if callable(method) else tuple(method)
         shares = tuple(weights) if weights is not None else (1.0,) * len(scorers)
         return Fused("hybrid", scorers, shares, method, depth)
+
+    def refined(
+        self,
+        retriever: str | Scorer = "hybrid",
+        feedback: Feedback = Feedback(),  # noqa: B008  frozen
+        *,
+        first: str | Scorer | None = None,
+    ) -> Refined | Fused:
+        """A retriever whose queries learn from the best passages of a first search.
+
+        `first`: who searches first (default: the retriever itself, without feedback).
+
+        Raises:
+            BadQuery: an unknown retriever, or one that is neither a field's nor a fusion of such.
+
+        >>> engine.search("blues", retriever=engine.refined("bm25"))  # doctest: +SKIP
+        """
+        scorer = self._scorer(retriever)
+        finder = scorer if first is None else self._scorer(first)
+        return refined(scorer, FirstPass(finder, feedback.passages), feedback)
+
+    def reranked(
+        self,
+        retriever: str | Scorer,
+        reranker: Reranker | str | Path,
+        *,
+        depth: int = 50,
+        passages: int = 3,
+    ) -> Reranked:
+        """A retriever whose best answers a cross-encoder orders (see `searchlib.reranked`).
+
+        `reranker`: a Hugging Face sequence classifier, a folder or a name; or any Reranker.
+
+        >>> engine.search("blues", retriever=engine.reranked("hybrid", "model"))  # doctest: +SKIP
+        """
+        if isinstance(reranker, str | Path):
+            from .encoders.cross import CrossEncoder
+
+            reranker = CrossEncoder(reranker, self._device)
+        return Reranked(self._scorer(retriever), reranker, depth, passages)
 
     # -- looking inside
 

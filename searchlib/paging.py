@@ -1,9 +1,9 @@
 """Pages of one ranking: what `offset` and a cursor mean, so that nothing is shown twice.
 
-Most rankings of k are the beginning of the ranking of more. A fusion's is not, beyond its depth:
-there a deeper ranking has candidates of its own, which may come before others. So the ranking
-that is paged is made in rounds, of depth, 2 x depth, 4 x depth, ... documents: each round goes on
-with what it has that the rounds before had not.
+Most rankings of k are the beginning of the ranking of more. That of a fusion, or of a reranker, is
+not, beyond its depth: there a deeper ranking has candidates of its own, which may come before
+others. So the ranking that is paged is made in rounds, of depth, 2 x depth, 4 x depth, ...
+documents: each round goes on with what it has that the rounds before had not.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from indexes.types import TopK, Unit
 
 from .errors import BadQuery
 from .fused import Fused
+from .reranked import Reranked
 from .retrievers import Scorer
 from .types import Hit
 
@@ -45,7 +46,7 @@ def ranked_part(
 ) -> TopK:
     """The hits of ranks offset + 1 to offset + k of the one ranking that is paged."""
     wanted = offset + k
-    depth = scorer.depth if isinstance(scorer, Fused) else wanted
+    depth = scorer.depth if isinstance(scorer, Fused | Reranked) else wanted
     top = scorer.top([query], min(wanted, depth), where, unit)[0]
     while len(top.ids) < wanted and len(top.ids) >= depth:
         depth *= 2

@@ -41,6 +41,17 @@ class Retriever(Protocol):
         ...
 
 
+class Reranker(Protocol):
+    """Reads a query and a text together, and says how well the text answers."""
+
+    @property
+    def name(self) -> str: ...
+
+    def score(self, query: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        """How relevant each text is, (n,): larger is better, on a scale of its own."""
+        ...
+
+
 class Splitter(Protocol):
     """Cuts a document into the passages that are encoded; at least one."""
 

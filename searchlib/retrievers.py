@@ -25,6 +25,7 @@ from .types import Explanation, Ranking
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
+Share = tuple[str, Mapping[str, float] | Floats]  # whose it is, and one summand of a query's vector
 QUERIES_AT_ONCE = 256  # how many queries share one pass; bounds the memory of a batch
 
 
@@ -192,7 +193,8 @@ class FieldRetriever:
 
     `fields` names the field that holds each unit: BM25 keeps whole documents in one and
     passages in another, the encoders' fields hold passages and serve both units. `sources`
-    tells of a passage which of its words each of its terms came from, for explanations.
+    tells of a passage which of its words each of its terms came from, and `shares` what a query's
+    vector adds up from, both for explanations.
     """
 
     name: str
@@ -201,6 +203,7 @@ class FieldRetriever:
     queries: QueryCache
     similarity: Similarity | None = None  # None: the field's own
     sources: Callable[[int], Mapping[str, str]] | None = None
+    shares: Callable[[str], Sequence[Share]] | None = None
 
     @property
     def direct(self) -> bool:
@@ -281,13 +284,9 @@ class FieldRetriever:
             if unit == "passage"
             else "document"
         )
+        shares = self.shares(query) if self.shares is not None else ()
         if isinstance(spec, VectorField):
-            score = self.scores(query, np.array([id], np.int64), None, unit)
-            return Explanation(
-                float(score[0]),
-                f"{self.name}: similarity of query and {row}",
-                note=f"dot product of two vectors of {spec.dim} dimensions",
-            )
+            return self._explain_vector(query, id, unit, row, shares)
         vector = self.queries.encode([query])
         assert isinstance(vector, TermVectors)
         parts = self.snapshot.explain(field_name, vector, id, similarity=self.similarity)
@@ -295,21 +294,48 @@ class FieldRetriever:
         words = own(query) if own is not None else frozenset()
         sources = self.sources(id) if self.sources is not None and parts else {}
         nodes = tuple(
-            _term_node(part, spec, words, sources.get(part.term, ""))
+            _term_node(part, spec, words, sources.get(part.term, ""), shares)
             for part in sorted(parts, key=lambda p: -p.contribution)
         )
         total = sum(node.value for node in nodes)
         return Explanation(total, f"{self.name}: terms shared by query and {row}", "sum", nodes)
 
+    def _explain_vector(
+        self, query: str, id: int, unit: Unit, row: str, shares: Sequence[Share]
+    ) -> Explanation:
+        ids = np.array([id], np.int64)
+        field_name = self.fields[unit]
+        name = f"{self.name}: similarity of query and {row}"
+        spec = self.snapshot.fields[field_name]
+        assert isinstance(spec, VectorField)
+        note = f"dot product of two vectors of {spec.dim} dimensions"
+        if not shares:
+            return Explanation(float(self.scores(query, ids, None, unit)[0]), name, note=note)
+        nodes = []
+        for whose, vector in shares:
+            assert isinstance(vector, np.ndarray)
+            score = self.snapshot.scores(field_name, vector, ids, unit)
+            nodes.append(Explanation(float(score[0]), whose))
+        return Explanation(sum(node.value for node in nodes), name, "sum", tuple(nodes), note)
 
-def _term_node(part: TermPart, spec: TermField, words: frozenset[str], source: str) -> Explanation:
+
+def _term_node(
+    part: TermPart, spec: TermField, words: frozenset[str], source: str, shares: Sequence[Share]
+) -> Explanation:
+    weighed = tuple(
+        Explanation(row[part.term], whose)
+        for whose, row in shares
+        if not isinstance(row, np.ndarray) and row.get(part.term)
+    )
     kind = ""
-    if words:
+    if weighed and weighed[0].name != shares[0][0]:  # nothing of it is the query's own
+        kind = " (feedback)"
+    elif words:
         kind = " (query word)" if part.term in words else " (expansion)"
     weight_name = "count" if spec.kind == "count" else "weight"
     origin = f", from “{source}”" if source and source.lower() != part.term else ""
     leaves = (
-        Explanation(part.query_weight, "query weight"),
+        Explanation(part.query_weight, "query weight", "sum" if weighed else "leaf", weighed),
         Explanation(
             part.impact,
             "impact",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 VOCABULARY = """
@@ -51,4 +52,36 @@ def make_bert(folder: Path, *, masked: bool, seed: int = 0, max_tokens: int = 64
     model = BertForMaskedLM(config) if masked else BertModel(config)
     _tokenizer(folder)
     model.save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+def make_classifier(
+    folder: Path, labels: Sequence[str] = ("LABEL_0",), *, seed: int = 0, max_tokens: int = 64
+) -> Path:
+    """A random BERT that classifies pairs of texts; a tokenizer that marks both as BERT's does."""
+    import torch
+    from tokenizers import Tokenizer, processors
+    from transformers import BertConfig, BertForSequenceClassification
+
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=len(WORDS),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=max_tokens,
+        initializer_range=0.3,
+        id2label=dict(enumerate(labels)),
+        label2id={label: i for i, label in enumerate(labels)},
+    )
+    _tokenizer(folder)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    BertForSequenceClassification(config).save_pretrained(folder, safe_serialization=True)
     return folder

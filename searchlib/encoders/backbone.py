@@ -70,12 +70,23 @@ class Backbone:
         """
         if isinstance(texts, str):
             raise BadInput("texts must be a list of strings, not one string; write [text]")
-        results: list[Any] = [None] * len(texts)
+        results: list[Result] = []
         with sense(self._transformer.path):
-            for start, tokens in windows(texts, lambda part: self.tokenizer.encode(part, prompt)):
-                for rows, found in self._window(tokens, lean, full):
-                    for row, result in zip(rows, found, strict=True):
-                        results[start + row] = result
+            for _, tokens in windows(texts, lambda part: self.tokenizer.encode(part, prompt)):
+                results += self.run_tokens(tokens, lean, full)
+        return results
+
+    def run_tokens(
+        self,
+        tokens: list[Ids],
+        lean: Callable[[LeanEncoder, Ids], Result],
+        full: Callable[[Network, int, Tensor, list[int]], Sequence[Result]],
+    ) -> list[Result]:
+        """As `run`, of texts that are token ids already, special ones included."""
+        results: list[Any] = [None] * len(tokens)
+        for rows, found in self._window(tokens, lean, full):
+            for row, result in zip(rows, found, strict=True):
+                results[row] = result
         return results
 
     def _window(

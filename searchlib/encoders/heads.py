@@ -171,6 +171,26 @@ def lean_terms(hidden: Array, decoder: Linear, pooling: str, logs: int, position
     return found if winner is None else Terms(found.ids, found.weights, winner[found.ids])
 
 
+def heaviest_terms(hidden: Array, decoder: Linear, pooling: str, logs: int, k: int) -> list[Terms]:
+    """The k heaviest terms of each of n short texts of one length, `hidden` (n, T, dim)."""
+    weight, bias = decoder
+    count, longest, dim = hidden.shape
+    logits = (hidden.reshape(-1, dim) @ weight.T).reshape(count, longest, -1)
+    if pooling == "sum":
+        pooled, logs = _activated(logits + bias, logs).sum(axis=1), 0
+    else:
+        pooled = logits[:, 0] + bias
+        for place in range(1, longest):
+            np.maximum(pooled, logits[:, place] + bias, out=pooled)
+    vocabulary = pooled.shape[1]
+    best = np.argpartition(pooled, vocabulary - min(k, vocabulary), axis=1)[:, -k:]
+    found = []
+    for row, columns in zip(pooled, np.sort(best, axis=1).astype(np.int32), strict=True):
+        ids = columns[row[columns] > 0]
+        found.append(Terms(ids, _activated(row[ids], logs)))
+    return found
+
+
 def _positive(pooled: Array, logs: int) -> Terms:
     """The entries of pooled logits above 0, with `logs` times log1p applied."""
     ids = np.flatnonzero(pooled > 0).astype(np.int32)

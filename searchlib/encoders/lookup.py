@@ -1,4 +1,4 @@
-"""Inference-free queries: a query's word-pieces with weights from a table, no network.
+"""Inference-free queries: word-pieces and their terms from a table, no network.
 
 Formal et al. 2021 (SPLADE-doc, arXiv:2109.10086); Geng et al. 2024 (arXiv:2411.04403).
 """
@@ -18,6 +18,15 @@ from ..errors import UnsupportedModel
 from .heads import Terms
 from .layout import digest_of, tokenizer_bytes
 from .models import SPARSE_DEFAULT, ModelFolder, resolve
+from .neighbours import (
+    KEPT,
+    Neighbours,
+    keep_neighbours,
+    kept_neighbours,
+    log,
+    make_neighbours,
+    table_terms,
+)
 from .pruning import Pruning
 from .sparse_layout import Table, read_sparse, table_bytes
 from .terms import term_vectors
@@ -27,6 +36,9 @@ from .weights import Weights, read_json, sense
 if TYPE_CHECKING:
     from .activations import Array
     from .sparse import SparseEncoder
+
+
+_MANY = 5000  # tokens
 
 
 class TokenTable:
@@ -50,11 +62,12 @@ class LookupEncoder:
     """Queries by table lookup, documents by the model's masked-language head.
 
     The table is the model's own (OpenSearch's idf.json, sentence-transformers'
-    SparseStaticEmbedding); a model without one gets weight 1 for each distinct word-piece, to be
-    weighted by the index's own document frequencies (the similarity Dot(idf=1)).
+    SparseStaticEmbedding). For a model without one it is made once, of what the model makes of
+    each word-piece alone (`neighbours.py`), and kept in the user's cache; its queries are to be
+    weighted by the index's document frequencies, as the model's own are.
 
     >>> LookupEncoder().encode_query(["lean times"]).row(0)  # doctest: +SKIP
-    {'times': 1.0, 'lean': 1.0}
+    {'times': 3.1, 'lean': 3.0, 'recession': 0.9, ...}
     """
 
     def __init__(
@@ -71,8 +84,14 @@ class LookupEncoder:
 
     def encode_query(self, texts: Sequence[str]) -> TermVectors:
         """Distinct word-pieces of each text with the table's weights."""
-        rows = [self._queries(row.ids, row.weights) for row in self._table.terms(texts)]
-        return term_vectors(rows, self._table.tokenizer.term)
+        if self.has_table:
+            table = self._table
+            found, tokenizer = table.terms(texts), table.tokenizer
+        else:
+            tokenizer = self._tokenizer
+            found = table_terms(self._neighbours, tokenizer, texts)
+        rows = [self._queries(row.ids, row.weights) for row in found]
+        return term_vectors(rows, tokenizer.term)
 
     def encode_document(self, texts: Sequence[str]) -> TermVectors:
         """As `SparseEncoder.encode_document` of the same model."""
@@ -80,7 +99,7 @@ class LookupEncoder:
 
     def offsets(self, text: str) -> list[Span]:
         """Character spans of the word-pieces of `text`, uncut, without special tokens."""
-        return self._table.tokenizer.offsets(text)
+        return self._tokenizer.offsets(text)
 
     @property
     def special_tokens_count(self) -> int:
@@ -99,14 +118,14 @@ class LookupEncoder:
 
     @cached_property
     def has_table(self) -> bool:
-        """Whether the model brings weights; without them every word-piece weighs 1."""
+        """Whether the model brings weights for queries."""
         return self._source.weights != self._source.path or _static(self._source.path)
 
     @cached_property
     def fingerprint(self) -> str:
         """Hash of table, tokenizer and settings, and of the model that makes the documents."""
         source = self._source
-        table = table_bytes(source).hex() if self.has_table else "1"
+        table = table_bytes(source).hex() if self.has_table else f"neighbours {KEPT}"
         return digest_of(
             "lookup", table, tokenizer_bytes(source.path).hex(), self._documents.fingerprint
         )
@@ -141,25 +160,36 @@ class LookupEncoder:
     def _table(self) -> TokenTable:
         return TokenTable(self._source)
 
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        return Tokenizer(self._source.path, self._source.max_tokens)
+
+    @cached_property
+    def _neighbours(self) -> Neighbours:
+        digest = read_sparse(self.folder.path).digest()
+        table = kept_neighbours(digest, self._tokenizer)
+        if table is None:
+            if self._tokenizer.size > _MANY:  # seconds
+                log.warning("making the table of expansions of %s, once", self.name)
+            table = make_neighbours(self._documents.expander)
+            keep_neighbours(digest, table)
+        return table
+
 
 def read_table(table: Table, tokenizer: Tokenizer) -> Array:
-    """(vocabulary,) float32 weights; 1 each, special tokens 0, where the model has no table."""
+    """(vocabulary,) float32 weights of a model's own table. Raises UnsupportedModel."""
     if table.weights.is_file():
         try:
             return _from_json(table.weights, tokenizer)
         except (ValueError, TypeError):
             raise UnsupportedModel(f"{table.weights} is damaged; get the model anew") from None
-    weights = np.ones(tokenizer.size, np.float32)
-    if _static(table.weights):
-        with sense(table.weights):
-            own = Weights(table.weights)["weight"].astype(np.float32)
-        if own.ndim != 1 or len(own) < tokenizer.size:
-            raise UnsupportedModel(
-                f"{table.weights} has {own.shape} weights for {tokenizer.size} tokens"
-            )
-        return own
-    weights[tokenizer.special_ids] = 0
-    return weights
+    with sense(table.weights):
+        own: Array = Weights(table.weights)["weight"].astype(np.float32)
+    if own.ndim != 1 or len(own) < tokenizer.size:
+        raise UnsupportedModel(
+            f"{table.weights} has {own.shape} weights for {tokenizer.size} tokens"
+        )
+    return own
 
 
 def _from_json(path: Path, tokenizer: Tokenizer) -> Array:

@@ -252,8 +252,13 @@ def _is_model(path: Path) -> bool:
 
 
 def _fetched(name: str) -> Path:
+    return user_cache() / "models" / name.replace("/", "--")
+
+
+def user_cache() -> Path:
+    """Where models are kept: $SEARCHLIB_CACHE, or ~/.cache/searchlib."""
     root = os.environ.get("SEARCHLIB_CACHE") or _user_cache() / "searchlib"
-    return Path(root).expanduser() / "models" / name.replace("/", "--")
+    return Path(root).expanduser()
 
 
 def _user_cache() -> Path:

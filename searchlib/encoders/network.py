@@ -17,7 +17,7 @@ from .quiet import quiet
 from .tokenizing import Ids
 from .weights import Weights
 
-Task = Literal["hidden", "masked"]
+Task = Literal["hidden", "masked", "labels"]
 Result = TypeVar("Result")
 
 _CPU_BUDGET = 512  # tokens a batch: its activations stay in a core's cache
@@ -29,7 +29,8 @@ class Network:
 
     `task` "hidden": rows are the last hidden states. "masked": rows are what the final
     projection onto the vocabulary (`decoder_weight`, `decoder_bias`) reads, so that logits =
-    row @ weight.T + bias; they are never formed here.
+    row @ weight.T + bias; they are never formed here. "labels": a text has one row, the logits of
+    a classifier's labels (`run` then gives (batch, labels)).
 
     `device`: "cpu", "cuda" (all GPUs), "cuda:1", "mps", or None: the GPUs if any, else the CPU.
     """
@@ -57,19 +58,23 @@ class Network:
         self._pad = int(getattr(model.config, "pad_token_id", None) or 0)
 
     def run(
-        self, tokens: Sequence[Ids], work: Callable[[int, Tensor, list[int]], Result]
+        self,
+        tokens: Sequence[Ids],
+        work: Callable[[int, Tensor, list[int]], Result],
+        types: Sequence[Ids] | None = None,
     ) -> Iterator[tuple[list[int], Result]]:
         """(rows, work(worker, hidden, lengths)) of each batch of the texts, longest first.
 
         `hidden` is (batch, longest, dim) on the worker's device; row i is padded from
-        `lengths[i]` on.
+        `lengths[i]` on. `types`: of each token, where a text is a pair of texts.
         """
         lengths = [len(ids) for ids in tokens]
         budget = _CPU_BUDGET if self.kind == "cpu" else _GPU_BUDGET
 
         def one(worker: int, rows: list[int]) -> Result:
             with torch.inference_mode():
-                hidden = self._hidden(worker, [tokens[row] for row in rows])
+                kinds = None if types is None else [types[row] for row in rows]
+                hidden = self._hidden(worker, [tokens[row] for row in rows], kinds)
                 return work(worker, hidden, [lengths[row] for row in rows])
 
         def single_threaded() -> None:
@@ -90,7 +95,7 @@ class Network:
     def _place(self, worker: int) -> int:
         return 0 if self.kind == "cpu" else worker
 
-    def _hidden(self, worker: int, tokens: list[Ids]) -> Tensor:
+    def _hidden(self, worker: int, tokens: list[Ids], types: list[Ids] | None) -> Tensor:
         lengths = [len(ids) for ids in tokens]
         longest = max(lengths)
         ids = np.full((len(tokens), longest), self._pad, np.int64)
@@ -99,6 +104,11 @@ class Network:
             ids[row, : len(piece)] = piece
             mask[row, : len(piece)] = 1
         inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+        if types is not None:
+            kinds = np.zeros((len(tokens), longest), np.int64)
+            for row, piece in enumerate(types):
+                kinds[row, : len(piece)] = piece
+            inputs["token_type_ids"] = torch.from_numpy(kinds)
         device = self.devices[self._place(worker)]
         if device.type == "cuda":
             inputs = {
@@ -160,7 +170,11 @@ def load(folder: Path, task: Task) -> nn.Module:
         with quiet():
             import transformers
 
-            auto = transformers.AutoModelForMaskedLM if task == "masked" else transformers.AutoModel
+            auto = {
+                "hidden": transformers.AutoModel,
+                "masked": transformers.AutoModelForMaskedLM,
+                "labels": transformers.AutoModelForSequenceClassification,
+            }[task]
             model, report = auto.from_pretrained(
                 folder,
                 use_safetensors=True,
@@ -173,7 +187,8 @@ def load(folder: Path, task: Task) -> nn.Module:
     except Exception as error:  # transformers raises whatever a config makes fail
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UnsupportedModel(f"cannot load {folder}: {lines[0][:300]}") from None
-    missing = [name for name in report["missing_keys"] if "pooler" not in name]
+    # only classifiers read what the pooler makes
+    missing = [key for key in report["missing_keys"] if task == "labels" or "pooler" not in key]
     if missing:
         raise UnsupportedModel(
             f"{folder} lacks the weights {', '.join(sorted(missing)[:3])}"

@@ -6,7 +6,8 @@ SPLADE: Formal et al. 2021 (arXiv:2107.05720, arXiv:2109.10086).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +18,10 @@ from numpy.typing import NDArray
 
 from indexes.types import TermVectors
 
-from .backbone import Backbone, allowed_tokens
-from .heads import Head, Terms, lean_terms
+from .activations import Array
+from .backbone import Backbone, allowed_tokens, threads
+from .blas import one_blas_thread
+from .heads import Head, Terms, heaviest_terms, lean_terms
 from .layout import digest_of
 from .lean import LeanEncoder
 from .lookup import TokenTable
@@ -162,6 +165,11 @@ class SparseEncoder:
     def _document_side(self) -> Expander:
         return Expander(self._layout.document, self.max_tokens, self._device)
 
+    @property
+    def expander(self) -> Expander:
+        """What makes documents."""
+        return self._document_side
+
     @cached_property
     def _query_side(self) -> Expander | TokenTable:
         side = self._layout.query
@@ -207,6 +215,9 @@ def shortened(weights: NDArray[np.float32], power: float) -> NDArray[np.float32]
     return weights / np.float32(length**power)
 
 
+_TOGETHER = 256  # short texts that share a product with the vocabulary's weights
+
+
 class Expander:
     """One masked-language model: texts to Terms."""
 
@@ -218,6 +229,46 @@ class Expander:
 
     def terms(self, texts: Sequence[str], prompt: str, positions: bool = False) -> list[Terms]:
         """Terms of each text; with `positions`, the winning token's place for each."""
+        found = self._backbone.run(texts, prompt, *self._ways(positions))
+        return self._kept(found)
+
+    def heaviest(self, tokens: list[Ids], k: int) -> list[Terms]:
+        """The k heaviest terms of each of many texts of one length, given as token ids.
+
+        Short texts one by one would read the whole vocabulary's weights each; here some hundred
+        share a product.
+        """
+        decoders: list[tuple[Array, Array]] = []  # the first is enough
+
+        def lean(encoder: LeanEncoder, ids: Ids) -> Array:
+            if not decoders:
+                decoders.append(encoder.decoder)
+            return encoder.projected(ids)
+
+        def full(network: Network, worker: int, hidden: Tensor, lengths: list[int]) -> list[Array]:
+            if not decoders:
+                weight, bias = network.decoder(worker)
+                zero = np.zeros(len(weight), np.float32)
+                shift = zero if bias is None else bias.float().cpu().numpy()
+                decoders.append((weight.float().cpu().numpy(), shift))
+            return list(hidden.float().cpu().numpy())
+
+        rows = np.stack(self._backbone.run_tokens(tokens, lean, full))
+        pooling, logs = self._side.pooling, self._side.logs
+        blocks = [rows[start : start + _TOGETHER] for start in range(0, len(rows), _TOGETHER)]
+        with one_blas_thread(), ThreadPoolExecutor(threads()) as pool:
+            work = pool.map(
+                lambda block: heaviest_terms(block, decoders[0], pooling, logs, k), blocks
+            )
+            return self._kept([terms for found in work for terms in found])
+
+    def _ways(
+        self, positions: bool
+    ) -> tuple[
+        Callable[[LeanEncoder, Ids], Terms],
+        Callable[[Network, int, Tensor, list[int]], list[Terms]],
+    ]:
+        """What makes terms of hidden rows, in numpy and in torch."""
         side = self._side
 
         def lean(encoder: LeanEncoder, ids: Ids) -> Terms:
@@ -230,8 +281,12 @@ class Expander:
                 self._heads[worker] = Head(weight, bias, side.pooling, side.logs)
             return self._heads[worker](hidden, lengths, positions)
 
-        found = self._backbone.run(texts, prompt, lean, full)
-        return [self._without_special(terms) for terms in found] if side.drop_special else found
+        return lean, full
+
+    def _kept(self, found: list[Terms]) -> list[Terms]:
+        if not self._side.drop_special:
+            return found
+        return [self._without_special(terms) for terms in found]
 
     def _without_special(self, terms: Terms) -> Terms:
         keep = ~np.isin(terms.ids, self.tokenizer.special_ids)

@@ -39,7 +39,7 @@ class Tokenizer:
         pieces = self._tokenizer.encode_batch_fast(
             [clean(prompt + text) for text in texts], add_special_tokens=False
         )
-        return [self._wrap(piece.ids) for piece in pieces]
+        return [self.wrap(piece.ids) for piece in pieces]
 
     def words(self, texts: Sequence[str], prompt: str = "") -> list[Ids]:
         """As `encode`, without the special tokens."""
@@ -126,7 +126,8 @@ class Tokenizer:
         found: int | None = self._tokenizer.token_to_id(term)
         return found
 
-    def _wrap(self, ids: list[int]) -> Ids:
+    def wrap(self, ids: list[int]) -> Ids:
+        """Ids of a text with the special tokens around them, cut to `max_tokens`."""
         room = self.max_tokens - self.special_tokens_count
         return np.asarray([*self._before, *ids[:room], *self._after], np.int32)
 
@@ -138,6 +139,30 @@ class Tokenizer:
             if full[start : start + len(bare)] == bare:
                 return full[:start], full[start + len(bare) :]
         raise UnsupportedModel("the tokenizer changes a text's tokens when it adds special ones")
+
+
+class PairTokenizer:
+    """A model's tokenizer for pairs of texts, cut to `max_tokens`, the longer text first."""
+
+    def __init__(self, folder: Path, max_tokens: int) -> None:
+        self._tokenizer = _load(folder, False)
+        special = self._tokenizer.num_special_tokens_to_add(is_pair=True)
+        if not special:
+            raise UnsupportedModel(f"{folder}: its tokenizer puts nothing between two texts")
+        if max_tokens <= special:
+            raise UnsupportedModel(
+                f"illegal max_tokens value: {max_tokens}, must be above {special}, the number of"
+                " special tokens"
+            )
+        self._tokenizer.enable_truncation(max_tokens, strategy="longest_first")
+
+    def encode(self, query: str, texts: Sequence[str]) -> list[tuple[Ids, Ids]]:
+        """(ids, types) of the query with each of the texts, special tokens included."""
+        query = clean(query)
+        pairs = self._tokenizer.encode_batch([(query, clean(text)) for text in texts])
+        return [
+            (np.asarray(pair.ids, np.int32), np.asarray(pair.type_ids, np.int32)) for pair in pairs
+        ]
 
 
 def clean(text: str) -> str:

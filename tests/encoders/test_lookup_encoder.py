@@ -78,14 +78,65 @@ def test_idf_json_makes_queries_and_drops_special_tokens_from_documents(
     assert [len(spans) for spans in provenance.spans] == np.diff(found.indptr).tolist()
 
 
-def test_a_model_without_a_table_weighs_each_word_piece_once(tiny: Tiny) -> None:
-    encoder = LookupEncoder(tiny("bert"))
+@pytest.fixture
+def user_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SEARCHLIB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def expected_of(model: SparseEncoder, pieces: dict[str, int]) -> dict[str, float]:
+    """The definition: the 4 heaviest terms that each piece alone makes, the largest of each."""
+    weights: dict[str, float] = {}
+    for piece in pieces:
+        alone = model.encode_query([piece]).row(0)
+        for term in sorted(alone, key=lambda t: (-alone[t], model.tokenizer.id(t)))[:4]:
+            weights[term] = max(weights.get(term, 0.0), alone[term])
+    for piece, count in pieces.items():
+        weights[piece] = weights.get(piece, 0.0) + count**0.5
+    return weights
+
+
+def test_a_model_without_a_table_gets_one_of_what_each_word_piece_makes_alone(
+    tiny: Tiny, user_cache: Path
+) -> None:
+    model, encoder = SparseEncoder(tiny("bert")), LookupEncoder(tiny("bert"))
     query = encoder.encode_query(["the dog, the DOG; cats [SEP]", ""])
-    assert query.row(0) == {"the": 1.0, "dog": 1.0, ",": 1.0, "cats": 1.0}
+    pieces = {"the": 2, "dog": 2, ",": 1, "cats": 1, ";": 1}
+    known = {piece: n for piece, n in pieces.items() if model.tokenizer.id(piece) is not None}
+    assert query.row(0) == pytest.approx(expected_of(model, known), rel=1e-4)
     assert query.row(1) == {}
     assert not encoder.has_table
-    documents = SparseEncoder(tiny("bert")).encode_document(TEXTS)
+    documents = model.encode_document(TEXTS)
     np.testing.assert_array_equal(encoder.encode_document(TEXTS).values, documents.values)
+
+
+def test_the_table_is_made_once_and_made_anew_where_it_is_damaged(
+    tiny: Tiny, user_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from searchlib.encoders import lookup
+
+    first = LookupEncoder(tiny("bert")).encode_query(["the dog"]).row(0)
+    [kept] = user_cache.glob("tables/*/model.safetensors")
+    assert [path.name for path in kept.parent.iterdir()] == ["model.safetensors"]
+    made: list[int] = []
+    make = lookup.make_neighbours
+    monkeypatch.setattr(lookup, "make_neighbours", lambda model: made.append(1) or make(model))
+    assert LookupEncoder(tiny("bert")).encode_query(["the dog"]).row(0) == first
+    assert not made
+    whole = kept.read_bytes()
+    for damaged in (b"", whole[:100], whole[:-3], whole[:-4] + b"\xff\xff\xff\x7f"):
+        kept.write_bytes(damaged)
+        assert LookupEncoder(tiny("bert")).encode_query(["the dog"]).row(0) == first
+        assert kept.read_bytes() == whole
+    assert len(made) == 4
+
+
+def test_a_cache_that_cannot_be_written_to_is_done_without(
+    tiny: Tiny, user_cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    user_cache.write_text("a file where a folder should be")
+    assert LookupEncoder(tiny("bert")).encode_query(["the dog"]).row(0)
+    assert "cannot keep the table" in caplog.text
 
 
 def test_query_pruning_and_fingerprints(tiny: Tiny, tmp_path: Path) -> None:
