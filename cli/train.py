@@ -123,6 +123,14 @@ def adapt(
             show_default=False,
         ),
     ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Learn from a cross-encoder, a folder or a name, not from the retrievers together "
+            "(slow without a GPU).",
+        ),
+    ] = None,
     test: Annotated[
         Path | None,
         typer.Option(
@@ -165,7 +173,7 @@ def adapt(
         encoding=encoding, max_document=max_document, skip_bad=skip_bad,
     )  # fmt: skip
     _check(out, minutes, steps)
-    given, judged = _given(queries), _judged(test, split)
+    given, judged, scorer = _given(queries), _judged(test, split), _scorer(teacher, device)
     trained_on = _source(source, options, models, kind)
     pairs: dict[str, Any] = {} if most is None else {"most": most}
     from searchlib.training.pairs import PairSettings, kinds_of
@@ -186,7 +194,7 @@ def adapt(
     with _going_on(out, work) as progress:
         outcome = run(
             trained_on, out, settings, work=work, minutes=minutes, given=given, judged=judged,
-            device=device, on_progress=progress,
+            cross_encoder=scorer, device=device, on_progress=progress,
         )  # fmt: skip
     _print(outcome, out, work, format)
 
@@ -348,6 +356,17 @@ def _judged(folder: Path | None, split: str | None) -> Any:
         return None
     beir = Collection(folder)
     return Judged(f"{beir.name}, {beir.split(split)}", dict(beir.topics(split)), beir.qrels(split))
+
+
+def _scorer(model: str | None, device: str | None) -> Any:
+    """What a cross-encoder says of pairs; that its files are there is found out now."""
+    from searchlib.encoders.cross import CrossEncoder
+
+    if model is None:
+        return None
+    cross_encoder = CrossEncoder(model, device)
+    cross_encoder.score("a", ["a"])
+    return cross_encoder.score
 
 
 def _making(defaults: Any, steps: int | None, seed: int) -> Any:

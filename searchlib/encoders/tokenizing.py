@@ -59,7 +59,7 @@ class Tokenizer:
         room = self.max_tokens - self.special_tokens_count
         before, after = [-1] * len(self._before), [-1] * len(self._after)
         return [
-            (self._wrap(piece.ids), np.array([*before, *piece.word_ids[:room], *after], np.int64))
+            (self.wrap(piece.ids), np.array([*before, *piece.word_ids[:room], *after], np.int64))
             for piece in pieces
         ]
 

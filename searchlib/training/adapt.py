@@ -34,6 +34,7 @@ from .mining import CandidateLists, MiningSettings, hold_queries, mine, read_lis
 from .pairs import (
     PairSettings,
     PseudoQuery,
+    hash_of,
     make_queries,
     read_pairs,
     split_by_document,
@@ -41,7 +42,7 @@ from .pairs import (
 )
 from .publishing import Outcome, finish
 from .source import Kind, Source, identity, model_of, opened
-from .teacher import CrossEncoded, CrossEncoder, Ensemble, TeacherWeights
+from .teacher import CrossEncoded, Ensemble, PairScorer, TeacherWeights
 from .texts import PassageTexts, documents_of
 from .work import once, same_as_begun, work_beside, work_folder
 
@@ -79,7 +80,7 @@ def adapt(
     minutes: float | None = None,
     given: Sequence[PseudoQuery] = (),
     judged: Judged | None = None,
-    cross_encoder: CrossEncoder | None = None,
+    cross_encoder: PairScorer | None = None,
     device: str | None = None,
     on_progress: Progress = no_progress,
 ) -> Outcome:
@@ -99,7 +100,12 @@ def adapt(
     started = time.monotonic()
     must_be_free(target)
     place = work or work_beside(target)
-    plan = {**settings.plan, "given": len(given), "judged": judged.name if judged else None}
+    plan = {
+        **settings.plan,
+        "given": hash_of(0, *(query.text for query in given)) if given else None,
+        "judged": judged.name if judged else None,
+        "cross_encoder": cross_encoder is not None,
+    }
     with (
         work_folder(place, plan),
         opened(source, place, device, on_progress) as engine,
@@ -136,7 +142,11 @@ def adapt(
                 "retrievers what matters in one collection of documents (searchlib adapt)."
             ),
             data=_data(engine, source, train, held_out),
-            settings={**settings_shown(settings.plan), "steps": steps},
+            settings={
+                **settings_shown(settings.plan),
+                "cross-encoder teaches": cross_encoder is not None,
+                "steps": steps,
+            },
         )
         outcome = finish(
             engine, place, target, card, held_out[: settings.tested],

@@ -18,8 +18,10 @@ from .texts import PassageTexts
 
 Floats = NDArray[np.float32]
 
-CrossEncoder = Callable[[str, Sequence[str]], NDArray[np.float32]]
-"""Scores of texts (m,) for a query, read together with it; larger is better."""
+PairScorer = Callable[[str, Sequence[str]], NDArray[np.float32]]
+"""Scores of texts (m,) for a query, read together with it; larger is better.
+
+As `encoders.cross.CrossEncoder(model).score` gives them."""
 
 
 def _shares() -> dict[str, float]:
@@ -113,7 +115,7 @@ class CrossEncoded:
 
     queries: Sequence[str]
     texts: PassageTexts
-    cross_encoder: CrossEncoder
+    cross_encoder: PairScorer
 
     def __call__(self, rows: NDArray[np.int64], passages: NDArray[np.int64]) -> Floats:
         """(B, n) for the queries of B rows and n passages."""

@@ -39,9 +39,7 @@ def test_help_says_what_each_argument_is_and_ends_with_an_example(cli: Run, comm
     assert any(line[0] == command for line in examples(result.out))
 
 
-@pytest.mark.parametrize(
-    "command", [c for c in COMMANDS if c not in NEEDING_MODELS]
-)
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in NEEDING_MODELS])
 def test_every_example_runs(cli: Run, notes: Path, command: str) -> None:
     for example in examples(cli(command, "--help").out):
         extra = ()

@@ -118,6 +118,7 @@ def test_the_examples_are_right(cli: Run, folder: Path) -> None:
         (("corpus.jsonl", "--out", "m", "--test", "absent"), ("absent",)),
         (("corpus.jsonl", "--out", "m", "--test", "collection", "--split", "x"), ("split 'x'",)),
         (("corpus.jsonl", "--out", "m", "--sparse-model", "./gone"), ("./gone",)),
+        (("corpus.jsonl", "--out", "m", "--teacher", "./gone"), ("./gone",)),
         (("words.index", "--out", "m"), ("no sparse model to train",)),
     ],
 )
