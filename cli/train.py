@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 commands = typer.Typer()
 
-UNITS = {"mining": "queries", "teacher": "queries", "training": "steps"}  # else documents
+UNITS = {"queries": "queries", "mining": "queries", "training": "steps"}  # else documents
 
 
 class Kind(StrEnum):

@@ -43,7 +43,7 @@ from .pairs import (
 from .publishing import Outcome, finish
 from .source import Kind, Source, identity, model_of, opened
 from .teacher import CrossEncoded, Ensemble, PairScorer, TeacherWeights
-from .texts import PassageTexts, documents_of
+from .texts import PassageTexts, documents_of, live_passages
 from .work import once, same_as_begun, work_beside, work_folder
 
 QUERIES, CANDIDATES, CHECKS = "queries.jsonl", "candidates.npz", "checks.npz"
@@ -121,7 +121,7 @@ def adapt(
             _lists(engine, some, place / name, settings, on_progress)
             for some, name in ((train, CANDIDATES), (checked, CHECKS))
         )
-        asked, passages = [query.text for query in train], engine.snapshot.n_passages
+        asked, passages = [query.text for query in train], live_passages(engine.snapshot)
         teacher: Teacher = (
             Ensemble(engine, asked, lists, settings.teacher)
             if cross_encoder is None

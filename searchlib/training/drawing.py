@@ -67,7 +67,7 @@ class Material:
     queries: Sequence[PseudoQuery]
     lists: CandidateLists
     texts: PassageTexts
-    passages: int  # how many the index holds
+    passages: Ids  # all that the index holds
     teacher: Teacher | None = None
     answers: Sequence[Collection[int]] | None = None
     vectors: Floats | None = None
@@ -89,9 +89,9 @@ def draw(material: Material, settings: DrawSettings, rng: np.random.Generator) -
     for row in rows.tolist():
         some = rng.permutation(lists.shape[1] - 1)[: settings.hard]
         others += lists[row, 1 + some].tolist()
-    drawn = rng.integers(0, material.passages, settings.documents).tolist()
+    drawn = rng.choice(material.passages, settings.documents).tolist()
     mixed = [others[i] for i in rng.permutation(len(others))]
-    rest = range(min(material.passages, settings.documents))  # of a small corpus, all
+    rest = material.passages[: settings.documents].tolist()  # of a small corpus, all
     chosen = list(dict.fromkeys([*own, *mixed, *drawn, *rest]))
     chosen = chosen[: max(settings.documents, len(own))]
     passages = np.array(chosen, np.int64)

@@ -26,7 +26,7 @@ from .mining import MiningSettings, mine, passages_of, read_lists, write_lists
 from .pairs import PseudoQuery, hash_of
 from .publishing import Outcome, finish
 from .source import Kind, Source, identity, model_of, opened
-from .texts import PassageTexts
+from .texts import PassageTexts, live_passages
 from .work import once, same_as_begun, work_beside, work_folder
 
 
@@ -90,9 +90,9 @@ def finetune(
             )
             passages = [set(passages_of(engine.snapshot, some).tolist()) for some in relevant]
             asked = vectors(engine, [query.text for query in queries])
-            return Material(queries, lists, texts, count, answers=passages, vectors=asked)
+            return Material(queries, lists, texts, everything, answers=passages, vectors=asked)
 
-        count = engine.snapshot.n_passages
+        everything = live_passages(engine.snapshot)
         trained_on = material(train, place / CANDIDATES)
         checked_on = material(held_out[:CHECKED], place / CHECKS)
         steps = make_model(

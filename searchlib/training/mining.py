@@ -24,6 +24,7 @@ from ..retrievers import FieldRetriever, Scorer
 from ..searching import Searching
 from .artefacts import read_arrays, write_arrays
 from .pairs import PseudoQuery, hash_of
+from .texts import live_passages
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -125,14 +126,15 @@ def mine(
     passages = np.empty((len(queries), size), np.int64)
     scores = np.empty((len(queries), len(parts), size), np.float32)
     means, deviations = np.empty((2, len(queries), len(parts)), np.float32)
-    background = np.random.default_rng(settings.seed).permutation(snapshot.n_passages)
+    everything = live_passages(snapshot)
+    background = np.random.default_rng(settings.seed).permutation(everything)
     background = np.sort(background[: settings.background])
     row = 0
     for pools in _pools(parts, queries, settings.depth):
         for pool, tops in pools:
             query = queries[row]
             rng = np.random.default_rng(hash_of(settings.seed, query.text, query.document))
-            drawn = rng.integers(0, snapshot.n_passages, 4 * size).tolist()
+            drawn = rng.choice(everything, 4 * size).tolist()
             given = [] if own[row] < 0 else [int(own[row])]
             banned = set(answers[row].tolist()) - set(given)
             complete = _complete(parts, query.text, pool)
@@ -141,7 +143,7 @@ def mine(
             together = pool[np.argsort(-_hybrid(complete), kind="stable")]
             turns = [together.tolist(), *(top.tolist() for top in tops)]
             hard = _first(chain(given, _in_turn(turns)), banned, max(1, size - settings.random))
-            others = chain(hard, drawn, range(snapshot.n_passages))
+            others = chain(hard, drawn, everything.tolist())
             passages[row] = _first(others, banned, size)
             scores[row] = _complete(parts, query.text, passages[row])
             row += 1

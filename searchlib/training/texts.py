@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,25 @@ _TITLE = 300  # characters of a title that go before each of several passages
 
 def documents_of(snapshot: Snapshot) -> Iterator[Document]:
     """Every document of an index, in the order of their numbers."""
-    for start in range(0, snapshot.n_documents, AT_ONCE):
-        stop = min(start + AT_ONCE, snapshot.n_documents)
-        for record in snapshot.records(np.arange(start, stop, dtype=np.int64)):
+    for numbers in _live(snapshot):
+        for record in snapshot.records(numbers):
             yield Document(record.id, record.text, record.title, record.metadata)
+
+
+def live_passages(snapshot: Snapshot) -> NDArray[np.int64]:
+    """The numbers of all passages, ascending; those of deleted documents are none."""
+    parts = []
+    for numbers in _live(snapshot):
+        firsts, counts = snapshot.passages_of_each(numbers)
+        starts = np.cumsum(counts) - counts
+        parts.append(np.arange(counts.sum()) + np.repeat(firsts - starts, counts))
+    return np.concatenate([np.empty(0, np.int64), *parts])
+
+
+def _live(snapshot: Snapshot) -> Iterator[NDArray[np.int64]]:
+    ids = snapshot.all_ids()
+    while some := list(islice(ids, AT_ONCE)):
+        yield snapshot.lookup(some)
 
 
 @dataclass(frozen=True)

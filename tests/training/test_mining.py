@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from searchlib import Engine
+from searchlib import Document, Engine, Settings
 from searchlib.errors import BadInput, BadQuery
 from searchlib.training.artefacts import write_arrays
 from searchlib.training.drawing import DrawSettings, Material, draw
@@ -23,7 +23,7 @@ from searchlib.training.mining import (
 )
 from searchlib.training.pairs import PairSettings, PseudoQuery, make_queries
 from searchlib.training.teacher import CrossEncoded, Ensemble, TeacherWeights, together
-from searchlib.training.texts import PassageTexts, documents_of
+from searchlib.training.texts import PassageTexts, documents_of, live_passages
 
 QUERIES = [
     PseudoQuery("The cat is asleep on the roof.", "cat", "sentence", 0, 30),
@@ -104,6 +104,27 @@ def test_a_corpus_smaller_than_a_list(engine: Engine) -> None:
     lists = mine(engine, QUERIES, MiningSettings(candidates=1000))
     n = engine.snapshot.n_passages
     assert (np.sort(lists.passages, axis=1) == np.arange(n)).all()
+
+
+def test_deleted_documents_are_none(tmp_path: Path) -> None:
+    """They keep their numbers until a merge; nothing may be made or drawn of them."""
+    with Engine.create(tmp_path / "i", Settings(dense_model=None, sparse_model=None)) as engine:
+        for part in range(3):
+            names = [f"d{i}" for i in range(part * 8, part * 8 + 8)]
+            engine.add(
+                [Document(name, f"{name} number {name} is of part {part}") for name in names]
+            )
+        dead = ["d0", "d9", "d10", "d3"]
+        engine.delete(dead)
+        snapshot = engine.snapshot
+        alive = {f"d{i}" for i in range(24)} - set(dead)
+        assert {document.id for document in documents_of(snapshot)} == alive
+        passages = live_passages(snapshot)
+        assert sorted(snapshot.ids(snapshot.documents_of(passages))) == sorted(alive)
+        queries = make_queries(lambda: documents_of(snapshot), PairSettings(most=30))
+        lists = mine(engine, queries, MiningSettings(candidates=50, background=100))
+        assert lists.passages.shape[1] == 20
+        assert set(lists.passages.ravel().tolist()) == set(passages.tolist())
 
 
 def test_a_document_that_is_gone(engine: Engine) -> None:
@@ -188,7 +209,7 @@ def test_a_cross_encoder_is_any_function(engine: Engine) -> None:
 
 
 def material(engine: Engine, lists: CandidateLists, labels: bool = False) -> Material:
-    texts, count = PassageTexts(engine.snapshot), engine.snapshot.n_passages
+    texts, count = PassageTexts(engine.snapshot), live_passages(engine.snapshot)
     if labels:
         answers = [{1}, {2}, {14, 13}, {0, 4}]
         return Material(QUERIES, lists, texts, count, answers=answers)
