@@ -8,7 +8,20 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from . import browse, errors, evaluate, index, maintenance, models, renew, search, train, update
+from . import (
+    browse,
+    distill,
+    errors,
+    evaluate,
+    gaps,
+    index,
+    maintenance,
+    models,
+    renew,
+    search,
+    train,
+    update,
+)
 from .errors import DEBUG, INTERRUPTED
 from .options import example
 
@@ -25,7 +38,9 @@ app = typer.Typer(
         'searchlib search notes.index "how do plants eat"',
     ),
 )
-for part in (index, update, renew, search, browse, evaluate, maintenance, models, train):
+for part in (
+    index, update, renew, search, browse, evaluate, maintenance, models, train, distill, gaps,
+):  # fmt: skip
     app.registered_commands.extend(part.commands.registered_commands)
 
 

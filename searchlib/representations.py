@@ -129,8 +129,16 @@ def _neural_among(encoders: Mapping[str, Encoder]) -> dict[str, DenseEncoder | S
 def token_offsets(encoders: Mapping[str, Encoder]) -> Offsets:
     """What measures passages: a model's word-pieces, or words where there is no model."""
     models = _neural_among(encoders)
+    # subtle: a static model has no window, and its tokens may be larger than the other's
+    models = {name: m for name, m in models.items() if len(models) == 1 or not _static(m)}
     encoder = models.get("dense") or models.get("sparse")
     return word_offsets if encoder is None else encoder.offsets
+
+
+def _static(encoder: DenseEncoder | SparseEncoder) -> bool:
+    from .encoders.dense import DenseEncoder
+
+    return isinstance(encoder, DenseEncoder) and encoder.is_static
 
 
 def word_offsets(text: str) -> Spans:

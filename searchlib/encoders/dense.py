@@ -16,6 +16,7 @@ from .layout import digest_of
 from .lean import LeanEncoder
 from .models import DENSE_DEFAULT, ModelFolder, resolve
 from .pooling import Steps, pool_batch, pool_rows
+from .static import StaticLayout, StaticTable, is_static, read_static
 from .tokenizing import Ids, Span, Tokenizer
 from .weights import sense
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 class DenseEncoder:
     """Texts to float32 (n, dimension), by a sentence-transformers or Hugging Face encoder.
+
+    A folder of static vectors (see `static`) is one too; it needs no torch.
 
     `model`: a name or a folder (see `models.resolve`). `device`: "cpu", "cuda" (all GPUs),
     "cuda:1", "mps", or None, the best there is. `max_tokens`: texts are cut there, special tokens
@@ -74,12 +77,17 @@ class DenseEncoder:
     @cached_property
     def max_tokens(self) -> int:
         """Tokens a text is cut to, special ones included."""
-        return allowed_tokens(self._max_tokens, self._layout.transformer.max_tokens, self.name)
+        return allowed_tokens(self._max_tokens, self._layout.max_tokens, self.name)
 
     @property
     def tokenizer(self) -> Tokenizer:
         """The model's tokenizer."""
-        return self._backbone.tokenizer
+        return self._body.tokenizer
+
+    @property
+    def is_static(self) -> bool:
+        """Whether it looks vectors up instead of running a network."""
+        return isinstance(self._layout, StaticLayout)
 
     @cached_property
     def dimension(self) -> int:
@@ -97,24 +105,37 @@ class DenseEncoder:
         return {"model": self.name, "max_tokens": self._max_tokens}
 
     @cached_property
-    def _layout(self) -> DenseLayout:
-        return read_dense(self.folder.path)
+    def _layout(self) -> DenseLayout | StaticLayout:
+        folder = self.folder.path
+        return read_static(folder) if is_static(folder) else read_dense(folder)
 
     @cached_property
-    def _backbone(self) -> Backbone:
-        return Backbone(self._layout.transformer, "hidden", self.max_tokens, self._device)
-
-    @cached_property
-    def _steps(self) -> Steps:
-        return Steps(self._layout)
-
-    def _skip(self, prompt: str) -> int:
-        """Leading tokens that aren't pooled: the prompt's, where the model says so."""
-        if not prompt or self._layout.include_prompt:
-            return 0
-        return self.tokenizer.prompt_length(prompt)
+    def _body(self) -> Pooled | StaticTable:
+        layout = self._layout
+        if isinstance(layout, StaticLayout):
+            return StaticTable(layout, self.max_tokens)
+        return Pooled(layout, self.max_tokens, self._device)
 
     def _encode(self, texts: Sequence[str], prompt: str) -> NDArray[np.float32]:
+        if len(texts) == 0 and not isinstance(texts, str):
+            return np.zeros((0, self.dimension), np.float32)
+        result = self._body.vectors(texts, prompt)
+        with sense(self.folder.path):
+            if not np.isfinite(result).all():
+                raise ValueError("it makes vectors of what is not a number")
+        return result
+
+
+class Pooled:
+    """A transformer, pooling of its states, and the steps after it."""
+
+    def __init__(self, layout: DenseLayout, max_tokens: int, device: str | None) -> None:
+        self._layout = layout
+        self._backbone = Backbone(layout.transformer, "hidden", max_tokens, device)
+        self.tokenizer = self._backbone.tokenizer
+
+    def vectors(self, texts: Sequence[str], prompt: str) -> NDArray[np.float32]:
+        """(n, dimension) float32, one row a text; at least one text."""
         modes, skip = self._layout.pooling, self._skip(prompt)
 
         def lean(encoder: LeanEncoder, ids: Ids) -> NDArray[np.float32]:
@@ -126,10 +147,15 @@ class DenseEncoder:
             return list(pool_batch(hidden, lengths, modes, skip).cpu().numpy())
 
         vectors = self._backbone.run(texts, prompt, lean, full)
-        if not vectors:
-            return np.zeros((0, self.dimension), np.float32)
-        with sense(self.folder.path):
-            result = self._steps(np.stack(vectors))
-            if not np.isfinite(result).all():
-                raise ValueError("it makes vectors of what is not a number")
-        return result
+        with sense(self._layout.transformer.path):
+            return self._steps(np.stack(vectors))
+
+    @cached_property
+    def _steps(self) -> Steps:
+        return Steps(self._layout)
+
+    def _skip(self, prompt: str) -> int:
+        """Leading tokens that aren't pooled: the prompt's, where the model says so."""
+        if not prompt or self._layout.include_prompt:
+            return 0
+        return self.tokenizer.prompt_length(prompt)

@@ -61,6 +61,11 @@ class DenseLayout:
     query_prompt: str = ""
     document_prompt: str = ""
 
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of a text that are read, special ones included."""
+        return self.transformer.max_tokens
+
     def digest(self) -> str:
         """Hash of all that its vectors depend on, but for the number of tokens."""
         steps = [

@@ -122,6 +122,11 @@ def local(name: str) -> ModelFolder | None:
         if not _is_model(path):
             raise UnsupportedModel(f"{path} holds no model: no config.json or modules.json in it")
         return ModelFolder(path.resolve(), name, "folder")
+    if path.is_file():
+        raise UnsupportedModel(
+            f"{path} is a file, not a model's folder; if it holds word vectors, make a model of "
+            "them for your documents: searchlib distill CORPUS --vectors FILE --out FOLDER"
+        )
     if path.is_absolute() or name.startswith((".", "~")):
         raise ModelNotFound(f"model folder {name!r} does not exist")
     if wheel := WHEELS.get(name):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,14 @@ from .weights import read_json
 
 Ids = NDArray[np.int32]
 Span = tuple[int, int]
+
+
+class Word(NamedTuple):
+    """One word of a text: its characters, and the ids of the pieces that it is cut into."""
+
+    start: int
+    end: int
+    ids: list[int]
 
 
 class Tokenizer:
@@ -87,10 +96,31 @@ class Tokenizer:
         found: list[Span] = pieces.offsets
         return found
 
+    def cut_words(self, texts: Sequence[str]) -> Iterator[list[Word]]:
+        """Of each text, its words in order: where each stands and the ids of its pieces; uncut."""
+        encoded = self._tokenizer.encode_batch(list(map(clean, texts)), add_special_tokens=False)
+        for pieces in encoded:
+            words: list[Word] = []
+            last = None
+            for id, word, (start, end) in zip(
+                pieces.ids, pieces.word_ids, pieces.offsets, strict=True
+            ):
+                if words and word is not None and word == last:
+                    words[-1] = Word(words[-1].start, end, [*words[-1].ids, id])
+                else:
+                    words.append(Word(start, end, [id]))
+                last = word
+            yield words
+
     def own_terms(self, text: str) -> frozenset[str]:
         """The vocabulary strings that `text` itself consists of, uncut."""
         ids = self._tokenizer.encode(clean(text), add_special_tokens=False).ids
         return frozenset(self.term(id) for id in ids)
+
+    def to_json(self) -> dict[str, Any]:
+        """The tokenizer as the JSON value of a tokenizer.json, without cutting or padding."""
+        settings: dict[str, Any] = json.loads(self._tokenizer.to_str())
+        return settings
 
     @property
     def special_tokens_count(self) -> int:

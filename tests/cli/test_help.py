@@ -11,9 +11,11 @@ from commandline import WORDS_ONLY, Run
 COMMANDS = (
     "index", "add", "update", "delete", "sync", "reencode", "search", "browse", "facets",
     "explain", "expand", "run", "eval", "compare", "info", "verify", "merge", "vacuum", "models",
-    "adapt", "finetune",
+    "adapt", "finetune", "distill", "gaps",
 )  # fmt: skip
-NEEDING_MODELS = ("expand", "models", "reencode", "adapt", "finetune")  # tested elsewhere
+NEEDING_MODELS = (  # they have tests of their own
+    "expand", "models", "reencode", "adapt", "finetune", "distill", "gaps",
+)  # fmt: skip
 
 
 def examples(help: str) -> list[list[str]]:

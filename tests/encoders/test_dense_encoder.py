@@ -50,11 +50,11 @@ def test_every_family_equals_sentence_transformers(
 def test_numpy_equals_torch(family: str, tiny: Tiny, request: pytest.FixtureRequest) -> None:
     lean = DenseEncoder(tiny(family, masked=False))
     found = lean.encode_query(TEXTS)
-    assert "_network" not in vars(lean._backbone)
+    assert "_network" not in vars(lean._body._backbone)
     request.getfixturevalue("only_torch")
     full = DenseEncoder(tiny(family, masked=False))
     np.testing.assert_allclose(found, full.encode_query(TEXTS), atol=1e-4)
-    assert "_network" in vars(full._backbone)
+    assert "_network" in vars(full._body._backbone)
 
 
 @pytest.mark.parametrize("path", ["numpy", "torch"])
@@ -147,9 +147,9 @@ def test_many_texts_load_torch_and_few_do_not(tiny: Tiny, monkeypatch: pytest.Mo
     encoder = DenseEncoder(tiny("bert", masked=False))
     for _ in range(20):
         few = encoder.encode_query(["the quick dog"])
-    assert "_network" not in vars(encoder._backbone)
+    assert "_network" not in vars(encoder._body._backbone)
     many = encoder.encode_document(["the quick dog"] * 100)
-    assert "_network" in vars(encoder._backbone)
+    assert "_network" in vars(encoder._body._backbone)
     np.testing.assert_allclose(many, few.repeat(100, axis=0), atol=1e-5)
 
 

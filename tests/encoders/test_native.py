@@ -119,7 +119,7 @@ def test_many_texts_need_no_torch_where_layers_are_compiled(
     encoder = DenseEncoder(tiny("bert", masked=False))
     texts = ["the quick dog", "a cat near the river and the old house", "music"] * 30
     together = encoder.encode_document(texts)
-    assert "_network" not in vars(encoder._backbone)
+    assert "_network" not in vars(encoder._body._backbone)
     alone = np.concatenate([encoder.encode_document([text]) for text in texts[:3]])
     np.testing.assert_allclose(together, np.tile(alone, (30, 1)), atol=1e-5)
 
