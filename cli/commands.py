@@ -30,6 +30,8 @@ MODULES = {
     "merge": "maintenance",
     "vacuum": "maintenance",
     "models": "models",
+    "adapt": "train",
+    "finetune": "train",
     "distill": "distill",
     "gaps": "gaps",
 }

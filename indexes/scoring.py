@@ -136,6 +136,15 @@ class Scoring:
             postings, terms, similarity or spec.similarity, statistics, int(local[0])
         )
 
+    def query_weights(
+        self, field: str, queries: TermVectors, similarity: Similarity | None
+    ) -> Float32s:
+        """What the queries' values (nnz,) weigh in the field, idf included where it counts."""
+        spec = self._field(field)
+        if not isinstance(spec, TermField):
+            raise ValueError(f"field {field} holds vectors, which have no terms")
+        return self._known(spec, similarity or spec.similarity).weighed(queries).factors
+
     # --- inside
 
     def _field(self, name: str) -> FieldSpec:

@@ -206,6 +206,12 @@ class Snapshot(Contents):
         """
         return self._scoring.explain(field, query, id, similarity)
 
+    def query_weights(
+        self, field: str, queries: TermVectors, similarity: Similarity | None = None
+    ) -> NDArray[np.float32]:
+        """What the queries' values weigh where they meet the field's, idf included: (nnz,)."""
+        return self._scoring.query_weights(field, queries, similarity)
+
     def select(self, filter: str) -> Selection:
         """The documents that a filter expression lets through (see `filters`).
 

@@ -57,6 +57,21 @@ class Tokenizer:
         )
         return [np.asarray(piece.ids[: self.max_tokens], np.int32) for piece in pieces]
 
+    def encode_words(self, texts: Sequence[str]) -> list[tuple[Ids, NDArray[np.int64]]]:
+        """As `encode`, and for each position which word it is part of, -1 for special tokens.
+
+        Words are what the tokenizer cuts a text into before it cuts words into pieces.
+        """
+        pieces = self._tokenizer.encode_batch(
+            [clean(text) for text in texts], add_special_tokens=False
+        )
+        room = self.max_tokens - self.special_tokens_count
+        before, after = [-1] * len(self._before), [-1] * len(self._after)
+        return [
+            (self.wrap(piece.ids), np.array([*before, *piece.word_ids[:room], *after], np.int64))
+            for piece in pieces
+        ]
+
     def spans(self, text: str, prompt: str = "") -> list[Span]:
         """For each position of `encode([text], prompt)[0]`, its characters in `text`.
 

@@ -12,10 +12,10 @@ from commandline import WORDS_ONLY, Run
 COMMANDS = (
     "index", "add", "update", "delete", "sync", "reencode", "search", "browse", "facets",
     "explain", "expand", "run", "eval", "compare", "tune", "info", "verify", "merge", "vacuum",
-    "models", "distill", "gaps",
+    "models", "adapt", "finetune", "distill", "gaps",
 )  # fmt: skip
 NEEDING_MODELS = (  # they have tests of their own
-    "expand", "models", "reencode", "distill", "gaps", "tune",
+    "expand", "models", "reencode", "adapt", "finetune", "distill", "gaps", "tune",
 )  # fmt: skip
 
 
@@ -96,6 +96,12 @@ def test_without_a_command_help_is_shown_and_the_exit_code_is_2(cli: Run) -> Non
         ("eval", "x"),
         ("compare", "a", "b"),
         ("expand", "moon", "--model", "a", "--index", "b"),
+        ("adapt", "notes.jsonl"),
+        ("adapt", "notes.jsonl", "--out", "m", "--kind", "lexical"),
+        ("adapt", "notes.jsonl", "--out", "m", "--no-sparse"),
+        ("adapt", "notes.jsonl", "--out", "m", "--no-dense", "--kind", "dense"),
+        ("adapt", "notes.jsonl", "--out", "m", "--split", "test"),
+        ("finetune", "notes.jsonl", "--out", "m", "--queries", "collection/queries.jsonl"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(cli: Run, folder: Path, arguments: tuple[str, ...]) -> None:

@@ -1,0 +1,173 @@
+"""A trained model as a folder: safetensors, JSON, and nothing that is executed.
+
+The folder is like the one that training began from, with other weights; sentence-transformers
+opens it as it is, and so does searchlib. It appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from indexes.refusals import refusals
+
+from ..encoders.dense_layout import DenseLayout
+from ..encoders.layout import read_optional
+from ..encoders.sparse_layout import Expansion, SparseLayout
+from ..encoders.weights import weight_files
+from ..errors import BadInput, UnsupportedModel
+from .artefacts import sync_folder
+
+_KEPT = (".json", ".txt", ".model", ".safetensors")
+_NEVER = ("model.safetensors.index.json", "generation_config.json", "adapter_config.json")
+# the names of sentence-transformers 5, which 6 knows too
+_TYPES = {
+    "masked": "sentence_transformers.sparse_encoder.models.MLMTransformer",
+    "splade": "sentence_transformers.sparse_encoder.models.SpladePooling",
+    "transformer": "sentence_transformers.models.Transformer",
+    "pooling": "sentence_transformers.models.Pooling",
+}
+
+Save = Callable[[Path], None]
+"""Writes config.json and model.safetensors of a trained transformer into a folder."""
+
+
+def must_be_free(target: Path) -> None:
+    """Raises BadInput if there is something at `target`, or no folder to put it in."""
+    if target.exists() or target.is_symlink():
+        raise BadInput(f"{target} exists already; remove it, or choose another name")
+    if not target.absolute().parent.is_dir():
+        raise BadInput(f"cannot write {target}: there is no folder {target.parent}")
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A folder to be filled, which takes the name `target` when the block ends well.
+
+    It is filled beside under another name, put on the disk, and renamed; where the block raises,
+    nothing is left. Raises BadInput if there is something at `target`, StorageFailed.
+    """
+    must_be_free(target)
+    with refusals(f"write {target}"):
+        filled = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.absolute().parent))
+    try:
+        with refusals(f"write {target}"):
+            yield filled
+            filled.chmod(0o777 & ~_umask())
+            for path in filled.rglob("*"):
+                _sync(path)
+            sync_folder(filled)
+            must_be_free(target)
+            os.rename(filled, target)
+            sync_folder(target.absolute().parent)
+    except BaseException:
+        shutil.rmtree(filled, ignore_errors=True)
+        raise
+
+
+def export_sparse(source: Path, layout: SparseLayout, save: Save, folder: Path) -> None:
+    """Fill `folder` with the model of `source`, its masked-language model as `save` writes it.
+
+    sentence-transformers opens it as SparseEncoder. Raises UnsupportedModel for a model whose
+    queries and documents are made differently.
+    """
+    side = layout.document
+    if not isinstance(layout.query, Expansion) or layout.query != side:
+        raise UnsupportedModel(f"{source} has queries of its own kind; train a model that has not")
+    _copy(source, side.transformer.path, folder)
+    place = folder / side.transformer.path.relative_to(source)
+    save(place)
+    _describe(place, side.transformer.max_tokens, side.transformer.lower)
+    if not (folder / "modules.json").exists():
+        pooling = {
+            "pooling_strategy": side.pooling,
+            "activation_function": "log1p_relu" if side.logs == 2 else "relu",
+        }
+        _write(folder / "1_SpladePooling" / "config.json", pooling)
+        _write_modules(folder, [("", "masked"), ("1_SpladePooling", "splade")])
+        _write_settings(folder, "SparseEncoder", "dot")
+
+
+def export_dense(source: Path, layout: DenseLayout, save: Save, folder: Path) -> None:
+    """The same for a dense model: pooling and what follows are those of `source`.
+
+    sentence-transformers opens it as SentenceTransformer.
+    """
+    transformer = layout.transformer
+    _copy(source, transformer.path, folder)
+    place = folder / transformer.path.relative_to(source)
+    save(place)
+    _describe(place, transformer.max_tokens, transformer.lower)
+    if not (folder / "modules.json").exists():
+        config = read_optional(place / "config.json")
+        pooling = {
+            "word_embedding_dimension": config.get("hidden_size") or config.get("dim"),
+            **{f"pooling_mode_{name}_token{s}": name == "mean" for name, s in _POOLS},
+            "include_prompt": layout.include_prompt,
+        }
+        _write(folder / "1_Pooling" / "config.json", pooling)
+        _write_modules(folder, [("", "transformer"), ("1_Pooling", "pooling")])
+        _write_settings(folder, "SentenceTransformer", "cosine")
+
+
+_POOLS = (("cls", ""), ("mean", "s"), ("max", "s"))
+
+
+def _copy(source: Path, transformer: Path, folder: Path) -> None:
+    """All files of a model but the transformer's weights; links are followed, as hubs have them."""
+    weights = {path.resolve() for path in weight_files(transformer)}
+    for path in sorted(source.rglob("*")):
+        inside = path.relative_to(source)
+        if not path.is_file() or path.suffix not in _KEPT or path.name in _NEVER:
+            continue
+        if path.resolve() in weights or any(part.startswith(".") for part in inside.parts):
+            continue
+        copy = folder / inside
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+
+
+def _describe(place: Path, max_tokens: int, lower: bool) -> None:
+    path = place / "sentence_bert_config.json"
+    if not path.exists():
+        _write(path, {"max_seq_length": max_tokens, "do_lower_case": lower})
+
+
+def _write_modules(folder: Path, modules: list[tuple[str, str]]) -> None:
+    entries = [
+        {"idx": number, "name": str(number), "path": path, "type": _TYPES[kind]}
+        for number, (path, kind) in enumerate(modules)
+    ]
+    _write(folder / "modules.json", entries)
+
+
+def _write_settings(folder: Path, kind: str, similarity: str) -> None:
+    path = folder / "config_sentence_transformers.json"
+    settings = {"prompts": {}, "default_prompt_name": None, **read_optional(path)}
+    _write(path, {**settings, "model_type": kind, "similarity_fn_name": similarity})
+
+
+def _write(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def _sync(path: Path) -> None:
+    if path.is_dir():
+        sync_folder(path)
+        return
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _umask() -> int:
+    """The process's mask; it can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,123 @@
+"""Is the new model better? The same queries over the whole corpus with both, and a paired test."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from indexes.types import TermVectors
+
+from ..errors import BadInput
+from ..evaluation import Qrels, compare, evaluate, run_of
+from ..protocols import Vectors
+from ..retrievers import FieldRetriever
+from ..searching import Searching
+from .card import Judgement
+from .mining import own_passages
+from .pairs import PseudoQuery
+from .texts import PassageTexts
+
+MEASURE = "nDCG@10"
+K = 10
+DEPTH = 1000
+PerQuery = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Queries with judgements, used to measure and for nothing else."""
+
+    name: str
+    topics: Mapping[str, str]  # id -> text
+    qrels: Qrels
+
+
+def on_own_passages(engine: Searching, retriever: str, queries: Sequence[PseudoQuery]) -> PerQuery:
+    """nDCG@10 of each query, where its own passage is the one answer.
+
+    The passage competes, without what became the query, with all other documents of the index:
+    so a model is not paid for finding words that it was given. Queries without a document are
+    left out; keys are their numbers.
+    """
+    asked = [query for query in queries if query.document]
+    if not asked:
+        return {}
+    scorer = engine.retriever(retriever)
+    assert isinstance(scorer, FieldRetriever)
+    encoder = scorer.queries.encoder
+    snapshot = engine.snapshot
+    own = own_passages(engine, asked)
+    texts = PassageTexts(snapshot)
+    cut = [texts.without(query, own[i : i + 1])[0] for i, query in enumerate(asked)]
+    vectors = encoder.encode_query([query.text for query in asked])
+    if isinstance(vectors, TermVectors):
+        vectors = replace(vectors, values=snapshot.query_weights(scorer.fields["passage"], vectors))
+    scores = products(vectors, encoder.encode_document(cut))
+    tops = scorer.top([query.text for query in asked], K + 1, None, "document")
+    documents = snapshot.documents_of(own)
+    values = {}
+    for number, (top, score, document) in enumerate(zip(tops, scores, documents, strict=True)):
+        others = top.scores[top.ids != document]
+        rank = 1 + int(np.count_nonzero(others >= score))
+        values[str(number)] = 1 / math.log2(rank + 1) if rank <= K and score > 0 else 0.0
+    return values
+
+
+def on_judgements(engine: Searching, retriever: str, judged: Judged) -> PerQuery:
+    """nDCG@10 of each judged query. Raises BadInput if no judged document is in the index."""
+    documents = list({id for of_one in judged.qrels.values() for id in of_one})
+    if not (engine.snapshot.lookup(documents) >= 0).any():
+        raise BadInput(f"{engine.path} holds none of the documents that {judged.name} judges")
+    rankings = engine.rank(list(judged.topics.values()), DEPTH + 1, retriever=retriever)
+    run = run_of(list(judged.topics), rankings, k=DEPTH)
+    return evaluate(judged.qrels, run, MEASURE).per_query[MEASURE]
+
+
+def judge(
+    before: Searching,
+    after: Searching,
+    field: str,
+    queries: Sequence[PseudoQuery],
+    *,
+    judged: Judged | None = None,
+    seed: int = 0,
+) -> list[Judgement]:
+    """After against before by all that there is to measure with.
+
+    The field's retriever on held-out pseudo-queries; with judgements, on these too, and the
+    hybrid on them.
+    """
+    found = []
+    own_after, own_before = (on_own_passages(e, field, queries) for e in (after, before))
+    if own_after:
+        name = f"held-out pseudo-queries, {field}"
+        found.append(Judgement(name, MEASURE, compare(own_after, own_before, seed=seed)))
+    if judged is not None:
+        for retriever in (field, "hybrid"):
+            a, b = (on_judgements(engine, retriever, judged) for engine in (after, before))
+            name = f"{judged.name}, {retriever}"
+            found.append(Judgement(name, MEASURE, compare(a, b, seed=seed)))
+    return found
+
+
+def is_better(judgements: Sequence[Judgement]) -> bool:
+    """Whether a new model is to be kept: a gain that is not luck somewhere, such a loss nowhere."""
+    return any(j.better for j in judgements) and not any(j.worse for j in judgements)
+
+
+def products(queries: Vectors, documents: Vectors) -> list[float]:
+    """The dot product of each query with the document of the same row.
+
+    >>> products(TermVectors.of([{"a": 2.0, "b": 1.0}]), TermVectors.of([{"c": 1.0, "a": 3.0}]))
+    [6.0]
+    """
+    if isinstance(queries, TermVectors) and isinstance(documents, TermVectors):
+        rows = ((queries.row(i), documents.row(i)) for i in range(len(queries)))
+        return [float(sum(w * d[term] for term, w in q.items() if term in d)) for q, d in rows]
+    assert isinstance(queries, np.ndarray)
+    assert isinstance(documents, np.ndarray)
+    values: list[float] = np.einsum("nd,nd->n", queries, documents).tolist()
+    return values

@@ -1,0 +1,168 @@
+"""From queries with candidates to a trained model in the work folder: the loop, and its checks."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from indexes.types import TermVectors
+
+from ..encoders.dense_layout import read_dense
+from ..encoders.models import resolve
+from ..encoders.quiet import quiet
+from ..encoders.sparse_layout import read_sparse
+from ..indexing import no_progress
+from ..protocols import Progress
+from ..searching import Searching
+from .artefacts import write_whole
+from .batch import Batch
+from .drawing import DrawSettings, Material, draw
+from .export import export_dense, export_sparse, new_folder
+from .held_out import ndcg_of_lists, own_gains
+from .log import TrainingLog, read_log
+from .loop import TrainingSettings, train
+from .models import Trainable, TrainableDense, TrainableSparse
+from .publishing import LOG, MODEL
+from .source import Kind, model_of
+from .work import once
+
+CHECK_CANDIDATES = 8  # of each query that training is checked with
+TEXTS_AT_ONCE = 64
+_TRIED = 3  # batches that tell how long a step takes
+
+
+@dataclass(frozen=True)
+class MakingSettings:
+    """What the loop is given, and what it draws its batches from."""
+
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    drawing: DrawSettings = field(default_factory=DrawSettings)
+
+
+def make_model(
+    engine: Searching,
+    work: Path,
+    kind: Kind,
+    settings: MakingSettings,
+    *,
+    material: Material,
+    checks: Material,
+    seconds: float | None = None,
+    device: str | None = None,
+    on_progress: Progress = no_progress,
+) -> int:
+    """Train the index's model and leave it in the work folder; how many steps it took.
+
+    `material` is learned from, `checks` say now and then how it goes; of all that they saw the
+    best weights are kept. `seconds`: of training, about; steps are fewer if that is too short for
+    all. A model that is there is finished; a checkpoint is gone on from.
+    """
+    if not (work / MODEL).is_dir():
+        source = resolve(model_of(engine, kind)).path
+        model = trainable(source, kind, engine.settings.passage_tokens, device)
+        if isinstance(model, TrainableSparse):
+            score_as_indexed(model, engine)
+
+        def drawn(rng: np.random.Generator) -> Batch:
+            return draw(material, settings.drawing, rng)
+
+        steps = once(
+            work / "steps.json",
+            lambda: _affordable(model, drawn, settings.training, seconds),
+            lambda path, number: write_whole(path, json.dumps(number).encode()),
+            lambda path: int(json.loads(path.read_bytes())),
+        )
+        with TrainingLog(work / LOG) as log:
+
+            def report(entry: dict[str, float]) -> None:
+                log.write(entry)
+                on_progress(int(entry["step"]), steps, "training")
+
+            train(
+                model,
+                drawn,
+                replace(settings.training, steps=steps),
+                work / "checkpoints",
+                report=report,
+                validate=lambda: float(ndcg_of(model, checks).mean()),
+            )
+        with new_folder(work / MODEL) as folder, quiet():
+            if kind == "sparse":
+                export_sparse(source, read_sparse(source), model.save, folder)
+            else:
+                export_dense(source, read_dense(source), model.save, folder)
+    entries = read_log(work / LOG)
+    return int(entries[-1]["step"]) if entries else 0
+
+
+def trainable(source: Path, kind: Kind, max_tokens: int, device: str | None) -> Trainable:
+    """The model of a folder, with a gradient. Raises UnsupportedModel."""
+    if kind == "sparse":
+        return TrainableSparse(source, max_tokens, device)
+    return TrainableDense(source, max_tokens, device)
+
+
+def ndcg_of(model: Trainable, checks: Material) -> NDArray[np.float64]:
+    """nDCG@10 (n,) of the checks' own passages, without the queries, among 8 candidates each."""
+    lists = checks.lists.passages[:, :CHECK_CANDIDATES]
+    own = [
+        checks.texts.without(query, lists[row, :1])[0] for row, query in enumerate(checks.queries)
+    ]
+    distinct, places = np.unique(lists[:, 1:], return_inverse=True)
+    texts = [*own, *checks.texts(distinct)]
+    columns = np.column_stack([np.arange(len(own)), len(own) + places.reshape(len(own), -1)])
+    with torch.no_grad():
+        queries = _encoded(model, [query.text for query in checks.queries], query=True)
+        scores = np.empty((len(own), len(texts)), np.float32)
+        for start in range(0, len(texts), TEXTS_AT_ONCE):
+            some = model.encode(texts[start : start + TEXTS_AT_ONCE], query=False)
+            found = model.scores(queries, some).cpu().numpy()
+            scores[:, start : start + TEXTS_AT_ONCE] = found
+    chosen = np.take_along_axis(scores, columns, axis=1)
+    return ndcg_of_lists(chosen, own_gains((len(own), lists.shape[1])))
+
+
+def _encoded(model: Trainable, texts: Sequence[str], query: bool) -> torch.Tensor:
+    parts = range(0, len(texts), TEXTS_AT_ONCE)
+    return torch.cat([model.encode(texts[at : at + TEXTS_AT_ONCE], query=query) for at in parts])
+
+
+def score_as_indexed(model: TrainableSparse, engine: Searching) -> None:
+    """Have a model's scores made as the index makes them: its idf, its power of lengths."""
+    size = len(model.weight)
+    names = [model.tokenizer.term(id) for id in range(size)]
+    every = TermVectors(
+        names, np.array([0, size]), np.arange(size, dtype=np.int32), np.ones(size, np.float32)
+    )
+    weights = engine.snapshot.query_weights("sparse", every)
+    model.factors = torch.from_numpy(weights).to(model.weight.device)
+    model.length_power = engine.settings.sparse_length_power
+
+
+def _affordable(
+    model: Trainable,
+    drawn: Callable[[np.random.Generator], Batch],
+    settings: TrainingSettings,
+    seconds: float | None,
+) -> int:
+    """How many steps of those wanted fit into a time, told by a few batches; at least one."""
+    if seconds is None:
+        return settings.steps
+    times = []
+    for number in range(_TRIED):
+        began = time.monotonic()
+        batch = drawn(np.random.default_rng([settings.seed, number]))
+        queries = model.encode(batch.queries, query=True)
+        model.scores(queries, model.encode(batch.documents, query=False)).sum().backward()
+        times.append(time.monotonic() - began)
+    for parameter in model.parameters():
+        parameter.grad = None
+    left = seconds - sum(times)
+    return int(max(1, min(settings.steps, left / (1.3 * float(np.median(times))))))
