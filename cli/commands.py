@@ -14,7 +14,7 @@ MODULES = {
     "add": "index",
     "delete": "index",
     "info": "index",
-    "verify": "index",
+    "verify": "maintenance",
     "update": "update",
     "sync": "renew",
     "reencode": "renew",

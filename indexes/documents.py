@@ -10,18 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .document_columns import DocumentColumns
 from .errors import Damaged
 from .store import Store, read_only
 from .types import Excerpt, Record
 
 if TYPE_CHECKING:
+    from .document_columns import DocumentColumns
     from .filter_columns import Comparison
     from .filters import Filter
     from .store_writing import Source
@@ -47,7 +48,14 @@ class Documents:
         self.changes = (
             None if changes is None else Store(changes, n_documents, tables=("documents",))
         )
-        self.columns = DocumentColumns(self.store, self.changes, columns, n_documents)
+        self._columns = columns
+
+    @cached_property
+    def columns(self) -> DocumentColumns:
+        """Its columns, found when they are asked about. Raises Damaged."""
+        from .document_columns import DocumentColumns
+
+        return DocumentColumns(self.store, self.changes, self._columns, self.n_documents)
 
     def close(self) -> None:
         """Close the files; no error the second time."""

@@ -2,12 +2,11 @@
 
 Slow, because it parses the metadata of every document, and plain: it says what filters mean, and
 tests hold `filter_columns` to it; the product asks it of ids and titles only. `comparable` is
-that of `moments`, as a function of SQL (see `with_moments`).
+that of `moments`, as a function of SQL (`with_moments`).
 """
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 from .filters import All, Any_, Exists, Filter, Match, Not, Prefix
@@ -21,16 +20,6 @@ _NUMBER = (
     " WHEN :type = 'text' AND CAST(CAST(:value AS NUMERIC) AS TEXT) = :value"
     " THEN CAST(:value AS NUMERIC) END"
 )
-
-
-def with_moments(connection: sqlite3.Connection) -> sqlite3.Connection:
-    """The connection, on which the conditions of `to_sql` can be asked."""
-
-    def compared(value: Any) -> Any:
-        return comparable(value) if isinstance(value, str) else value
-
-    connection.create_function("comparable", 1, compared, deterministic=True)
-    return connection
 
 
 def to_sql(filter: Filter) -> tuple[str, list[Any]]:

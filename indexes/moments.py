@@ -8,12 +8,20 @@ day is its first moment. A month or a year, which is no moment, comes before its
 from __future__ import annotations
 
 import re
+import sqlite3
 from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
 
-_TIME = re.compile(
+_TIME = (
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2})(?:(:[0-9]{2})(?:\.([0-9]+))?)?"
     r"(?:Z|([+-])([0-9]{2})(?::?([0-9]{2}))?)?"
 )
+
+
+@cache
+def _time() -> re.Pattern[str]:  # compiled when it is asked for first: most queries don't
+    return re.compile(_TIME)
 
 
 def moment(text: str) -> str | None:
@@ -22,7 +30,7 @@ def moment(text: str) -> str | None:
     >>> moment("2024-05-01T12:30:00+02:00"), moment("2024-05-01 10:30"), moment("2024-05-01T00Z")
     ('2024-05-01T10:30', '2024-05-01T10:30', None)
     """
-    found = _TIME.fullmatch(text)
+    found = _time().fullmatch(text)
     if found is None:
         return None
     day, time, seconds, fraction, sign, hours, minutes = found.groups()
@@ -48,3 +56,13 @@ def comparable(text: str) -> str:
     ['2024-04', '2024-05-01T01:00+02:00', '2024-05-01', 'b']
     """
     return moment(text) or text
+
+
+def with_moments(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """The connection, on which the conditions of `filter_sql` can be asked."""
+
+    def compared(value: Any) -> Any:
+        return comparable(value) if isinstance(value, str) else value
+
+    connection.create_function("comparable", 1, compared, deterministic=True)
+    return connection

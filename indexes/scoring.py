@@ -20,7 +20,6 @@ from .selection import Selection
 from .similarity import BM25, Similarity, Statistics
 from .traversal import explain_row
 from .types import TermPart, TermVectors, TopK, Unit
-from .vectors import uses_codes
 
 Bools = NDArray[np.bool_]
 Float32s = NDArray[np.float32]
@@ -168,6 +167,8 @@ class Scoring:
         """The queries, checked, with their statistics."""
         if isinstance(spec, VectorField):
             n_rows = sum(segment.n_rows(spec.unit) for segment in self._segments)
+            from .vectors import uses_codes
+
             kind = "exact" if exact or not uses_codes(spec.kind, n_rows) else spec.kind
             return VectorQueries(spec.name, _vectors(spec, queries), kind)
         terms = _term_vectors(spec, queries)

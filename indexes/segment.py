@@ -17,8 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arrays import map_arrays, write_arrays
-from .column_file import column_arrays
-from .columns import Columns
 from .directory import Directory
 from .documents import Documents
 from .errors import Damaged
@@ -29,6 +27,7 @@ from .remembered import Remembered
 from .types import Unit
 
 if TYPE_CHECKING:
+    from .columns import Columns
     from .vectors import Vectors
 
 STORE, PASSAGES, DEAD = "store", "passages", "dead"
@@ -253,6 +252,8 @@ def write_vectors(files: SegmentFiles, spec: VectorField, vectors: NDArray[np.fl
 
 def write_columns(files: SegmentFiles, columns: Columns) -> None:
     """Write the columns of a segment, if there is anything to write."""
+    from .column_file import column_arrays
+
     if columns.by_field or columns.left_out != frozenset():
         files.arrays(COLUMNS, column_arrays(columns))
 

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 
 from .errors import Damaged
 from .excerpts import read_excerpts
-from .filter_sql import with_moments
 from .interrupts import heed, raised
 from .metadata import storable
+from .moments import with_moments
 from .stored import is_a, only_tables, within
 from .types import Excerpt, Record
 

@@ -18,7 +18,7 @@ from indexes.arrays import write_arrays
 from indexes.column_file import column_arrays
 from indexes.documents import Documents, write_changes
 from indexes.errors import BadFilter
-from indexes.filter_sql import to_sql, with_moments
+from indexes.filter_sql import to_sql
 from indexes.filters import (
     All,
     Any_,
@@ -31,6 +31,7 @@ from indexes.filters import (
     parse_filter,
 )
 from indexes.metadata import metadata_json
+from indexes.moments import with_moments
 from indexes.store_writing import write_store
 from indexes.types import Record
 
