@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .sparse import SparseEncoder
 
 
-_MANY = 5000  # tokens
+WORTH_KEEPING = 5000  # tokens, from which on a table takes seconds to make
 
 
 class TokenTable:
@@ -165,11 +165,12 @@ class LookupEncoder:
 
     @cached_property
     def _neighbours(self) -> Neighbours:
+        if self._tokenizer.size < WORTH_KEEPING:
+            return make_neighbours(self._documents.expander)
         digest = read_sparse(self.folder.path).digest()
         table = kept_neighbours(digest, self._tokenizer)
         if table is None:
-            if self._tokenizer.size > _MANY:  # seconds
-                log.warning("making the table of expansions of %s, once", self.name)
+            log.warning("making the table of expansions of %s, once (some 15 s)", self.name)
             table = make_neighbours(self._documents.expander)
             keep_neighbours(digest, table)
         return table

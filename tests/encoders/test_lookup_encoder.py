@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from model_families import TEXTS
 
+from searchlib.encoders import lookup
 from searchlib.encoders.lookup import LookupEncoder
 from searchlib.encoders.pruning import Pruning
 from searchlib.encoders.sparse import SparseEncoder
@@ -80,7 +81,9 @@ def test_idf_json_makes_queries_and_drops_special_tokens_from_documents(
 
 @pytest.fixture
 def user_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty one, where tables are kept whatever their size."""
     monkeypatch.setenv("SEARCHLIB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(lookup, "WORTH_KEEPING", 0)
     return tmp_path / "cache"
 
 
@@ -113,8 +116,6 @@ def test_a_model_without_a_table_gets_one_of_what_each_word_piece_makes_alone(
 def test_the_table_is_made_once_and_made_anew_where_it_is_damaged(
     tiny: Tiny, user_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from searchlib.encoders import lookup
-
     first = LookupEncoder(tiny("bert")).encode_query(["the dog"]).row(0)
     [kept] = user_cache.glob("tables/*/model.safetensors")
     assert [path.name for path in kept.parent.iterdir()] == ["model.safetensors"]
