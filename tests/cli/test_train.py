@@ -168,7 +168,12 @@ def test_ctrl_c_is_one_line_and_the_command_goes_on(
     command = [sys.executable, "-m", "cli", "adapt", str(corpus), "--out", "m"]
     command += [*map(str, models), "--most", "40", "--steps", "100000"]
     running = subprocess.Popen(
-        command, cwd=folder, env={"PATH": "", "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE
+        command,
+        cwd=folder,
+        env={"PATH": "", "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        # subtle: what a shell starts in the background ignores SIGINT, and so do its heirs
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     log = folder / "m.work" / "log.jsonl"
     while running.poll() is None and not (log.exists() and log.stat().st_size > 1000):

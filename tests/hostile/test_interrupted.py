@@ -63,7 +63,9 @@ def test_ctrl_c_at_any_moment(tmp_path: Path, command: tuple[str, ...]) -> None:
         child.send_signal(signal.SIGINT)
         _, said = child.communicate(timeout=SECONDS)
         # subtle: where Python notices it in code that it makes itself, it dies of the signal
-        assert child.returncode in (0, 130, -signal.SIGINT), said
+        # a later round may find that an earlier one had deleted all
+        late = child.returncode == 1 and "nothing deleted" in said
+        assert late or child.returncode in (0, 130, -signal.SIGINT), said
         assert "Traceback" not in said
         assert sum(line.startswith("searchlib: ") for line in said.splitlines()) <= 1
         with Snapshot.open(tmp_path / "notes.index") as snapshot:
