@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from indexes.errors import Damaged
 from indexes.similarity import Dot, Similarity
 from indexes.snapshot import Snapshot
 from indexes.types import Unit
@@ -279,6 +280,8 @@ class Opened:
         document = Document(record.id, record.text, record.title, record.metadata)
         number = int(self.snapshot.passage_number(ids)[0])
         passages = self.splitter()(document)
+        if number >= len(passages):  # the text is not what was indexed
+            raise Damaged(f"{self.path}: the text of {record.id!r} has changed; see verify")
         return term_sources(sparse, passages[number].text)
 
     def _analyzer(self) -> Analyzer:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiny_models import WORDS, make_bert
 
-from indexes.errors import BadFilter, IndexExists, NoIndex
+from indexes.errors import BadFilter, Damaged, IndexExists, NoIndex
 from searchlib import Document, Engine, Settings
 from searchlib.errors import BadInput, BadQuery, ModelMismatch, NotFound
 from searchlib.fused import ReciprocalRank
@@ -355,3 +355,12 @@ def test_illegal_settings_are_refused(values: dict[str, Any], message: str) -> N
 
 def test_settings_survive_a_round_trip(tiny_settings: Settings) -> None:
     assert Settings.from_json(tiny_settings.to_json()) == tiny_settings
+
+
+def test_a_text_that_is_not_what_was_indexed_explains_nothing(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [hit] = engine.search("bread", 1, retriever="sparse")
+    monkeypatch.setattr(engine, "splitter", lambda: lambda document: [])
+    with pytest.raises(Damaged, match=r"the text of .* has changed; see verify"):
+        engine.explain("bread", hit.id, retriever="sparse")
