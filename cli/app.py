@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from . import (
+    blend,
     browse,
     distill,
     errors,
@@ -38,7 +39,7 @@ app = typer.Typer(
     ),
 )
 for part in (
-    index, update, renew, search, browse, evaluate, maintenance, models, distill, gaps,
+    index, update, renew, search, browse, evaluate, maintenance, models, distill, blend, gaps,
 ):  # fmt: skip
     app.registered_commands.extend(part.commands.registered_commands)
 

@@ -166,7 +166,7 @@ class LookupEncoder:
 
     @cached_property
     def _neighbours(self) -> Neighbours:
-        digest = read_sparse(self.folder.path).digest()
+        digest = read_sparse(self.folder.path).plain().digest()
         table = kept_neighbours(digest, self._tokenizer)
         if table is None:
             if self._tokenizer.size > _MANY:  # seconds
