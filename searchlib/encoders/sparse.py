@@ -176,10 +176,10 @@ class SparseEncoder:
     @cached_property
     def blend(self) -> Blend | None:
         """What adds a dense model's terms; None for a plain model."""
-        layout, size = self._layout.blend, self.tokenizer.size
+        layout = self._layout.blend
         if layout is None:
             return None
-        return Blend(layout, size, self._device, self._max_tokens, self._dense)
+        return Blend(layout, self.tokenizer.size, self._device, self._max_tokens, self._dense)
 
     def blended(self, documents: TermVectors, vectors: Array) -> TermVectors | None:
         """Documents as the model of `plain_fingerprint` made them, with their dense vectors.

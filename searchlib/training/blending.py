@@ -103,10 +103,10 @@ def fit_blend(
     """
     started = time.monotonic()
     _check(folder, document_share, query_share, extra_query_terms, passages)
-    sparse, dense = _encoders(engine)
-    some = _passages(engine, passages, seed)
+    sparse, dense = index_encoders(engine)
+    some = drawn_passages(engine, passages, seed)
     held = _held_out(engine, some, seed)
-    blocks = _Blocks(engine, sparse.tokenizer)
+    blocks = Blocks(engine, sparse.tokenizer)
     sums = Sums(blocks.dimension, sparse.tokenizer.size)
     total = len(some)
     done = 0
@@ -149,7 +149,7 @@ def _check(
         raise BadInput(f"{folder.absolute().parent} is no folder; make it first")
 
 
-def _encoders(engine: Searching) -> tuple[SparseEncoder, DenseEncoder]:
+def index_encoders(engine: Searching) -> tuple[SparseEncoder, DenseEncoder]:
     """The index's encoders, if they still are what made its rows."""
     for name in ("sparse", "dense"):
         if name not in engine.snapshot.fields:
@@ -174,7 +174,7 @@ def _encoders(engine: Searching) -> tuple[SparseEncoder, DenseEncoder]:
     return sparse, DenseEncoder(dense.name)  # subtle: with its whole window, as blend.json says
 
 
-def _passages(engine: Searching, most: int, seed: int) -> NDArray[np.int64]:
+def drawn_passages(engine: Searching, most: int, seed: int) -> NDArray[np.int64]:
     """Passages of the index, ascending, each as likely as any other."""
     snapshot = engine.snapshot
     firsts, counts = snapshot.passages_of_each(snapshot.lookup(list(snapshot.all_ids())))
@@ -199,7 +199,7 @@ def _held_out(engine: Searching, passages: NDArray[np.int64], seed: int) -> NDAr
     return np.isin(owners, held)
 
 
-class _Blocks:
+class Blocks:
     """An index's passages, some thousand at a time: dense vectors, terms, and the terms' ids."""
 
     def __init__(self, engine: Searching, tokenizer: Tokenizer) -> None:
@@ -212,6 +212,7 @@ class _Blocks:
     def read(
         self, passages: NDArray[np.int64]
     ) -> Iterator[tuple[Array, TermVectors, NDArray[np.int32]]]:
+        """Of passages (n,), each named once."""
         for start in range(0, len(passages), _READ):
             some = passages[start : start + _READ]
             vectors = self._snapshot.stored_rows("dense", some)
