@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from blends import make_blend
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_models import WORDS, make_bert
 
@@ -53,6 +53,7 @@ def naive(
     return {id: mixed[id] for id in sorted(order[: len(own) + extra])}
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(st.integers(0, 11), st.integers(1, 5), max_size=6),
     st.lists(st.integers(0, 4), min_size=12, max_size=12),
