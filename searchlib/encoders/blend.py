@@ -155,14 +155,16 @@ def blended(terms: Terms, prediction: Array, share: float, extra: int) -> Terms:
 
 def _heaviest(weights: Array, k: int) -> NDArray[np.int32]:
     """The ids of the k largest weights above 0, ascending; of equal ones the first."""
-    if k < len(weights):
-        floor = np.partition(weights, len(weights) - k)[len(weights) - k]
-        if floor > 0:
-            keep = weights > floor
-            equal = np.flatnonzero(weights == floor)[: k - int(np.count_nonzero(keep))]
-            keep[equal] = True
-            return np.flatnonzero(keep).astype(np.int32)
-    return np.flatnonzero(weights > 0).astype(np.int32)
+    ids = np.flatnonzero(weights > 0).astype(np.int32)
+    if k >= len(ids):
+        return ids
+    values = weights[ids]
+    floor = np.partition(values, len(ids) - k)[len(ids) - k]
+    keep = values > floor
+    equal = np.flatnonzero(values == floor)[: k - int(np.count_nonzero(keep))]
+    keep[equal] = True
+    kept: NDArray[np.int32] = ids[keep]
+    return kept
 
 
 def stored_terms(rows: TermVectors, ids: NDArray[np.int32], power: float) -> list[Terms]:
