@@ -11,9 +11,16 @@ from commandline import WORDS_ONLY, Run
 COMMANDS = (
     "index", "add", "update", "delete", "sync", "reencode", "search", "browse", "facets",
     "explain", "expand", "run", "eval", "compare", "info", "verify", "merge", "vacuum", "models",
-    "distill", "gaps",
+    "distill", "blend", "gaps",
 )  # fmt: skip
-NEEDING_MODELS = ("expand", "models", "reencode", "distill", "gaps")  # they have tests of their own
+NEEDING_MODELS = (
+    "expand",
+    "models",
+    "reencode",
+    "distill",
+    "blend",
+    "gaps",
+)  # have their own tests
 
 
 def examples(help: str) -> list[list[str]]:
