@@ -20,7 +20,7 @@ NEEDING_MODELS = (
     "distill",
     "blend",
     "gaps",
-)  # have their own tests
+)  # tested elsewhere
 
 
 def examples(help: str) -> list[list[str]]:
