@@ -30,6 +30,7 @@ MODULES = {
     "merge": "maintenance",
     "vacuum": "maintenance",
     "models": "models",
+    "blend": "blend",
     "adapt": "train",
     "finetune": "train",
     "distill": "distill",

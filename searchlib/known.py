@@ -37,13 +37,39 @@ class Passages:
 
         Raises Damaged where the index's files are.
         """
-        spec = self.snapshot.fields.get(name)
-        known = spec is not None and spec.encoder.get("fingerprint") == fingerprint
+        known = self._made_by(name, fingerprint)
         places = [place for place, text in enumerate(texts) if known and text in self.numbers]
         if not places:
             return np.empty(0, np.int64), TermVectors.of([])
         wanted = np.array([self.numbers[texts[place]] for place in places], np.int64)
         return np.array(places, np.int64), self.snapshot.stored_rows(name, wanted)
+
+    def derive(self, encoder: Encoder, texts: Sequence[str]) -> Found:
+        """Which texts' vectors an encoder can make of rows that are stored, and these.
+
+        So can one that blends documents with their dense vectors, where both have rows here.
+        """
+        nothing = np.empty(0, np.int64), TermVectors.of([])
+        places = [place for place, text in enumerate(texts) if text in self.numbers]
+        if not places or not self.snapshot.fields.keys() >= {"sparse", "dense"}:
+            return nothing
+        from .encoders.sparse import SparseEncoder
+
+        if not isinstance(encoder, SparseEncoder) or encoder.blend is None:
+            return nothing
+        plain, dense = encoder.plain_fingerprint, encoder.blend.fingerprint
+        if not (plain and self._made_by("sparse", plain) and self._made_by("dense", dense)):
+            return nothing
+        wanted = np.array([self.numbers[texts[place]] for place in places], np.int64)
+        terms, vectors = (self.snapshot.stored_rows(name, wanted) for name in ("sparse", "dense"))
+        assert isinstance(terms, TermVectors)
+        assert isinstance(vectors, np.ndarray)
+        made = encoder.blended(terms, vectors)
+        return nothing if made is None else (np.array(places, np.int64), made)
+
+    def _made_by(self, name: str, fingerprint: str) -> bool:
+        spec = self.snapshot.fields.get(name)
+        return spec is not None and spec.encoder.get("fingerprint") == fingerprint
 
 
 @dataclass(frozen=True)
@@ -92,8 +118,8 @@ def encode_once(
 ) -> tuple[Vectors, list[str]]:
     """One row a text for field `name`, and which texts the encoder had to read for that.
 
-    A row comes from the cache, else from the index (as stored), else from the encoder, which
-    reads each text once. `dimension`: of its vectors; None for terms.
+    A row comes from the cache, else from the index (as stored, or made of what is), else from
+    the encoder, which reads each text once. `dimension`: of its vectors; None for terms.
     """
     places: dict[str, int] = {}
     rows = np.array([places.setdefault(text, len(places)) for text in texts], np.int64)
@@ -105,6 +131,7 @@ def encode_once(
     finders: tuple[Callable[[Sequence[str]], Found], ...] = (
         partial(cache.get, fingerprint, dimension=dimension),
         partial(earlier.find, name, fingerprint),
+        partial(earlier.derive, encoder),
     )
     for find in finders:
         found, vectors = find([distinct[place] for place in missing.tolist()])

@@ -57,6 +57,7 @@ class Opened:
         self._memory = memory
         self._caches: dict[str, QueryCache] = {}
         self._scorers: dict[str, Scorer] = {}  # of `snapshot`
+        self._encoders: dict[str, Encoder] = {}
 
     @classmethod
     def open(cls, path: str | Path, *, device: str | None = None, memory: int = MEMORY) -> Self:
@@ -93,6 +94,7 @@ class Opened:
         if settings != self.settings or snapshot.fields != fields:  # it was re-encoded
             self.settings = settings
             self._caches.clear()
+            self._encoders.clear()
             self.__dict__.pop("_lookup", None)
 
     # -- retrievers
@@ -259,11 +261,19 @@ class Opened:
                         f"this index was made without {name} vectors; it has "
                         f"{', '.join(self.retriever_names())}"
                     )
-                encoder = make_encoder(name, self.settings, self._device)
+                encoder = self._encoder(name)
                 recorded = self.snapshot.fields[name].encoder
                 check_fingerprint(name, recorded["fingerprint"], encoder, recorded["model"])
             self._caches[name] = QueryCache(encoder)
         return self._caches[name]
+
+    def _encoder(self, name: str) -> Encoder:
+        if name not in self._encoders:
+            self._encoders[name] = make_encoder(name, self.settings, self._device, self._dense)
+        return self._encoders[name]
+
+    def _dense(self) -> Encoder | None:
+        return self._encoder("dense") if "dense" in self.snapshot.fields else None
 
     def _document_encoders(self) -> dict[str, Encoder]:
         names = [name for name in ("bm25", "sparse", "dense") if name in self.snapshot.fields]

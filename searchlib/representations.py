@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -26,19 +26,31 @@ if TYPE_CHECKING:
 _UNKNOWN, _OTHER, _WORD = np.arange(3, dtype=np.uint8)
 
 
-def make_encoder(name: str, settings: Settings, device: str | None) -> Encoder:
-    """The encoder of "bm25", "sparse" or "dense"; weights are loaded when first needed."""
+def make_encoder(
+    name: str,
+    settings: Settings,
+    device: str | None,
+    dense: Callable[[], object] | None = None,
+) -> Encoder:
+    """The encoder of "bm25", "sparse" or "dense"; weights are loaded when first needed.
+
+    `dense`: gives the index's dense encoder to a sparse one that wants the same vectors.
+    """
     if name == "bm25":
         return Analyzer(settings.language)
-    encoder = _neural(name, settings, device, None)
+    encoder = _neural(name, settings, device, None, dense)
     # subtle: several passages are cut to size before they are encoded, a single one here
     if settings.max_passages == 1 and encoder.max_tokens > settings.passage_tokens:
-        return _neural(name, settings, device, settings.passage_tokens)
+        return _neural(name, settings, device, settings.passage_tokens, dense)
     return encoder
 
 
 def _neural(
-    name: str, settings: Settings, device: str | None, max_tokens: int | None
+    name: str,
+    settings: Settings,
+    device: str | None,
+    max_tokens: int | None,
+    dense: Callable[[], object] | None,
 ) -> DenseEncoder | SparseEncoder:
     from .encoders.dense import DenseEncoder
     from .encoders.sparse import SparseEncoder
@@ -47,19 +59,22 @@ def _neural(
         assert settings.sparse_model is not None
         documents, queries = settings.sparse_documents, settings.sparse_queries
         model, power = settings.sparse_model, settings.sparse_length_power
-        return SparseEncoder(model, device, max_tokens, documents, queries, length_power=power)
+        return SparseEncoder(
+            model, device, max_tokens, documents, queries, length_power=power, dense=dense
+        )
     assert settings.dense_model is not None
     return DenseEncoder(settings.dense_model, device, max_tokens)
 
 
 def make_encoders(settings: Settings, device: str | None) -> dict[str, Encoder]:
     """All encoders that the settings ask for, by name."""
-    names = ["bm25"]
+    encoders = {"bm25": make_encoder("bm25", settings, device)}
+    dense = make_encoder("dense", settings, device) if settings.dense_model is not None else None
     if settings.sparse_model is not None:
-        names.append("sparse")
-    if settings.dense_model is not None:
-        names.append("dense")
-    return {name: make_encoder(name, settings, device) for name in names}
+        encoders["sparse"] = make_encoder("sparse", settings, device, lambda: dense)
+    if dense is not None:
+        encoders["dense"] = dense
+    return encoders
 
 
 def make_fields(settings: Settings, encoders: Mapping[str, Encoder]) -> Iterator[FieldSpec]:

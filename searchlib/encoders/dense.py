@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .backbone import Backbone, allowed_tokens
 from .dense_layout import DenseLayout, read_dense
+from .last import LastVectors
 from .layout import digest_of
 from .lean import LeanEncoder
 from .models import DENSE_DEFAULT, ModelFolder, resolve
@@ -51,6 +52,7 @@ class DenseEncoder:
         self.name = str(model)
         self._device = device
         self._max_tokens = max_tokens
+        self._last: LastVectors | None = None
 
     def encode_document(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(n, dimension) float32, one row a text; a text without words has a finite vector too."""
@@ -59,6 +61,10 @@ class DenseEncoder:
     def encode_query(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(n, dimension) float32, one row a text, with the model's prompt for queries."""
         return self._encode(texts, self._layout.query_prompt)
+
+    def remember(self) -> None:
+        """Keep the vectors of the last texts from now on: somebody else wants the same."""
+        self._last = self._last or LastVectors()
 
     def offsets(self, text: str) -> list[Span]:
         """Character spans of the word-pieces of `text`, uncut, without special tokens."""
@@ -92,7 +98,7 @@ class DenseEncoder:
     @cached_property
     def dimension(self) -> int:
         """Length of a vector."""
-        return int(self._encode(["a"], "").shape[1])
+        return int(self._made(["a"], "").shape[1])
 
     @cached_property
     def fingerprint(self) -> str:
@@ -119,6 +125,11 @@ class DenseEncoder:
     def _encode(self, texts: Sequence[str], prompt: str) -> NDArray[np.float32]:
         if len(texts) == 0 and not isinstance(texts, str):
             return np.zeros((0, self.dimension), np.float32)
+        if self._last is None or isinstance(texts, str):
+            return self._made(texts, prompt)
+        return self._last.get(texts, prompt, lambda some: self._made(some, prompt))
+
+    def _made(self, texts: Sequence[str], prompt: str) -> NDArray[np.float32]:
         result = self._body.vectors(texts, prompt)
         with sense(self.folder.path):
             if not np.isfinite(result).all():

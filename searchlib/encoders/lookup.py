@@ -167,7 +167,7 @@ class LookupEncoder:
     def _neighbours(self) -> Neighbours:
         if self._tokenizer.size < WORTH_KEEPING:
             return make_neighbours(self._documents.expander)
-        digest = read_sparse(self.folder.path).digest()
+        digest = read_sparse(self.folder.path).plain().digest()
         table = kept_neighbours(digest, self._tokenizer)
         if table is None:
             log.warning("making the table of expansions of %s, once (some 15 s)", self.name)

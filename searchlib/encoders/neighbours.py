@@ -26,7 +26,7 @@ from .tokenizing import Tokenizer
 from .weights import Weights
 
 if TYPE_CHECKING:
-    from .sparse import Expander
+    from .expander import Expander
 
 KEPT = 4  # terms a token: more make queries slower, and hardly better (benchmarks/adaptation.md)
 

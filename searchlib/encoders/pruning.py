@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,3 +53,16 @@ class Pruning:
     def to_json(self) -> dict[str, int | float | None]:
         """As JSON values."""
         return {"top_k": self.top_k, "threshold": self.threshold, "ratio": self.ratio}
+
+
+def shortened(weights: NDArray[np.float32], power: float) -> NDArray[np.float32]:
+    """Weights (m,) divided by their Euclidean length to that power.
+
+    >>> shortened(np.array([3, 4], np.float32), 1.0)
+    array([0.6, 0.8], dtype=float32)
+    """
+    if not power or not len(weights):
+        return weights
+    # subtle: in float64, so that the length is the same however a processor adds
+    length = math.sqrt(float(np.square(weights, dtype=np.float64).sum()))
+    return weights / np.float32(length**power)

@@ -5,37 +5,31 @@ SPLADE: Formal et al. 2021 (arXiv:2107.05720, arXiv:2109.10086).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from indexes.types import TermVectors
 
 from .activations import Array
-from .backbone import Backbone, allowed_tokens, threads
-from .blas import one_blas_thread
-from .heads import Head, heaviest_terms, lean_terms
+from .backbone import allowed_tokens
+from .blend import Blend, stored_terms
+from .expander import Expander
 from .layout import digest_of
-from .lean import LeanEncoder
 from .lookup import TokenTable
 from .models import SPARSE_DEFAULT, ModelFolder, resolve
-from .pruning import Pruning
+from .pruning import Pruning, shortened
 from .sparse_layout import Expansion, SparseLayout, read_sparse
-from .terms import Terms, term_vectors
-from .tokenizing import Ids, Span, Tokenizer
+from .terms import term_vectors
+from .tokenizing import Span, Tokenizer
 from .weights import sense
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from .network import Network
+    pass
 
 
 @dataclass(frozen=True)
@@ -43,7 +37,7 @@ class Provenance:
     """Term vectors, and for each value the characters of the word-piece that its term came from."""
 
     vectors: TermVectors
-    spans: list[list[Span]]  # of row i: one a value, in order; (0, 0) for a special token
+    spans: list[list[Span]]  # of row i: one a value, in order; (0, 0) where there is none
 
 
 class SparseEncoder:
@@ -54,7 +48,8 @@ class SparseEncoder:
     length, so that long texts don't win by their many terms (0: not at all; pivoted length
     normalisation, Singhal et al. 1996, is of that kind). Making an encoder reads nothing; torch
     is loaded when there is more to encode than a few queries. A model with a table for queries
-    (inference-free) uses it.
+    (inference-free) uses it. One with a blend (see `blend`) runs a dense model too: `dense` gives
+    one that is there already.
 
     Raises ModelNotFound, UnsupportedModel at first use.
 
@@ -71,6 +66,7 @@ class SparseEncoder:
         queries: Pruning = Pruning(),  # noqa: B008
         *,
         length_power: float = 0.0,
+        dense: Callable[[], object] | None = None,
     ) -> None:
         self.name = str(model)
         self._length_power = length_power
@@ -78,6 +74,7 @@ class SparseEncoder:
         self._max_tokens = max_tokens
         self._documents = documents
         self._queries = queries
+        self._dense = dense
 
     def encode_document(self, texts: Sequence[str]) -> TermVectors:
         """One row a text: weights > 0 of the model's vocabulary; a text may have no terms."""
@@ -95,6 +92,7 @@ class SparseEncoder:
         keep = self._pruning(query=False)
         rows, spans = [], []
         found = self._document_side.terms(texts, prompt, positions=True)
+        found = self.blend(texts, found, query=False) if self.blend else found
         for text, terms in zip(texts, found, strict=True):
             ids, weights = keep(terms.ids, terms.weights)
             weights = shortened(weights, self._length_power)
@@ -102,7 +100,7 @@ class SparseEncoder:
             positions = terms.positions[np.searchsorted(terms.ids, ids)]
             places = self.tokenizer.spans(text, prompt)
             rows.append((ids, weights))
-            spans.append([places[position] for position in positions.tolist()])
+            spans.append([places[p] if p >= 0 else (0, 0) for p in positions.tolist()])
         return Provenance(term_vectors(rows, self.tokenizer.term), spans)
 
     def offsets(self, text: str) -> list[Span]:
@@ -140,11 +138,21 @@ class SparseEncoder:
 
         How queries are pruned is left out: an index stays valid when that changes.
         """
-        documents = self._documents.to_json()
-        parts = ["sparse", self._layout.digest(), self.max_tokens, documents]
-        if self._length_power:
-            parts.append(self._length_power)
-        return digest_of(*parts)
+        parts = self._parts(self._layout)
+        return digest_of(*parts, self.blend.fingerprint) if self.blend else digest_of(*parts)
+
+    @cached_property
+    def plain_fingerprint(self) -> str | None:
+        """Of the same model without its blend, where that one's documents can be blended.
+
+        None where there is no blend, or they are pruned, or without their length.
+        """
+        whole = self._length_power < 1 and self._pruning(query=False) == Pruning()
+        return digest_of(*self._parts(self._layout.plain())) if self.blend and whole else None
+
+    def _parts(self, layout: SparseLayout) -> list[Any]:
+        parts = ["sparse", layout.digest(), self.max_tokens, self._documents.to_json()]
+        return [*parts, self._length_power] if self._length_power else parts
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -164,6 +172,27 @@ class SparseEncoder:
     @cached_property
     def _document_side(self) -> Expander:
         return Expander(self._layout.document, self.max_tokens, self._device)
+
+    @cached_property
+    def blend(self) -> Blend | None:
+        """What adds a dense model's terms; None for a plain model."""
+        layout = self._layout.blend
+        if layout is None:
+            return None
+        return Blend(layout, self.tokenizer.size, self._device, self._max_tokens, self._dense)
+
+    def blended(self, documents: TermVectors, vectors: Array) -> TermVectors | None:
+        """Documents as the model of `plain_fingerprint` made them, with their dense vectors.
+
+        What `encode_document` gives, but for rounding; None where a term is unknown.
+        """
+        ids = [self.tokenizer.id(term) for term in documents.terms]
+        if self.blend is None or None in ids:
+            return None
+        found = stored_terms(documents, np.array(ids, np.int32), self._length_power)
+        rows = [(t.ids, t.weights) for t in self.blend.of_vectors(vectors, found, query=False)]
+        made = [(ids, shortened(weights, self._length_power)) for ids, weights in rows]
+        return term_vectors(made, self.tokenizer.term)
 
     @property
     def expander(self) -> Expander:
@@ -196,99 +225,8 @@ class SparseEncoder:
         with sense(self.folder.path):
             if not all(np.isfinite(terms.weights).all() for terms in found):
                 raise ValueError("it makes weights that are not numbers")
+        found = self.blend(texts, found, query) if self.blend else found
         rows = [keep(terms.ids, terms.weights) for terms in found]
         if query:
             return rows
         return [(ids, shortened(weights, self._length_power)) for ids, weights in rows]
-
-
-def shortened(weights: NDArray[np.float32], power: float) -> NDArray[np.float32]:
-    """Weights (m,) divided by their Euclidean length to that power.
-
-    >>> shortened(np.array([3, 4], np.float32), 1.0)
-    array([0.6, 0.8], dtype=float32)
-    """
-    if not power or not len(weights):
-        return weights
-    # subtle: in float64, so that the length is the same however a processor adds
-    length = math.sqrt(float(np.square(weights, dtype=np.float64).sum()))
-    return weights / np.float32(length**power)
-
-
-_TOGETHER = 256  # short texts that share a product with the vocabulary's weights
-
-
-class Expander:
-    """One masked-language model: texts to Terms."""
-
-    def __init__(self, side: Expansion, max_tokens: int, device: str | None) -> None:
-        self._side = side
-        self._backbone = Backbone(side.transformer, "masked", max_tokens, device)
-        self._heads: dict[int, Head] = {}  # one a worker, on its device
-        self.tokenizer = self._backbone.tokenizer
-
-    def terms(self, texts: Sequence[str], prompt: str, positions: bool = False) -> list[Terms]:
-        """Terms of each text; with `positions`, the winning token's place for each."""
-        found = self._backbone.run(texts, prompt, *self._ways(positions))
-        return self._kept(found)
-
-    def heaviest(self, tokens: list[Ids], k: int) -> list[Terms]:
-        """The k heaviest terms of each of many texts of one length, given as token ids.
-
-        Short texts one by one would read the whole vocabulary's weights each; here some hundred
-        share a product.
-        """
-        decoders: list[tuple[Array, Array]] = []  # the first is enough
-
-        def lean(encoder: LeanEncoder, ids: Ids) -> Array:
-            if not decoders:
-                decoders.append(encoder.decoder)
-            return encoder.projected(ids)
-
-        def full(network: Network, worker: int, hidden: Tensor, lengths: list[int]) -> list[Array]:
-            if not decoders:
-                weight, bias = network.decoder(worker)
-                zero = np.zeros(len(weight), np.float32)
-                shift = zero if bias is None else bias.float().cpu().numpy()
-                decoders.append((weight.float().cpu().numpy(), shift))
-            return list(hidden.float().cpu().numpy())
-
-        rows = np.stack(self._backbone.run_tokens(tokens, lean, full))
-        pooling, logs = self._side.pooling, self._side.logs
-        blocks = [rows[start : start + _TOGETHER] for start in range(0, len(rows), _TOGETHER)]
-        with one_blas_thread(), ThreadPoolExecutor(threads()) as pool:
-            work = pool.map(
-                lambda block: heaviest_terms(block, decoders[0], pooling, logs, k), blocks
-            )
-            return self._kept([terms for found in work for terms in found])
-
-    def _ways(
-        self, positions: bool
-    ) -> tuple[
-        Callable[[LeanEncoder, Ids], Terms],
-        Callable[[Network, int, Tensor, list[int]], list[Terms]],
-    ]:
-        """What makes terms of hidden rows, in numpy and in torch."""
-        side = self._side
-
-        def lean(encoder: LeanEncoder, ids: Ids) -> Terms:
-            hidden = encoder.projected(ids)
-            return lean_terms(hidden, encoder.decoder, side.pooling, side.logs, positions)
-
-        def full(network: Network, worker: int, hidden: Tensor, lengths: list[int]) -> list[Terms]:
-            if worker not in self._heads:
-                weight, bias = network.decoder(worker)
-                self._heads[worker] = Head(weight, bias, side.pooling, side.logs)
-            return self._heads[worker](hidden, lengths, positions)
-
-        return lean, full
-
-    def _kept(self, found: list[Terms]) -> list[Terms]:
-        if not self._side.drop_special:
-            return found
-        return [self._without_special(terms) for terms in found]
-
-    def _without_special(self, terms: Terms) -> Terms:
-        keep = ~np.isin(terms.ids, self.tokenizer.special_ids)
-        positions = None if terms.positions is None else terms.positions[keep]
-        return Terms(terms.ids[keep], terms.weights[keep], positions)

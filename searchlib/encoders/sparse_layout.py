@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from ..errors import UnsupportedModel
+from .blend import BlendLayout, read_blend
 from .layout import (
     Transformer,
     class_name,
@@ -50,6 +51,7 @@ class SparseLayout:
     max_active: int | None = None  # at most so many terms a text
     query_prompt: str = ""
     document_prompt: str = ""
+    blend: BlendLayout | None = None
 
     def digest(self) -> str:
         """Hash of all that its vectors depend on, but for the number of tokens and pruning."""
@@ -60,7 +62,12 @@ class SparseLayout:
                 sides.append((model, side.pooling, side.logs, side.drop_special))
             else:
                 sides.append((table_bytes(side).hex(), tokenizer_bytes(side.path).hex()))
-        return digest_of(*sides, self.max_active, self.query_prompt, self.document_prompt)
+        plain = digest_of(*sides, self.max_active, self.query_prompt, self.document_prompt)
+        return plain if self.blend is None else digest_of(plain, self.blend.digest())
+
+    def plain(self) -> SparseLayout:
+        """The same without its blend."""
+        return replace(self, blend=None)
 
 
 def read_sparse(folder: Path) -> SparseLayout:
@@ -70,7 +77,7 @@ def read_sparse(folder: Path) -> SparseLayout:
     OpenSearch's): the same for documents, special tokens dropped, and queries by that table.
     """
     with sense(folder):
-        return _read(folder)
+        return replace(_read(folder), blend=read_blend(folder))
 
 
 def _read(folder: Path) -> SparseLayout:

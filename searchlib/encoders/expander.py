@@ -1,0 +1,101 @@
+"""A masked-language model at work: texts to terms of its vocabulary and their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .activations import Array
+from .backbone import Backbone, threads
+from .blas import one_blas_thread
+from .heads import Head, heaviest_terms, lean_terms
+from .lean import LeanEncoder
+from .sparse_layout import Expansion
+from .terms import Terms
+from .tokenizing import Ids
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .network import Network
+
+_TOGETHER = 256  # short texts that share a product with the vocabulary's weights
+
+
+class Expander:
+    """One masked-language model: texts to Terms."""
+
+    def __init__(self, side: Expansion, max_tokens: int, device: str | None) -> None:
+        self._side = side
+        self._backbone = Backbone(side.transformer, "masked", max_tokens, device)
+        self._heads: dict[int, Head] = {}  # one a worker, on its device
+        self.tokenizer = self._backbone.tokenizer
+
+    def terms(self, texts: Sequence[str], prompt: str, positions: bool = False) -> list[Terms]:
+        """Terms of each text; with `positions`, the winning token's place for each."""
+        found = self._backbone.run(texts, prompt, *self._ways(positions))
+        return self._kept(found)
+
+    def heaviest(self, tokens: list[Ids], k: int) -> list[Terms]:
+        """The k heaviest terms of each of many texts of one length, given as token ids.
+
+        Short texts one by one would read the whole vocabulary's weights each; here some hundred
+        share a product.
+        """
+        decoders: list[tuple[Array, Array]] = []  # the first is enough
+
+        def lean(encoder: LeanEncoder, ids: Ids) -> Array:
+            if not decoders:
+                decoders.append(encoder.decoder)
+            return encoder.projected(ids)
+
+        def full(network: Network, worker: int, hidden: Tensor, lengths: list[int]) -> list[Array]:
+            if not decoders:
+                weight, bias = network.decoder(worker)
+                zero = np.zeros(len(weight), np.float32)
+                shift = zero if bias is None else bias.float().cpu().numpy()
+                decoders.append((weight.float().cpu().numpy(), shift))
+            return list(hidden.float().cpu().numpy())
+
+        rows = np.stack(self._backbone.run_tokens(tokens, lean, full))
+        pooling, logs = self._side.pooling, self._side.logs
+        blocks = [rows[start : start + _TOGETHER] for start in range(0, len(rows), _TOGETHER)]
+        with one_blas_thread(), ThreadPoolExecutor(threads()) as pool:
+            work = pool.map(
+                lambda block: heaviest_terms(block, decoders[0], pooling, logs, k), blocks
+            )
+            return self._kept([terms for found in work for terms in found])
+
+    def _ways(
+        self, positions: bool
+    ) -> tuple[
+        Callable[[LeanEncoder, Ids], Terms],
+        Callable[[Network, int, Tensor, list[int]], list[Terms]],
+    ]:
+        """What makes terms of hidden rows, in numpy and in torch."""
+        side = self._side
+
+        def lean(encoder: LeanEncoder, ids: Ids) -> Terms:
+            hidden = encoder.projected(ids)
+            return lean_terms(hidden, encoder.decoder, side.pooling, side.logs, positions)
+
+        def full(network: Network, worker: int, hidden: Tensor, lengths: list[int]) -> list[Terms]:
+            if worker not in self._heads:
+                weight, bias = network.decoder(worker)
+                self._heads[worker] = Head(weight, bias, side.pooling, side.logs)
+            return self._heads[worker](hidden, lengths, positions)
+
+        return lean, full
+
+    def _kept(self, found: list[Terms]) -> list[Terms]:
+        if not self._side.drop_special:
+            return found
+        return [self._without_special(terms) for terms in found]
+
+    def _without_special(self, terms: Terms) -> Terms:
+        keep = ~np.isin(terms.ids, self.tokenizer.special_ids)
+        positions = None if terms.positions is None else terms.positions[keep]
+        return Terms(terms.ids[keep], terms.weights[keep], positions)
