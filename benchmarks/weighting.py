@@ -8,6 +8,7 @@ scores are brute force by scipy. "idf p" multiplies a query's weights by the col
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,20 +83,16 @@ def encoded(
     """The documents' ids, weights (n, m), and the column of each term."""
     texts = {d.id: passage_text(d.title, d.text) for d, _ in read_documents(collection.corpus)}
     path = cache / f"{collection.name}-{model.fingerprint}.npz"
-    if not path.is_file():
+    terms = path.with_suffix(".json")
+    if not terms.is_file():
         say(f"{collection.name}: {len(texts)} documents to encode")
         made = model.encode_document(list(texts.values()))
         cache.mkdir(parents=True, exist_ok=True)
-        np.savez(path, indptr=made.indptr, indices=made.indices, values=made.values,
-                 terms=np.array(made.terms))  # fmt: skip
-    held = np.load(path)
-    columns = {str(term): i for i, term in enumerate(held["terms"])}
-    shape = (len(texts), len(columns))
-    return (
-        list(texts),
-        sp.csr_matrix((held["values"], held["indices"], held["indptr"]), shape),
-        columns,
-    )
+        shape = (len(made), len(made.terms))
+        sp.save_npz(path, sp.csr_matrix((made.values, made.indices, made.indptr), shape))
+        terms.write_text(json.dumps(list(made.terms)))
+    columns = {term: i for i, term in enumerate(json.loads(terms.read_text()))}
+    return list(texts), sp.load_npz(path), columns
 
 
 def aligned(vectors: TermVectors, columns: dict[str, int]) -> Csr:
