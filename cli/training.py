@@ -87,7 +87,8 @@ def source_of(
     """An index, or documents, of which the first is read now."""
     from searchlib import Settings
     from searchlib.errors import BadInput
-    from searchlib.training.source import Corpus, is_index
+    from searchlib.training.corpus import is_index
+    from searchlib.training.source import Corpus
 
     path = Path(source)
     if is_index(path):

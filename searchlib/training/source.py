@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from indexes.errors import NoIndex
-from indexes.manifest import MANIFEST
 
 from ..config import Settings
 from ..engine import Engine
@@ -38,11 +37,6 @@ class Corpus:
 
 
 Source = Path | Corpus
-
-
-def is_index(path: Path) -> bool:
-    """Whether there is an index in a folder."""
-    return (path / MANIFEST).is_file()
 
 
 @contextmanager
