@@ -17,16 +17,6 @@ def divergence(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Te
     return functional.kl_div(seen, aim, reduction="batchmean", log_target=True)
 
 
-def margin_error(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared error of the margins to each query's first candidate (MarginMSE).
-
-    Hofstaetter et al. 2020 (arXiv:2010.02666); (B, m) scores, m at least 2.
-    """
-    seen = student[:, :1] - student[:, 1:]
-    aim = teacher[:, :1] - teacher[:, 1:]
-    return functional.mse_loss(seen, aim)
-
-
 def contrast(student: Tensor, positives: Tensor) -> Tensor:
     """InfoNCE: -log of the softmax share of each query's positives (B, m) bool, mean.
 
