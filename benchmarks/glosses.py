@@ -1,9 +1,8 @@
 """WordNet's glosses as a corpus: the general text that `searchlib/encoders/gloss` was fitted on.
 
     python benchmarks/glosses.py DICT > build/glosses.jsonl
-    searchlib index build/glosses.jsonl --sparse-model rasyosef/splade-tiny --no-bm25 \\
-        --index build/glosses.index
-    searchlib blend build/glosses.index --passages 200000 --out gloss
+    searchlib index build/glosses.index build/glosses.jsonl --sparse-model rasyosef/splade-tiny
+    searchlib blend build/glosses.index --sample 200000 --any-version --out gloss
 
 DICT: the folder with WordNet's data.noun, data.verb, data.adj and data.adv (Fellbaum 1998;
 wordnet.princeton.edu, Debian's package wordnet-base, version 3.0). No collection that searchlib

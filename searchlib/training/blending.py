@@ -101,12 +101,14 @@ def fit_blend(
     extra_query_terms: int = EXTRA,
     passages: int = PASSAGES,
     seed: int = 0,
+    any_version: bool = False,
     on_progress: Progress = no_progress,
 ) -> Report:
     """Write the index's sparse model, blended with what its dense model knows, to a new folder.
 
     `passages`: so many are learned from at most, drawn by `seed`; first without a tenth of the
-    documents, on which that fit is tried, then with them.
+    documents, on which that fit is tried, then with them. `any_version`: the folder names the two
+    models without their hashes, so that other versions of them serve.
 
     Raises BadInput where `folder` is there, a number makes no sense, or the index has too little
     to learn from; ModelMismatch, ModelNotFound, UnsupportedModel.
@@ -135,9 +137,10 @@ def fit_blend(
         done += len(terms)
         on_progress(done, total)
     cosine, baseline = np.concatenate(trial).mean(axis=0).tolist()
+    hashes = (None, None) if any_version else (pair.sparse_digest, pair.dense.fingerprint)
     layout = BlendLayout(
-        folder, lasting_name(pair.sparse.name), pair.sparse_digest, lasting_name(pair.dense.name),
-        pair.dense.fingerprint, document_share, query_share, extra_query_terms,
+        folder, lasting_name(pair.sparse.name), hashes[0], lasting_name(pair.dense.name),
+        hashes[1], document_share, query_share, extra_query_terms,
     )  # fmt: skip
     report = Report(
         str(folder), layout.sparse, layout.dense, total, int(held.sum()), cosine, baseline,

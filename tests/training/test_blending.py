@@ -18,6 +18,7 @@ from searchlib import Document, Engine, Settings
 from searchlib.encoders.blend import inputs, ridge
 from searchlib.encoders.dense import DenseEncoder
 from searchlib.encoders.sparse import SparseEncoder
+from searchlib.encoders.sparse_layout import read_sparse
 from searchlib.encoders.ternary import Ternary
 from searchlib.errors import BadInput
 from searchlib.training import blending
@@ -122,6 +123,11 @@ def test_what_the_dense_vectors_tell_is_predicted(tmp_path: Path, engine: Engine
     config = json.loads((tmp_path / "m" / "blend" / "blend.json").read_bytes())
     assert (config["document_share"], config["query_share"]) == (0.25, 0.0)
     assert config["dense"] == engine.settings.dense_model
+    assert config["dense_fingerprint"] == DenseEncoder(config["dense"]).fingerprint
+    assert config["sparse_digest"] == read_sparse(Path(config["sparse"])).digest()
+    fit_blend(engine, tmp_path / "any", any_version=True)
+    config = json.loads((tmp_path / "any" / "blend" / "blend.json").read_bytes())
+    assert (config["sparse_digest"], config["dense_fingerprint"]) == (None, None)
     card = (tmp_path / "m" / "README.md").read_text()
     assert f"{report.cosine:.3f}" in card
     assert f"{report.passages:,} passages" in card
