@@ -28,6 +28,7 @@ setup(
         extension("indexes._kernels", sorted(map(str, Path("indexes/native").glob("*.c"))), STRICT),
         extension("indexes._scan", ["indexes/_scan.c"], STRICT),
         extension("searchlib.encoders._fused", ["searchlib/encoders/_fused.c"]),
+        extension("searchlib.encoders._ternary", ["searchlib/encoders/_ternary.c"], STRICT),
         extension("searchlib.encoders._words", ["searchlib/encoders/_words.c"]),
     ],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},

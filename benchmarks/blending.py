@@ -1,8 +1,8 @@
-"""Does a blend pay? Sparse and hybrid before and after `searchlib blend`, over BEIR collections.
+"""Does a blend pay? Sparse and hybrid with the plain model, with the default, and with one's own.
 
-"own" is fitted to the collection itself, "others" to all the other collections given, which tells
-what a map that came with a model would bring. Nothing is fitted to queries or judgements. The
-index of each collection is re-encoded from its stored rows in a copy.
+"plain" is the sparse model as published, "gloss" the blend that comes with searchlib, fitted to a
+dictionary, and "own" what `searchlib blend` makes of the collection's index. Nothing is fitted to
+queries or judgements. Indexes are re-encoded in copies.
 """
 
 from __future__ import annotations
@@ -25,10 +25,8 @@ from searchlib.evaluation import Collection, Comparison, compare, compare_pooled
 
 if TYPE_CHECKING:
     from searchlib import Engine
-    from searchlib.training.blending import Sums
-
-RETRIEVERS = ("sparse", "hybrid")
-SYSTEMS = ("plain", "own", "others")
+RETRIEVERS = ("sparse", "lookup", "hybrid")
+SYSTEMS = ("plain", "gloss", "own")
 MEASURE = "nDCG@10"
 SIGNIFICANT = 0.05
 K = 100
@@ -51,78 +49,52 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     from searchlib import Settings
-    from searchlib.training.blending import DOCUMENT_SHARE, EXTRA, QUERY_SHARE
+    from searchlib.encoders.models import SPARSE_BASE, SPARSE_DEFAULT
+    from searchlib.training.blending import DOCUMENT_SHARE, EXTRA, QUERY_SHARE, fit_blend
 
     options = arguments()
-    shares = (
-        DOCUMENT_SHARE if options.document_share is None else options.document_share,
-        QUERY_SHARE if options.query_share is None else options.query_share,
-        EXTRA if options.extra_query_terms is None else options.extra_query_terms,
-    )
+
+    def chosen(given: float | None, default: float) -> float:
+        return default if given is None else given
+
     with one_line_errors():
         say(json.dumps(provenance()))
         collections = chosen_collections(options)
-        settings = Settings(max_passages=1)
-        sums: dict[str, Sums] = {}
         values: Values = {}
         for collection in collections:
-            with opened(collection, settings, options.cache, options.device) as engine:
-                sums[collection.name] = summed(engine)
+            plain = Settings(sparse_model=SPARSE_BASE)
+            with opened(collection, plain, options.cache, options.device) as engine:
                 measure(engine, collection, options, "plain", values)
-        for collection in collections:
-            with opened(collection, settings, options.cache, options.device) as engine:
-                others = [sums[other.name] for other in collections if other is not collection]
-                fits = {"own": [sums[collection.name]], "others": others}
-                for system, fitted in fits.items():
-                    if fitted:
-                        with blended(engine, fitted, shares, options.device) as other:
-                            measure(other, collection, options, system, values)
+                with reencoded(engine, SPARSE_DEFAULT, options.device) as gloss:
+                    measure(gloss, collection, options, "gloss", values)
+                    with tempfile.TemporaryDirectory() as folder:
+                        model = Path(folder) / "own"
+                        made = fit_blend(
+                            gloss,
+                            model,
+                            document_share=chosen(options.document_share, DOCUMENT_SHARE),
+                            query_share=chosen(options.query_share, QUERY_SHARE),
+                            extra_query_terms=int(chosen(options.extra_query_terms, EXTRA)),
+                        )
+                        say(f"{collection.name}: {made}")
+                        with reencoded(gloss, str(model), options.device) as own:
+                            measure(own, collection, options, "own", values)
         print(table(values, [collection.name for collection in collections]))
 
 
-def summed(engine: Engine) -> Sums:
-    """X'X and X'Y of an index's passages."""
-    from searchlib.training.blending import (
-        PASSAGES,
-        Blocks,
-        Sums,
-        drawn_passages,
-        index_encoders,
-    )
-
-    sparse, _ = index_encoders(engine)
-    blocks = Blocks(engine, sparse.tokenizer)
-    made = Sums(blocks.dimension, sparse.tokenizer.size)
-    for vectors, terms, ids in blocks.read(drawn_passages(engine, PASSAGES, 0)):
-        made.add(vectors, terms, ids)
-    return made
-
-
 @contextmanager
-def blended(
-    engine: Engine, sums: Sequence[Sums], shares: tuple[float, float, int], device: str | None
-) -> Iterator[Engine]:
-    """A copy of an index that is re-encoded with a map fitted to these sums."""
+def reencoded(engine: Engine, model: str, device: str | None) -> Iterator[Engine]:
+    """A copy of an index with another sparse model."""
     from searchlib import Engine
-    from searchlib.encoders.blend import ridge
-    from searchlib.training.blend_folder import Report, write_blend
-    from searchlib.training.blending import index_encoders
 
     started = time.monotonic()
-    squares, products = sums[0].squares, sums[0].products
-    for more in sums[1:]:
-        squares, products = squares + more.squares, products + more.products
-    settings = engine.settings
-    sparse, dense = str(settings.sparse_model), str(settings.dense_model)
-    report = Report("", sparse, dense, 0, 0, 0.0, 0.0, *shares, 0, 0.0)
     with tempfile.TemporaryDirectory() as folder:
-        model, copy = Path(folder) / "model", Path(folder) / "copy.index"
-        write_blend(model, ridge(squares, products), index_encoders(engine)[1].fingerprint, report)
+        copy = Path(folder) / "copy.index"
         shutil.copytree(engine.path, copy)
         with Engine.open(copy, device=device) as other:
-            done = other.reencode(replace(settings, sparse_model=str(model)))
+            done = other.reencode(replace(engine.settings, sparse_model=model))
             taken = time.monotonic() - started
-            say(f"{done.known} passages blended, {done.encoded} encoded, {taken:.1f} s")
+            say(f"{model}: {done.known} passages known, {done.encoded} encoded, {taken:.1f} s")
             yield other
 
 
@@ -149,8 +121,9 @@ def table(values: Values, names: Sequence[str]) -> str:
         f"| {MEASURE} | " + " | ".join(names) + " | mean | against plain, over collections |",
         "|---" * (len(names) + 3) + "|",
     ]
-    for name, found in values.items():
+    for name in (f"{retriever} {system}" for retriever in RETRIEVERS for system in SYSTEMS):
         retriever, system = name.split()
+        found = values[name]
         plain = values[f"{retriever} plain"]
         cells = []
         for collection in names:

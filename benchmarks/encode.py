@@ -39,7 +39,7 @@ from report import Result, judged, one_line_errors, parser, print_results, prove
 
 from indexes.threads import cores
 from searchlib.encoders.dense import DenseEncoder
-from searchlib.encoders.models import DENSE_DEFAULT, SPARSE_DEFAULT
+from searchlib.encoders.models import DENSE_DEFAULT, SPARSE_BASE
 from searchlib.encoders.sparse import SparseEncoder
 
 EQUAL = 1e-4
@@ -237,7 +237,7 @@ def arguments() -> argparse.ArgumentParser:
     made.add_argument("--documents", type=int, help="how many (default: 192)")
     made.add_argument("--rounds", type=int, help="measured rounds (default: 7)")
     made.add_argument("--beir", type=Path, help="a BEIR folder to take the documents from")
-    made.add_argument("--sparse-model", default=SPARSE_DEFAULT, help="name or folder")
+    made.add_argument("--sparse-model", default=SPARSE_BASE, help="name or folder")
     made.add_argument("--dense-model", default=DENSE_DEFAULT, help="name or folder")
     made.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: the best there is)")
     made.add_argument("--alone", action="store_true", help="without peers")

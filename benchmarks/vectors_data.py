@@ -144,12 +144,13 @@ def load(path: Path) -> Csr:
 
 
 def encoded(texts: list[str], queries: list[str]) -> tuple[Csr, Csr]:
-    """Both encoded by the default sparse model, over the columns of its vocabulary."""
+    """Both encoded by the plain sparse model, over the columns of its vocabulary."""
     from scipy.sparse import csr_matrix
 
+    from searchlib.encoders.models import SPARSE_BASE
     from searchlib.encoders.sparse import SparseEncoder
 
-    encoder = SparseEncoder()
+    encoder = SparseEncoder(SPARSE_BASE)
     width, made = encoder.tokenizer.size, []
     for encode, some in ((encoder.encode_document, texts), (encoder.encode_query, queries)):
         found = encode(some)

@@ -18,6 +18,7 @@ import scipy.sparse as sp
 from report import one_line_errors, parser, say
 
 from searchlib.encoders.lookup import LookupEncoder
+from searchlib.encoders.models import SPARSE_BASE
 from searchlib.encoders.sparse import SparseEncoder
 from searchlib.errors import BadQuery
 from searchlib.evaluation import Collection, evaluate
@@ -59,10 +60,10 @@ def measured(collection: Collection, options: argparse.Namespace) -> Iterator[tu
     """(what, nDCG@10) of one collection."""
     topics = dict(list(collection.topics(None).items())[: options.queries])
     qrels = {id: judged for id, judged in collection.qrels(None).items() if id in topics}
-    model = SparseEncoder(max_tokens=options.max_tokens)
+    model = SparseEncoder(SPARSE_BASE, max_tokens=options.max_tokens)
     ids, documents, columns = encoded(collection, model, options.cache)
     queries = aligned(model.encode_query(list(topics.values())), columns)
-    table = aligned(LookupEncoder().encode_query(list(topics.values())), columns)
+    table = aligned(LookupEncoder(SPARSE_BASE).encode_query(list(topics.values())), columns)
 
     def ndcg(asked: Csr, power: float, length: float) -> float:
         scores = (asked @ sp.diags(idf(documents) ** power)) @ shortened(documents, length).T

@@ -30,6 +30,10 @@ def blend(
     ] = 20,
     sample: Annotated[int, typer.Option(help="Learn from so many passages at most.")] = 50_000,
     seed: Annotated[int, typer.Option(help="Of the choice of passages.")] = 0,
+    any_version: Annotated[
+        bool,
+        typer.Option("--any-version", help="Let other versions of the two models serve."),
+    ] = False,
     format: OutputFormat = None,
 ) -> None:
     """Makes a sparse model that knows what an index's dense model knows.
@@ -43,7 +47,7 @@ def blend(
         made = fit_blend(
             engine, out, document_share=document_share, query_share=query_share,
             extra_query_terms=extra_query_terms, passages=sample, seed=seed,
-            on_progress=progress,
+            any_version=any_version, on_progress=progress,
         )  # fmt: skip
     if chosen(format) is not Format.table:
         print_json(asdict(made))

@@ -26,7 +26,7 @@ def gaps(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Sparse or dense model [default: the index's sparse one, else splade-tiny].",
+            help="Sparse or dense model [default: the index's sparse one, else searchlib/gloss].",
             show_default=False,
         ),
     ] = None,

@@ -75,7 +75,7 @@ def index(
     ] = None,
     sparse_model: Annotated[
         str | None,
-        _setting("Sparse model: folder or name", "rasyosef/splade-tiny"),
+        _setting("Sparse model: folder or name", "searchlib/gloss"),
     ] = None,
     no_dense: Annotated[bool, typer.Option("--no-dense", help="No dense vectors.")] = False,
     no_sparse: Annotated[bool, typer.Option("--no-sparse", help="No sparse vectors.")] = False,

@@ -53,7 +53,7 @@ KindOption = Annotated[Kind, typer.Option(help="Which model is trained.")]
 SparseModel = Annotated[
     str | None,
     typer.Option(
-        help="For a CORPUS, sparse model: folder or name [default: rasyosef/splade-tiny].",
+        help="For a CORPUS, sparse model: folder or name [default: searchlib/gloss].",
         show_default=False,
     ),
 ]

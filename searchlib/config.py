@@ -10,7 +10,7 @@ from .encoders.pruning import Pruning
 from .errors import BadQuery
 
 DENSE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
-SPARSE_MODEL = "rasyosef/splade-tiny"
+SPARSE_MODEL = "searchlib/gloss"
 
 DenseKind = Literal["auto", "exact", "pq"]
 

@@ -67,6 +67,18 @@ class Passages:
         made = encoder.blended(terms, vectors)
         return nothing if made is None else (np.array(places, np.int64), made)
 
+    def remind(self, encoder: Encoder, texts: Sequence[str]) -> None:
+        """Tell an encoder that blends the dense vectors of texts that are stored."""
+        from .encoders.sparse import SparseEncoder
+
+        if not self.numbers or not isinstance(encoder, SparseEncoder) or encoder.blend is None:
+            return
+        dense = encoder.blend.fingerprint
+        places, vectors = self.find("dense", dense, texts)
+        if len(places):
+            assert isinstance(vectors, np.ndarray)
+            encoder.blend.remind([texts[place] for place in places.tolist()], vectors)
+
     def _made_by(self, name: str, fingerprint: str) -> bool:
         spec = self.snapshot.fields.get(name)
         return spec is not None and spec.encoder.get("fingerprint") == fingerprint
@@ -141,6 +153,7 @@ def encode_once(
             missing = np.delete(missing, found)
     unknown = [distinct[place] for place in missing.tolist()]
     if unknown or not blocks:
+        earlier.remind(encoder, unknown)
         vectors = encoder.encode_document(unknown)
         cache.put(fingerprint, unknown, vectors)
         order.append(missing)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +11,21 @@ import numpy as np
 def make_blend(
     folder: Path, base: Path, dense: Path, *, rows: int = 33, columns: int | None = None
 ) -> Path:
-    """A copy of a sparse model with a blend beside, of another dense model."""
+    """A blend of two models, which it names."""
     from safetensors.numpy import save_file
     from tiny_models import WORDS
 
     from searchlib.encoders.dense import DenseEncoder
+    from searchlib.encoders.sparse_layout import read_sparse
+    from searchlib.encoders.ternary import Ternary
 
-    shutil.copytree(base, folder)
-    (folder / "blend").mkdir()
+    (folder / "blend").mkdir(parents=True)
     shape = (rows, len(WORDS) if columns is None else columns)
-    matrix = np.random.default_rng(0).normal(size=shape).astype(np.float16)
-    save_file({"weight": matrix}, folder / "blend" / "model.safetensors")
+    matrix = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    save_file(Ternary.of(matrix).tensors, folder / "blend" / "model.safetensors")
     config = {
+        "sparse": str(base),
+        "sparse_digest": read_sparse(base).digest(),
         "dense": str(dense),
         "dense_fingerprint": DenseEncoder(dense).fingerprint,
         "document_share": 0.5,

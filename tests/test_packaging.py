@@ -52,6 +52,8 @@ def test_the_wheel_holds_two_packages_and_nothing_else(built: Path) -> None:
         "searchlib/cli/app.py", "searchlib/engine.py", "searchlib/py.typed",
         "searchlib/encoders/models.py", "searchlib/evaluation/measures.py",
         "searchlib/formats/__init__.py", "indexes/FORMAT.md", "indexes/py.typed",
+        "searchlib/encoders/gloss/README.md", "searchlib/encoders/gloss/blend/blend.json",
+        "searchlib/encoders/gloss/blend/model.safetensors",
     ):  # fmt: skip
         assert wanted in names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
@@ -64,7 +66,7 @@ def test_the_wheel_holds_the_extensions(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = {Path(name).name.split(".")[0] for name in archive.namelist() if "abi3" in name}
-    assert names == {"_kernels", "_scan", "_fused", "_words"}
+    assert names == {"_kernels", "_scan", "_fused", "_words", "_ternary"}
 
 
 def test_every_module_of_the_checkout_is_in_the_wheel(built: Path) -> None:
@@ -85,7 +87,7 @@ def test_the_sdist_can_be_built_from(built: Path) -> None:
     sources = {path.relative_to(ROOT).as_posix() for folder in ("indexes", "searchlib")
                for path in (ROOT / folder).rglob("*.[ch]")}  # fmt: skip
     assert sources
-    assert sources | {"setup.py"} <= names
+    assert sources | {"setup.py", "searchlib/encoders/gloss/blend/model.safetensors"} <= names
 
 
 def test_the_wheel_works_in_a_fresh_environment(built: Path, tmp_path: Path) -> None:

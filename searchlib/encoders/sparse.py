@@ -194,6 +194,13 @@ class SparseEncoder:
         made = [(ids, shortened(weights, self._length_power)) for ids, weights in rows]
         return term_vectors(made, self.tokenizer.term)
 
+    def plain(self, model: str) -> SparseEncoder:
+        """One of another name, with these settings: that of the model which this one blends."""
+        return SparseEncoder(
+            model, self._device, self.max_tokens, self._documents, self._queries,
+            length_power=self._length_power,
+        )  # fmt: skip
+
     @property
     def expander(self) -> Expander:
         """What makes documents."""

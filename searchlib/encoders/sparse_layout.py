@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import UnsupportedModel
-from .blend import BlendLayout, read_blend
+from .blend_layout import BlendLayout, base_of, read_blend
 from .layout import (
     Transformer,
     class_name,
@@ -75,9 +75,27 @@ def read_sparse(folder: Path) -> SparseLayout:
 
     A plain ...ForMaskedLM folder: max of log1p(relu(logit)). One with an idf.json beside (as
     OpenSearch's): the same for documents, special tokens dropped, and queries by that table.
+    A blend's: as the sparse model does that it names, and with the blend.
     """
     with sense(folder):
-        return replace(_read(folder), blend=read_blend(folder))
+        blend = read_blend(folder)
+        return _read(folder) if blend is None else _blended(folder, blend)
+
+
+def _blended(folder: Path, blend: BlendLayout) -> SparseLayout:
+    base = base_of(folder)
+    with sense(base):
+        if base != folder and read_blend(base) is not None:
+            raise UnsupportedModel(f"{blend.path} blends {blend.sparse}, which is a blend itself")
+        plain = _read(base)
+    digest = plain.digest()
+    if blend.sparse_digest not in (None, digest):
+        raise UnsupportedModel(
+            f"{blend.path} was made with another sparse model than {blend.sparse!r} is now "
+            f"(digest {blend.sparse_digest[:12]}, now {digest[:12]}): bring that one back, or "
+            "make the blend anew: `searchlib blend`"
+        )
+    return replace(plain, blend=blend)
 
 
 def _read(folder: Path) -> SparseLayout:

@@ -1,25 +1,13 @@
-"""A blended sparse model as a folder: the plain one, its map beside, and the card.
-
-It opens in searchlib as the blend, in sentence-transformers as the plain model.
-"""
+"""A blend as a folder: the map between two models that it names, and the card."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-
-from ..encoders.activations import Array
-from ..encoders.blend import CONFIG, CONSTANT, FOLDER, STRENGTH
-from ..encoders.models import resolve
-from ..errors import BadInput
-
-_KEPT = (".json", ".txt", ".model", ".safetensors")  # of the plain model's files
+from ..encoders.blend_layout import CONFIG, FOLDER, BlendLayout
+from ..encoders.ternary import Ternary
+from .export import new_folder
 
 
 @dataclass(frozen=True)
@@ -33,66 +21,51 @@ class Report:
     held_out: int  # of them, those that a first fit was tried on
     cosine: float  # of prediction and the sparse model's own vectors there, the mean
     baseline: float  # the same of the mean vector of all other passages
-    document_share: float
-    query_share: float
-    extra_query_terms: int
+    prior: str | None  # the blend that the fit began with
     seed: int
     seconds: float
 
 
-def write_blend(folder: Path, matrix: Array, dense_fingerprint: str, report: Report) -> None:
-    """A copy of the sparse model with the map and its settings beside: whole, or not at all."""
+def write_blend(layout: BlendLayout, map: Ternary, report: Report) -> None:
+    """The folder of a layout's path: whole, or not at all.
+
+    Raises BadInput, StorageFailed.
+    """
     from safetensors.numpy import save_file
 
-    base = resolve(report.sparse_model).path
     config = {
-        "dense": report.dense_model,
-        "dense_fingerprint": dense_fingerprint,
-        "document_share": report.document_share,
-        "query_share": report.query_share,
-        "extra_query_terms": report.extra_query_terms,
+        "sparse": layout.sparse,
+        "sparse_digest": layout.sparse_digest,
+        "dense": layout.dense,
+        "dense_fingerprint": layout.dense_fingerprint,
+        "document_share": layout.document_share,
+        "query_share": layout.query_share,
+        "extra_query_terms": layout.extra_query_terms,
     }
-    try:
-        with tempfile.TemporaryDirectory(dir=folder.absolute().parent, prefix=".blend-") as name:
-            made = Path(name)
-            shutil.copytree(base, made, dirs_exist_ok=True, ignore=_others)
-            (made / FOLDER).mkdir()
-            save_file({"weight": matrix.astype(np.float16)}, made / FOLDER / "model.safetensors")
-            (made / FOLDER / CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
-            (made / "README.md").write_text(card(report), encoding="utf-8")
-            made.chmod(0o755)
-            made.rename(folder)
-            made.mkdir()  # subtle: for its context manager to remove
-    except OSError as error:
-        raise BadInput(f"cannot write {folder}: {error.strerror or error}") from None
+    with new_folder(layout.path) as folder:
+        (folder / FOLDER).mkdir()
+        save_file(map.tensors, folder / FOLDER / "model.safetensors")
+        (folder / FOLDER / CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
+        (folder / "README.md").write_text(card(layout, report), encoding="utf-8")
 
 
-def _others(folder: str, names: Sequence[str]) -> list[str]:
-    """What of a model's folder is not needed: other formats, documentation."""
-    return [
-        name
-        for name in names
-        if name == FOLDER or not ((Path(folder) / name).is_dir() or name.endswith(_KEPT))
-    ]
-
-
-def card(report: Report) -> str:
+def card(layout: BlendLayout, report: Report) -> str:
     """The model card."""
+    prior = f", beginning with the map of `{report.prior}`" if report.prior else ""
     return "\n".join([
         "---",
-        "library_name: sentence-transformers",
         "tags: [sparse-encoder, splade, searchlib]",
         "---",
         "",
-        "# A sparse model with a dense model's knowledge of one corpus",
+        "# A sparse model with a dense model's knowledge",
         "",
-        f"Other readers open this folder as a copy of `{report.sparse_model}`. searchlib adds the",
-        f"terms that a linear map predicts of the vectors of `{report.dense_model}`, by",
-        f"{report.document_share:.0%} in documents and {report.query_share:.0%} in queries (these "
-        f"with up to {report.extra_query_terms} terms more).",
+        f"searchlib runs `{layout.sparse}` and adds the terms that a linear map predicts of the",
+        f"vectors of `{layout.dense}`, by {layout.document_share:.0%} in documents and",
+        f"{layout.query_share:.0%} in queries (these with up to {layout.extra_query_terms} terms "
+        "more). Both models are named here, not copied.",
         "",
-        f"- made by `searchlib blend` of {report.passages:,} passages, without labels: ridge "
-        f"regression (strength {STRENGTH}, constant {CONSTANT}), seed {report.seed}",
+        f"- made by `searchlib blend` of {report.passages:,} passages, without labels, by ridge "
+        f"regression{prior}; entries are -1, 0 or 1 times a scale a term; seed {report.seed}",
         f"- on {report.held_out:,} passages of documents that a first fit had not seen, its mean "
         f"cosine to the sparse model's own vectors is {report.cosine:.3f}; that of the mean vector "
         f"of the others is {report.baseline:.3f}",

@@ -1,6 +1,7 @@
 """A sparse model that takes in what the index's dense model knows, fitted without labels.
 
-Rows are read back from an index, so that no model runs: seconds for a corpus that is indexed.
+Rows are read back from an index, so that no model runs: seconds for a corpus that is indexed. Where
+the index has a blend already, the sparse model that this one blends is run anew.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +18,13 @@ from numpy.typing import NDArray
 from indexes.types import TermVectors
 
 from ..encoders.activations import Array
-from ..encoders.blend import MOST_EXTRA, inputs, predicted, ridge
+from ..encoders.blend import PRIOR, STRENGTH, inputs, predicted, ridge
+from ..encoders.blend_layout import MOST_EXTRA, BlendLayout
 from ..encoders.dense import DenseEncoder
+from ..encoders.models import resolve
 from ..encoders.sparse import SparseEncoder
-from ..encoders.tokenizing import Tokenizer
+from ..encoders.sparse_layout import read_sparse
+from ..encoders.ternary import Ternary
 from ..errors import BadInput
 from ..indexing import no_progress
 from ..protocols import Progress
@@ -27,6 +32,8 @@ from ..representations import make_encoder
 from ..retrievers import check_fingerprint
 from ..searching import Searching
 from .blend_folder import Report, write_blend
+from .export import must_be_free
+from .texts import PassageTexts
 
 PASSAGES = 50_000
 """Passages that are learned from, at most."""
@@ -35,6 +42,7 @@ DOCUMENT_SHARE, QUERY_SHARE, EXTRA = 0.4, 0.3, 20
 HELD_OUT = 0.1  # of the documents
 _FEWEST = 10  # passages
 _READ = 8192  # rows that are read back together: each reading goes through all postings
+_ENCODE = 512  # passages that are encoded together
 _BLOCK = 512
 
 
@@ -63,9 +71,11 @@ class Sums:
             self.products += (y[part].T @ x[part].astype(np.float32)).T
         self.total += np.asarray(y.sum(axis=0)).ravel()
 
-    def fit(self) -> Array:
-        """The map, float32 (dimension + 1, size)."""
-        return ridge(self.squares, self.products)
+    def fit(self, prior: Array | None = None) -> Ternary:
+        """The map, (dimension + 1, size), near `prior` where the passages say little."""
+        strength = STRENGTH * float(np.trace(self.squares)) / len(self.squares)
+        penalty = strength if prior is None else PRIOR
+        return Ternary.of(ridge(self.squares, self.products, penalty, prior))
 
 
 def directions(terms: TermVectors) -> Array:
@@ -91,51 +101,56 @@ def fit_blend(
     extra_query_terms: int = EXTRA,
     passages: int = PASSAGES,
     seed: int = 0,
+    any_version: bool = False,
     on_progress: Progress = no_progress,
 ) -> Report:
     """Write the index's sparse model, blended with what its dense model knows, to a new folder.
 
     `passages`: so many are learned from at most, drawn by `seed`; first without a tenth of the
-    documents, on which that fit is tried, then with them.
+    documents, on which that fit is tried, then with them. `any_version`: the folder names the two
+    models without their hashes, so that other versions of them serve.
 
     Raises BadInput where `folder` is there, a number makes no sense, or the index has too little
     to learn from; ModelMismatch, ModelNotFound, UnsupportedModel.
     """
     started = time.monotonic()
-    _check(folder, document_share, query_share, extra_query_terms, passages)
-    sparse, dense = index_encoders(engine)
+    _check(document_share, query_share, extra_query_terms, passages)
+    must_be_free(folder)
+    pair = index_encoders(engine)
     some = drawn_passages(engine, passages, seed)
     held = _held_out(engine, some, seed)
-    blocks = Blocks(engine, sparse.tokenizer)
-    sums = Sums(blocks.dimension, sparse.tokenizer.size)
+    blocks = Blocks(engine, pair)
+    sums = Sums(blocks.dimension, pair.sparse.tokenizer.size)
     total = len(some)
     done = 0
     for vectors, terms, ids in blocks.read(some[~held]):
         sums.add(vectors, terms, ids)
         done += len(terms)
         on_progress(done, total)
-    matrix = sums.fit()
+    prior = pair.prior.matrix() if pair.prior is not None else None
+    map = sums.fit(prior)
     mean = sums.total.astype(np.float32)
     trial: list[NDArray[np.float64]] = []
     for vectors, terms, ids in blocks.read(some[held]):
-        trial.append(_cosines(vectors, terms, ids, matrix, mean))
+        trial.append(_cosines(vectors, terms, ids, map, mean))
         sums.add(vectors, terms, ids)
+        done += len(terms)
+        on_progress(done, total)
     cosine, baseline = np.concatenate(trial).mean(axis=0).tolist()
-    on_progress(total, total)
-    assert engine.settings.sparse_model is not None
-    assert engine.settings.dense_model is not None
-    report = Report(
-        str(folder), engine.settings.sparse_model, engine.settings.dense_model, total,
-        int(held.sum()), cosine, baseline, document_share, query_share, extra_query_terms, seed,
-        round(time.monotonic() - started, 1),
+    hashes = (None, None) if any_version else (pair.sparse_digest, pair.dense.fingerprint)
+    layout = BlendLayout(
+        folder, lasting_name(pair.sparse.name), hashes[0], lasting_name(pair.dense.name),
+        hashes[1], document_share, query_share, extra_query_terms,
     )  # fmt: skip
-    write_blend(folder, sums.fit(), dense.fingerprint, report)
+    report = Report(
+        str(folder), layout.sparse, layout.dense, total, int(held.sum()), cosine, baseline,
+        pair.name if prior is not None else None, seed, round(time.monotonic() - started, 1),
+    )  # fmt: skip
+    write_blend(layout, sums.fit(prior), report)
     return report
 
 
-def _check(
-    folder: Path, document_share: float, query_share: float, extra: int, passages: int
-) -> None:
+def _check(document_share: float, query_share: float, extra: int, passages: int) -> None:
     for name, share in (("document share", document_share), ("query share", query_share)):
         if not 0 <= share <= 1:
             raise BadInput(f"illegal {name}: {share}, must be between 0 and 1")
@@ -143,14 +158,26 @@ def _check(
         raise BadInput(f"illegal extra query terms: {extra}, must be between 0 and {MOST_EXTRA}")
     if passages < _FEWEST:
         raise BadInput(f"illegal number of passages: {passages}, must be {_FEWEST} or more")
-    if folder.exists():
-        raise BadInput(f"{folder} is there already; name a new folder")
-    if not folder.absolute().parent.is_dir():
-        raise BadInput(f"{folder.absolute().parent} is no folder; make it first")
 
 
-def index_encoders(engine: Searching) -> tuple[SparseEncoder, DenseEncoder]:
-    """The index's encoders, if they still are what made its rows."""
+@dataclass(frozen=True)
+class Pair:
+    """The two models that a blend is of.
+
+    `name`: of the index's sparse model. `sparse`: that one, or what it blends. `sparse_digest`:
+    of its files. `dense`: with its whole window, as a blend's folder says. `prior`: the map of
+    the index's sparse model, if it is a blend of the two.
+    """
+
+    name: str
+    sparse: SparseEncoder
+    sparse_digest: str
+    dense: DenseEncoder
+    prior: Ternary | None
+
+
+def index_encoders(engine: Searching) -> Pair:
+    """The index's models, if they still are what made its rows."""
     for name in ("sparse", "dense"):
         if name not in engine.snapshot.fields:
             raise BadInput(
@@ -166,12 +193,22 @@ def index_encoders(engine: Searching) -> tuple[SparseEncoder, DenseEncoder]:
     sparse, dense = found
     assert isinstance(sparse, SparseEncoder)
     assert isinstance(dense, DenseEncoder)
-    if sparse.blend is not None:
-        raise BadInput(
-            f"{engine.path} has a blend already ({sparse.name}); re-encode it with the plain model "
-            "first: `searchlib reencode INDEX --sparse-model MODEL`"
-        )
-    return sparse, DenseEncoder(dense.name)  # subtle: with its whole window, as blend.json says
+    layout = read_sparse(sparse.folder.path)
+    digest = layout.plain().digest()
+    whole = DenseEncoder(dense.name)
+    if layout.blend is None or sparse.blend is None:
+        return Pair(sparse.name, sparse, digest, whole, None)
+    same = sparse.blend.fingerprint in (dense.fingerprint, whole.fingerprint)
+    return Pair(
+        sparse.name, sparse.plain(layout.blend.sparse), digest, whole,
+        sparse.blend.map if same else None,
+    )  # fmt: skip
+
+
+def lasting_name(model: str) -> str:
+    """A model's name as a blend keeps it: a folder's is absolute."""
+    found = resolve(model)
+    return str(found.path) if found.source == "folder" else model
 
 
 def drawn_passages(engine: Searching, most: int, seed: int) -> NDArray[np.int64]:
@@ -200,10 +237,17 @@ def _held_out(engine: Searching, passages: NDArray[np.int64], seed: int) -> NDAr
 
 
 class Blocks:
-    """An index's passages, some thousand at a time: dense vectors, terms, and the terms' ids."""
+    """An index's passages, some thousand at a time: dense vectors, terms, and the terms' ids.
 
-    def __init__(self, engine: Searching, tokenizer: Tokenizer) -> None:
+    Rows are as they are stored; where the index's sparse model is a blend, terms are made anew by
+    the model that it blends.
+    """
+
+    def __init__(self, engine: Searching, pair: Pair) -> None:
         self._snapshot = engine.snapshot
+        self._sparse = pair.sparse
+        self._stored = pair.sparse.name == pair.name
+        tokenizer = pair.sparse.tokenizer
         self._ids = {tokenizer.term(id): id for id in range(tokenizer.size)}
         found = self._snapshot.stored_rows("dense", np.zeros(0, np.int64))
         assert isinstance(found, np.ndarray)
@@ -213,25 +257,32 @@ class Blocks:
         self, passages: NDArray[np.int64]
     ) -> Iterator[tuple[Array, TermVectors, NDArray[np.int32]]]:
         """Of passages (n,), each named once."""
-        for start in range(0, len(passages), _READ):
-            some = passages[start : start + _READ]
+        at_once = _READ if self._stored else _ENCODE
+        for start in range(0, len(passages), at_once):
+            some = passages[start : start + at_once]
             vectors = self._snapshot.stored_rows("dense", some)
-            terms = self._snapshot.stored_rows("sparse", some)
+            terms = self._terms(some)
             assert isinstance(vectors, np.ndarray)
-            assert isinstance(terms, TermVectors)
             ids = np.fromiter((self._ids[term] for term in terms.terms), np.int32)
             yield vectors, terms, ids
 
+    def _terms(self, passages: NDArray[np.int64]) -> TermVectors:
+        if not self._stored:
+            return self._sparse.encode_document(PassageTexts(self._snapshot)(passages))
+        terms = self._snapshot.stored_rows("sparse", passages)
+        assert isinstance(terms, TermVectors)
+        return terms
+
 
 def _cosines(
-    vectors: Array, terms: TermVectors, ids: NDArray[np.int32], matrix: Array, mean: Array
+    vectors: Array, terms: TermVectors, ids: NDArray[np.int32], map: Ternary, mean: Array
 ) -> NDArray[np.float64]:
     """(n, 2): of each row with terms, the cosine to its prediction and to the mean vector."""
     values = directions(terms)
     result = []
     scaled_mean = mean / max(float(np.linalg.norm(mean)), 1e-30)
     for start in range(0, len(terms), _BLOCK):
-        predictions = predicted(vectors[start : start + _BLOCK], matrix)
+        predictions = predicted(vectors[start : start + _BLOCK], map)
         for row, prediction in enumerate(predictions, start):
             part = slice(int(terms.indptr[row]), int(terms.indptr[row + 1]))
             own, at = values[part], ids[terms.indices[part]]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from indexes.types import TermVectors
 
+from ..encoders.blend_layout import base_of, carry_blend
 from ..encoders.dense_layout import read_dense
 from ..encoders.models import resolve
 from ..encoders.quiet import quiet
@@ -65,7 +66,8 @@ def make_model(
     all. A model that is there is finished; a checkpoint is gone on from.
     """
     if not (work / MODEL).is_dir():
-        source = resolve(model_of(engine, kind)).path
+        given = resolve(model_of(engine, kind)).path
+        source = base_of(given) if kind == "sparse" else given
         model = trainable(source, kind, engine.settings.passage_tokens, device)
         if isinstance(model, TrainableSparse):
             score_as_indexed(model, engine)
@@ -95,7 +97,8 @@ def make_model(
             )
         with new_folder(work / MODEL) as folder, quiet():
             if kind == "sparse":
-                export_sparse(source, read_sparse(source), model.save, folder)
+                export_sparse(source, read_sparse(source).plain(), model.save, folder)
+                carry_blend(given, folder)
             else:
                 export_dense(source, read_dense(source), model.save, folder)
     entries = read_log(work / LOG)

@@ -173,8 +173,9 @@ def test_models_says_where_each_is(cli: Run, folder: Path) -> None:
     assert [list(line) for line in lines] == [["name", "kind", "path", "source", "get"]] * len(
         lines
     )
-    assert [(x["name"], x["kind"]) for x in lines][:2] == [
+    assert [(x["name"], x["kind"]) for x in lines][:3] == [
         ("sentence-transformers/all-MiniLM-L6-v2", "dense"),
+        ("searchlib/gloss", "sparse"),
         ("rasyosef/splade-tiny", "sparse"),
     ]
     assert all((line["path"] is None) == bool(line["get"]) for line in lines)

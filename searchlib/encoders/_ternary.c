@@ -1,0 +1,117 @@
+/* Rows times a matrix whose entries are -1, 0 or 1, four of them a byte. */
+
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+
+#include <string.h>
+
+#if !defined(__GNUC__)
+#error "needs GCC's or Clang's vectors; without this module numpy does the work"
+#endif
+
+typedef float Four __attribute__((vector_size(16), aligned(4)));
+
+#define BYTES 512 /* of a row at a time: the sums of 2048 columns stay in the first-level cache */
+
+/* What each byte stands for: two bits an entry, the lowest first: 0, 1, -1, and 0 for 3. */
+static Four meaning[256];
+
+static void fill_meaning(void)
+{
+    static const float value[4] = {0.0f, 1.0f, -1.0f, 0.0f};
+    for (int byte = 0; byte < 256; byte++)
+        meaning[byte] = (Four){value[byte & 3], value[byte >> 2 & 3], value[byte >> 4 & 3],
+                               value[byte >> 6 & 3]};
+}
+
+/* sums[4 j + i] = sum over the rows of x[row] * entry i of codes[row][j], for `count` bytes. */
+static void add_up(Four *restrict sums, const float *restrict x, const unsigned char *restrict codes,
+                   Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t count)
+{
+    memset(sums, 0, (size_t)count * sizeof *sums);
+    Py_ssize_t row = 0;
+    for (; row + 4 <= rows; row += 4) {
+        const unsigned char *a = codes + row * stride, *b = a + stride, *c = b + stride,
+                            *d = c + stride;
+        const float p = x[row], q = x[row + 1], r = x[row + 2], s = x[row + 3];
+        for (Py_ssize_t j = 0; j < count; j++)
+            sums[j] += (meaning[a[j]] * p + meaning[b[j]] * q) +
+                       (meaning[c[j]] * r + meaning[d[j]] * s);
+    }
+    for (; row < rows; row++) {
+        const unsigned char *a = codes + row * stride;
+        for (Py_ssize_t j = 0; j < count; j++) sums[j] += meaning[a[j]] * x[row];
+    }
+}
+
+static void multiply(const float *x, Py_ssize_t texts, const unsigned char *codes, Py_ssize_t rows,
+                     Py_ssize_t stride, const float *scales, Py_ssize_t columns, float *out)
+{
+    Four sums[BYTES];
+    for (Py_ssize_t start = 0; start < stride; start += BYTES) {
+        Py_ssize_t count = stride - start < BYTES ? stride - start : BYTES;
+        Py_ssize_t first = 4 * start, wide = columns - first < 4 * count ? columns - first : 4 * count;
+        for (Py_ssize_t t = 0; t < texts; t++) {
+            add_up(sums, x + t * rows, codes + start, rows, stride, count);
+            const float *found = (const float *)sums;
+            float *to = out + t * columns + first;
+            for (Py_ssize_t j = 0; j < wide; j++) to[j] = found[j] * scales[first + j];
+        }
+    }
+}
+
+static PyObject *py_product(PyObject *module, PyObject *args)
+{
+    enum { LEFT, CODES, SCALES, OUT, N };
+    static const int ndims[N] = {2, 2, 1, 2};
+    static const char *const formats[N] = {"f", "B", "f", "f"};
+    PyObject *objects[N], *result = NULL;
+    Py_buffer b[N];
+    int held = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OOOO", &objects[LEFT], &objects[CODES], &objects[SCALES],
+                          &objects[OUT]))
+        return NULL;
+    for (; held < N; held++) {
+        int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (held == OUT ? PyBUF_WRITABLE : 0);
+        if (PyObject_GetBuffer(objects[held], &b[held], flags) < 0) goto release;
+        if (b[held].ndim == ndims[held] && b[held].format && !strcmp(b[held].format, formats[held]))
+            continue;
+        PyErr_Format(PyExc_ValueError, "argument %d needs %d dimensions of '%s'", held + 1,
+                     ndims[held], formats[held]);
+        held++;
+        goto release;
+    }
+    Py_ssize_t texts = b[LEFT].shape[0], rows = b[LEFT].shape[1], columns = b[SCALES].shape[0];
+    if (b[CODES].shape[0] != rows || b[CODES].shape[1] != (columns + 3) / 4 ||
+        b[OUT].shape[0] != texts || b[OUT].shape[1] != columns) {
+        PyErr_SetString(PyExc_ValueError, "shapes don't fit: (n, m), (m, V / 4), (V,), (n, V)");
+        goto release;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    multiply(b[LEFT].buf, texts, b[CODES].buf, rows, b[CODES].shape[1], b[SCALES].buf, columns,
+             b[OUT].buf);
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
+release:
+    while (held--) PyBuffer_Release(&b[held]);
+    return result;
+}
+
+static PyMethodDef METHODS[] = {
+    {"product", py_product, METH_VARARGS,
+     "product(rows, codes, scales, out): out = rows @ (the entries that codes stand for) * scales."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef MODULE = {
+    PyModuleDef_HEAD_INIT, "_ternary", "Products with ternary matrices.", 0, METHODS, NULL, NULL,
+    NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__ternary(void)
+{
+    fill_meaning();
+    return PyModule_Create(&MODULE);
+}
