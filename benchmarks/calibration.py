@@ -61,7 +61,7 @@ def main() -> None:
         __doc__ or "",
         "python benchmarks/calibration.py path/to/beir/* --out build/calibration",
     )
-    made.add_argument("collections", nargs="*", type=Path, help="BEIR folders, two at least")
+    made.add_argument("collections", nargs="*", type=Path, help="BEIR folders, three at least")
     made.add_argument("--data", type=Path, help="a folder of BEIR folders: all of them")
     made.add_argument("--queries", type=int, default=200, help="at most; default: %(default)s")
     made.add_argument("--cache", type=Path, default=Path("build/indexes"), help="for indexes")
@@ -84,8 +84,8 @@ def answers(options: argparse.Namespace) -> dict[str, Answers]:
     """What every collection answers to its own queries, to others', and without the answers."""
     whole = argparse.Namespace(**{**vars(options), "quick": False})
     collections = chosen_collections(whole)
-    if len(collections) < 2:
-        raise BadQuery("calibration.py leaves one collection out; give two or more")
+    if len(collections) < 3:
+        raise BadQuery("one collection is left out, and its queries too; give three or more")
     most = QUICK_QUERIES if options.quick else options.queries
     topics = {c.name: drawn(c, most) for c in collections}
     found = {}
@@ -141,8 +141,7 @@ def learned(found: Mapping[str, Answers], but: str = "") -> Calibration:
                 rows.append(np.concatenate([one.evidence for one in hits]))
                 relevant.append(np.concatenate([one.relevant for one in hits]))
                 weights.append(np.full(len(rows[-1]), SURE * weight / len(rows[-1])))
-    whole = (np.concatenate(part) for part in (rows, relevant))
-    made = fitted(*whole, FIRST, np.concatenate(weights))
+    made = fitted(np.concatenate(rows), np.concatenate(relevant), FIRST, np.concatenate(weights))
     grid = np.linspace(0, 0.5, 501)
     lost = [
         np.mean(best([*of_one.own.values()], made)[:, None] < grid, axis=0)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import math
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +27,7 @@ from searchlib.evidence import Calibrated, evidence_of
 from searchlib.fused import Fused
 from searchlib.tuning import reset, tune
 
+ROOT = Path(__file__).resolve().parent.parent
 WORDS = ("moon", "river", "bread", "stone", "plant", "doctor")
 TOPICS = {f"q{n}": f"x{n} {WORDS[n % 6]}" for n in range(40)}
 RIGHT = {f"q{n}": {f"d{n}": 1} for n in range(40)}
@@ -246,6 +250,21 @@ def test_hits_are_as_probable_on_every_way(mine: Engine) -> None:
         assert tree.note == f"probability {hit.probability:.2f}"
     plain = mine.search("moon x7", 8)
     assert [replace(hit, probability=None) for hit in hits] == plain
+
+
+def test_hits_are_as_probable_without_the_extensions(mine: Engine) -> None:
+    code = (
+        "import sys; sys.modules['indexes._kernels'] = sys.modules['indexes._scan'] = None\n"
+        "from searchlib import Engine\n"
+        f"hits = Engine.open({str(mine.path)!r}).search('moon x7', 8, min_probability=0)\n"
+        "print([(hit.id, hit.probability) for hit in hits])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    told = dict(ast.literal_eval(done.stdout))  # numpy adds up vectors in another order
+    hits = mine.search("moon x7", 8, min_probability=0)
+    assert told == pytest.approx({hit.id: hit.probability for hit in hits}, abs=1e-5)
 
 
 def test_improbable_hits_are_left_out(mine: Engine) -> None:
