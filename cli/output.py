@@ -135,7 +135,7 @@ def marked(snippet: str) -> Text:
 
 
 def hit_to_dict(hit: Hit) -> dict[str, Any]:
-    """A hit as JSON values; the key `explanation` only if there is one."""
+    """A hit as JSON values; the keys `probability` and `explanation` only if there is one."""
     values: dict[str, Any] = {
         "rank": hit.rank,
         "id": hit.id,
@@ -148,6 +148,8 @@ def hit_to_dict(hit: Hit) -> dict[str, Any]:
         "end": hit.end,
         "metadata": hit.metadata,
     }
+    if hit.probability is not None:
+        values["probability"] = hit.probability
     if hit.explanation is not None:
         values["explanation"] = hit.explanation.to_dict()
     return values
@@ -185,7 +187,11 @@ def _show_hits(hits: Sequence[Hit]) -> None:
             for hit in hits
         ),
     )
-    show(*(tree(hit.explanation, hit.id) for hit in hits if hit.explanation is not None))
+    show(*(tree(hit.explanation, _named(hit)) for hit in hits if hit.explanation is not None))
+
+
+def _named(hit: Hit) -> str:
+    return hit.id if hit.probability is None else f"{hit.id} (p = {hit.probability:.2f})"
 
 
 def _heading(hit: Hit) -> Text:

@@ -15,6 +15,7 @@ from searchlib.errors import check_k
 
 from .errors import reported
 from .filtering import warn_of_unknown_fields
+from .likely import Likely, MinProbability
 from .opening import open_index
 from .options import (
     Cursor,
@@ -78,6 +79,7 @@ def search(
     feedback_weight: FeedbackWeight = None,
     rerank: Rerank = None,
     rerank_depth: RerankDepth = None,
+    min_probability: MinProbability = None,
     device: Device = None,
     format: OutputFormat = None,
 ) -> None:
@@ -99,6 +101,8 @@ def search(
             depth=rerank_depth,
         )
 
+        likely = Likely.of(engine, asked, min_probability)
+
         def answer(text: str) -> list[Hit]:
             hits = engine.search(
                 text,
@@ -109,15 +113,17 @@ def search(
                 explain=explain,
                 sort=sort,
                 offset=offset,
+                min_probability=likely.asked,
             )
             if where is not None and not hits:
                 warn_of_unknown_fields(engine, where)
-            return hits
+            return likely.shown(hits, first=offset == 0)
 
         if cursor is not None:
             ruled_out = {
                 "--offset": offset != 0,
                 "--explain": explain,
+                "--min-probability": min_probability is not None,
                 "a prompt or stdin": query in (None, "-"),
             }
             page = engine.page(
@@ -161,10 +167,13 @@ def explain(
     """Shows what a document's score is made of."""
     with open_index(path, device) as engine:
         explanation = engine.explain(query, id, retriever=retriever)
+        calibrated = engine.calibrated() if retriever == "hybrid" else None
+        relevance = calibrated.explain(query, id) if calibrated is not None else None
     if chosen(format) is Format.table:
-        show(tree(explanation, id))
+        show(tree(explanation, id), *([tree(relevance, id)] if relevance is not None else []))
     else:
-        print_json({"query": query, "id": id, "explanation": explanation.to_dict()})
+        values = {"query": query, "id": id, "explanation": explanation.to_dict()}
+        print_json(values | ({} if relevance is None else {"relevance": relevance.to_dict()}))
 
 
 @commands.command(epilog=example('searchlib expand "remove whitespace around text" -k 20'))

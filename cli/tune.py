@@ -43,14 +43,14 @@ def tune(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be gained.")
     ] = False,
-    reset: Annotated[bool, typer.Option("--reset", help="Back to the default weights.")] = False,
+    reset: Annotated[bool, typer.Option("--reset", help="Back to the defaults.")] = False,
     device: Device = None,
     format: OutputFormat = None,
 ) -> None:
-    """Chooses the hybrid's weights on judged queries.
+    """Fits the hybrid's weights, and the probabilities of its hits, to judged queries.
 
-    They are kept in the index only if cross-validation shows that they are better than those it
-    has. Without judgements there is no need: weights adapt to each query by themselves.
+    Each is kept in the index only if cross-validation shows that it is better than what it has.
+    Without judgements there is no need: weights adapt to each query by themselves.
     """
     from searchlib import tuning
     from searchlib.evaluation import Collection, read_qrels, read_topics
@@ -89,3 +89,14 @@ def _show(path: Path, report: TuneReport, format: Format | None) -> None:
     typer.echo(f"the best single retriever is {report.best_single}, with {report.alone:.4f}")
     kept = "better" if report.outcome == "better" else "no better, the weights stay as they are"
     typer.echo(f"{kept}: {now}")
+    if (fit := report.calibration) is not None:
+        typer.echo(
+            f"probabilities of hits: Brier score {fit.before:.4f} -> {fit.fitted:.4f}, "
+            f"cross-validated: {fit.gain:+.4f} less ({fit.low:+.4f} to {fit.high:+.4f}, "
+            f"p {fit.p:.4f})"
+        )
+        typer.echo(
+            f"better: nothing good found below {fit.floor:.2f}"
+            if fit.better
+            else "no better, they stay as they are"
+        )

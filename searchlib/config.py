@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from .calibration import Calibration
 from .encoders.pruning import Pruning
 from .errors import BadQuery
 
@@ -31,6 +32,7 @@ class Settings:
     0 and 0 are the model as it is (benchmarks/adaptation.md says what the defaults bring).
     `bm25_weight`, `sparse_weight`, `dense_weight`: of the hybrid's parts,
     before each query adapts them (benchmarks/fusion.py shows how these were chosen).
+    `calibration`: fitted to judgements of this index; None: the default, where that applies.
 
     Raises:
         BadQuery: a value out of its range.
@@ -52,6 +54,7 @@ class Settings:
     bm25_weight: float = 0.45
     sparse_weight: float = 0.2
     dense_weight: float = 1.0
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         if not self.k1 >= 0:
@@ -94,7 +97,10 @@ class Settings:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values from which `from_json` makes equal settings."""
-        return asdict(self)
+        values = asdict(self)
+        if self.calibration is None:  # as in indexes of versions that knew of none
+            del values["calibration"]
+        return values
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> Settings:
@@ -115,4 +121,6 @@ class Settings:
         for name in ("sparse_documents", "sparse_queries"):
             if isinstance(values.get(name), dict):
                 values[name] = Pruning(**values[name])
+        if isinstance(values.get("calibration"), dict):
+            values["calibration"] = Calibration(**values["calibration"])
         return Settings(**values)

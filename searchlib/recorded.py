@@ -12,6 +12,7 @@ from indexes.manifest import TermField, VectorField
 from indexes.similarity import BM25
 from indexes.snapshot import Snapshot
 
+from .calibration import Calibration
 from .config import Settings
 from .encoders.pruning import Pruning
 from .errors import SearchlibError
@@ -28,14 +29,14 @@ def recorded_settings(snapshot: Snapshot, path: Path) -> Settings:
     return settings
 
 
-def _check_types(settings: Settings | Pruning) -> None:
+def _check_types(settings: Settings | Pruning | Calibration) -> None:
     """Raise TypeError where a value is of another type than its field says."""
     hints = get_type_hints(type(settings))
     for name in (field.name for field in fields(settings)):
         value = getattr(settings, name)
         if not _fits(value, hints[name]):
             raise TypeError(f"{name} {str(value)[:40]!r}")
-        if isinstance(value, Pruning):
+        if isinstance(value, Pruning | Calibration):
             _check_types(value)
 
 

@@ -19,6 +19,7 @@ from .types import Explanation, Hit, Ranking
 
 if TYPE_CHECKING:
     from .cursors import Page
+    from .evidence import Calibrated
     from .expansion import Expansion
 
 
@@ -36,6 +37,7 @@ class Searching(Opened):
         explain: bool = False,
         offset: int = 0,
         sort: str | None = None,
+        min_probability: float | None = None,
     ) -> list[Hit]:
         """The k best documents (or passages) for one query, with snippets.
 
@@ -43,10 +45,13 @@ class Searching(Opened):
         such as `year >= 2001 and lang in ("en", "fr")`, applied before the best k are taken.
         `offset`: how many of the ranking to pass over. `sort`: a field, "year" or "-year"
         (largest first), by which all documents that share a term with the query are sorted.
+        `min_probability`: hits say how probable it is that they are relevant, and those of the k
+        below it are left out; 0 leaves out none (see `calibrated`).
 
         Raises:
             BadQuery: an empty query, k below 1, or an unknown retriever; `sort` with passages,
-                or with a retriever that matches everything.
+                or with a retriever that matches everything; `min_probability` outside 0 to 1, or
+                where scores are not calibrated.
             BadFilter: `where` or `sort` cannot be parsed.
         """
         if not query.strip():
@@ -73,7 +78,38 @@ class Searching(Opened):
             analyzer=self._analyzer(),
             explain=(lambda id: scorer.explain_id(query, id, selection, unit)) if explain else None,
         )
-        return [replace(hit, rank=hit.rank + offset) for hit in hits] if offset else hits
+        if offset:
+            hits = [replace(hit, rank=hit.rank + offset) for hit in hits]
+        if min_probability is not None:
+            calibrated = self.calibrated()
+            if calibrated is None or scorer != calibrated.hybrid:
+                raise BadQuery(f"no probabilities: {self._why_not(scorer)}")
+            hits = calibrated.likely(hits, query, top, selection, unit, least=min_probability)
+        return hits
+
+    def calibrated(self) -> Calibrated | None:
+        """The hybrid with the calibration of its scores; None where there is none.
+
+        It is the one that `searchlib tune` fitted to this index and its dense model; else the
+        default, where the dense model is the one that the default was fitted to.
+
+        >>> engine.calibrated().calibration.floor  # doctest: +SKIP
+        0.2
+        """
+        from .evidence import calibrated_hybrid
+
+        return calibrated_hybrid(self, self._scorer("hybrid"))
+
+    def _why_not(self, scorer: Scorer) -> str:
+        """Why a retriever's hits have no probabilities."""
+        if scorer != self._scorer("hybrid"):
+            return f"only scores of 'hybrid' are calibrated, not those of {scorer.name!r}"
+        if scorer.name != "hybrid":
+            return f"{self.path} has words only, and nothing to compare their scores with"
+        return (
+            f"the scores of {self.path} are not calibrated, as its dense model is not the default; "
+            "`searchlib tune` does it on judged queries"
+        )
 
     def browse(
         self, k: int = 10, *, where: str | None = None, sort: str = "id", offset: int = 0

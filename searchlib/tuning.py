@@ -1,4 +1,4 @@
-"""The hybrid's weights, chosen on judged queries of one's own, and only if that proves better.
+"""The hybrid's weights and calibration, from one's own judged queries, where that proves better.
 
 Every weighting of a grid, single retrievers among them, ranks every query. What is reported is
 cross-validated: each fifth of the queries is ranked with the weights that were best on the rest.
@@ -9,14 +9,16 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from indexes.writer import Writer
 
+from .calibrating import UNFITTED, CalibrationReport, calibrate, judged_hits
 from .config import Settings
 from .errors import BadInput, BadQuery
 from .evaluation import Comparison, Qrels, compare, evaluate, run_of
+from .evidence import default_calibration, dense_model
 from .fused import Fused
 from .indexing import no_progress
 from .protocols import Progress
@@ -55,6 +57,7 @@ class TuneReport:
     low: float | None = None  # 95 % bootstrap interval of the gain
     high: float | None = None
     p: float | None = None  # of the paired randomisation test
+    calibration: CalibrationReport | None = None  # of the hits' probabilities
 
 
 def tune(
@@ -65,10 +68,10 @@ def tune(
     dry_run: bool = False,
     on_progress: Progress = no_progress,
 ) -> TuneReport:
-    """Choose the hybrid's weights on judged queries (id -> text), and keep them if they are better.
+    """Fit the hybrid to judged queries (id -> text): its weights, then what its scores mean.
 
-    They are stored in the index, in one commit, if cross-validation says that they are better
-    than those it has (paired randomisation test, p < 0.05); otherwise nothing is written.
+    Each is stored in the index, both in one commit, if cross-validation says that it is better
+    than what it has (paired randomisation test, p < 0.05); otherwise nothing is written.
 
     Raises:
         BadQuery: the index has nothing to fuse.
@@ -94,9 +97,18 @@ def tune(
         chosen, held_out = single, values[single]
     against: Comparison = compare(held_out, before)
     better = against.difference > 0 and against.p < LEVEL
-    if better and not dry_run:
-        _store(engine, with_weights(engine.settings, dict(zip(names, chosen, strict=True))))
     kept = chosen if better else hybrid.weights
+    hits = judged_hits(replace(hybrid, weights=kept), topics, qrels)
+    calibrated = engine.calibrated()
+    calibration, fit = calibrate(
+        hits,
+        calibrated.calibration if calibrated else None,
+        default_calibration(engine) or UNFITTED,
+        model="".join(dense_model(engine)[-1:]),
+    )
+    if (better or fit.better) and not dry_run:
+        settings = with_weights(engine.settings, dict(zip(names, kept, strict=True)))
+        _store(engine, replace(settings, calibration=calibration) if fit.better else settings)
     return TuneReport(
         "better" if better else "no better",
         dict(zip(names, kept, strict=True)),
@@ -110,11 +122,12 @@ def tune(
         against.low,
         against.high,
         against.p,
+        fit,
     )
 
 
 def reset(engine: Engine) -> TuneReport:
-    """Give the hybrid the default weights again.
+    """Give the hybrid the default weights and calibration again.
 
     Raises:
         BadQuery: the index has nothing to fuse.
@@ -123,7 +136,7 @@ def reset(engine: Engine) -> TuneReport:
     before = _hybrid(engine)
     default = Settings()
     weights = {name: getattr(default, setting) for name, setting in PARTS.items()}
-    _store(engine, with_weights(engine.settings, weights))
+    _store(engine, replace(with_weights(engine.settings, weights), calibration=None))
     names = [part.name for part in before.parts]
     return TuneReport(
         "reset",

@@ -114,3 +114,4 @@ class Hit:
     end: int
     metadata: dict[str, Any] = field(default_factory=dict)
     explanation: Explanation | None = None
+    probability: float | None = None  # of being relevant; None where nobody asked

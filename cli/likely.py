@@ -1,0 +1,51 @@
+"""Hits that say how probable it is that they are relevant, and what is said where none is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .errors import say
+
+if TYPE_CHECKING:
+    from searchlib.retrievers import Scorer
+    from searchlib.searching import Searching
+    from searchlib.types import Hit
+
+MinProbability = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0, max=1.0, help="Leave out hits that are less probably relevant (hybrid only).",
+        show_default=False,
+    ),
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Likely:
+    """`asked`: None where hits have no probabilities. `least`: what they need to be shown.
+
+    `floor`: where even the best is below it, that is said.
+    """
+
+    asked: float | None
+    least: float
+    floor: float
+
+    @staticmethod
+    def of(engine: Searching, asked: str | Scorer, least: float | None) -> Likely:
+        """What an index has to say of a retriever's hits, where `least` was asked for or not."""
+        calibrated = engine.calibrated() if asked == "hybrid" else None
+        if calibrated is None:  # if asked for anyway, the search refuses
+            return Likely(least, least or 0.0, 0.0)
+        return Likely(0.0, least or 0.0, calibrated.calibration.floor)
+
+    def shown(self, hits: list[Hit], *, first: bool) -> list[Hit]:
+        """The hits to show; on the first page it is said where none is good."""
+        probabilities = [hit.probability for hit in hits if hit.probability is not None]
+        best = max(probabilities, default=1.0)
+        if first and best < self.floor:
+            say(f"nothing good found: the best match is likely off-topic (p = {best:.2f})")
+        return [hit for hit in hits if hit.probability is None or hit.probability >= self.least]

@@ -1,0 +1,141 @@
+"""What is known of a hit when a query is answered: the evidence that calibration weighs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from indexes.manifest import VectorField
+from indexes.snapshot import Selection
+from indexes.types import TermVectors, TopK, Unit
+
+from .calibration import DEFAULT, Calibration, Float64s
+from .errors import BadQuery
+from .fused import Fused
+from .retrievers import FieldRetriever, Scorer, find_id
+from .types import Explanation, Hit
+
+if TYPE_CHECKING:
+    from .opened import Opened
+
+NAMES = ("share", "cosine", "coverage")
+_NOTES = (
+    "logarithm of the score over the sum of the weights: how far it stands out",
+    "similarity of the vectors",
+    "of the mass of the query's words, as BM25 weighs them",
+)
+_LEAST = 1e-6  # a share whose logarithm is taken
+
+
+def evidence_of(
+    hybrid: Fused, query: str, top: TopK, where: Selection | None, unit: Unit
+) -> Float64s:
+    """Share, cosine and coverage of each hit (m, 3), of hits that the hybrid gave these scores.
+
+    The share is the logarithm of the score over the sum of the hybrid's weights. The cosine is the
+    dense part's score. The coverage is BM25's score over the largest that a row could reach: 1
+    where every word of the query stands there so often that more would not count. What the
+    hybrid has no part for is 0. Nothing depends on the other hits.
+    """
+    evidence = np.zeros((len(top.ids), len(NAMES)))
+    total = sum(hybrid.weights)
+    if total > 0:
+        evidence[:, 0] = np.log(np.maximum(top.scores.astype(np.float64) / total, _LEAST))
+    else:
+        evidence[:, 0] = np.log(_LEAST)
+    for part in hybrid.parts if len(top.ids) else ():
+        assert isinstance(part, FieldRetriever)
+        spec = hybrid.snapshot.fields[part.fields[unit]]
+        if isinstance(spec, VectorField):
+            evidence[:, 1] = part.scores(query, top.ids, where, unit)
+        elif spec.kind == "count" and (most := _most(part, query, unit)) > 0:
+            scores = part.scores(query, top.ids, where, unit)
+            evidence[:, 2] = np.clip(scores / most, 0, 1)
+    return evidence
+
+
+def _most(part: FieldRetriever, query: str, unit: Unit) -> float:
+    """The score that no row can exceed: the sum of the words' idf."""
+    vector = part.queries.encode([query])
+    assert isinstance(vector, TermVectors)
+    return float(part.snapshot.query_weights(part.fields[unit], vector).sum())
+
+
+def calibrated_hybrid(index: Opened, hybrid: Scorer) -> Calibrated | None:
+    """An index's hybrid and its calibration: the index's own, else the default; None: neither."""
+    if not isinstance(hybrid, Fused):
+        return None
+    own = index.settings.calibration
+    fits = own is not None and own.model in ("", *dense_model(index))
+    calibration = own if fits else default_calibration(index)
+    return Calibrated(hybrid, calibration) if calibration is not None else None
+
+
+def default_calibration(index: Opened) -> Calibration | None:
+    """The default, where an index has the dense model that it was fitted to."""
+    return DEFAULT if DEFAULT.model in dense_model(index) else None
+
+
+def dense_model(index: Opened) -> tuple[str, ...]:
+    """The name and the fingerprint of an index's dense model, if it has one."""
+    field = index.snapshot.fields.get("dense")
+    return () if field is None else (field.encoder["model"], field.encoder["fingerprint"])
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """The hybrid, and the calibration that turns its scores into probabilities."""
+
+    hybrid: Fused
+    calibration: Calibration
+
+    def probabilities(
+        self, query: str, top: TopK, where: Selection | None = None, unit: Unit = "document"
+    ) -> Float64s:
+        """How probable it is that each hit (m,) of `top`, which the hybrid gave, is relevant."""
+        return self.calibration.probabilities(evidence_of(self.hybrid, query, top, where, unit))
+
+    def likely(
+        self,
+        hits: Sequence[Hit],
+        query: str,
+        top: TopK,
+        where: Selection | None,
+        unit: Unit,
+        *,
+        least: float,
+    ) -> list[Hit]:
+        """The hits of `top` with their probabilities, without those below `least`.
+
+        Raises:
+            BadQuery: `least` is not between 0 and 1.
+        """
+        if not 0 <= least <= 1:
+            raise BadQuery(f"illegal min_probability: {least}, must be between 0 and 1")
+        values = self.probabilities(query, top, where, unit).tolist()
+        told = (replace(hit, probability=p) for hit, p in zip(hits, values, strict=True))
+        return [hit for hit in told if hit.probability is not None and hit.probability >= least]
+
+    def explain(self, query: str, name: str) -> Explanation:
+        """The log-odds of a document's or passage's being relevant, as the sum of its evidence.
+
+        Raises:
+            NotFound: no such document or passage.
+        """
+        id, unit = find_id(self.hybrid.snapshot, name)
+        ids = np.array([id], np.int64)
+        top = TopK(ids, self.hybrid.scores(query, ids, None, unit))
+        [row] = evidence_of(self.hybrid, query, top, None, unit).tolist()
+        parts = [Explanation(self.calibration.base, "base")]
+        for value, slope, what, note in zip(
+            row, self.calibration.slopes.tolist(), NAMES, _NOTES, strict=True
+        ):
+            factors = (Explanation(slope, "slope"), Explanation(value, what, note=note))
+            parts.append(Explanation(slope * value, what, "product", factors))
+        [probability] = self.probabilities(query, top, unit=unit).tolist()
+        odds = sum(part.value for part in parts)
+        note = f"probability {probability:.2f}"
+        return Explanation(odds, "log-odds that it is relevant", "sum", tuple(parts), note)

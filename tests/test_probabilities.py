@@ -1,0 +1,260 @@
+"""Probabilities of an index's hits: from what the parts say, the same on every way, and tuned."""
+
+from __future__ import annotations
+
+import ast
+import math
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from indexes.errors import Damaged
+from indexes.writer import Writer
+from searchlib import Document, Engine, Settings
+from searchlib.calibrating import judged_hits
+from searchlib.calibration import DEFAULT, Calibration
+from searchlib.errors import BadQuery
+from searchlib.evidence import Calibrated, evidence_of
+from searchlib.fused import Fused
+from searchlib.tuning import reset, tune
+
+ROOT = Path(__file__).resolve().parent.parent
+WORDS = ("moon", "river", "bread", "stone", "plant", "doctor")
+TOPICS = {f"q{n}": f"x{n} {WORDS[n % 6]}" for n in range(40)}
+RIGHT = {f"q{n}": {f"d{n}": 1} for n in range(40)}
+MINE = Calibration(base=-1.0, share=2.0, cosine=0.5, coverage=3.0, floor=0.2)
+OWN = replace(MINE, cosine=0.01)  # of the tiny model, whose vectors have lengths of their own
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory, tiny_settings: Settings) -> Iterator[Engine]:
+    """60 documents; each has one word of its own. Not calibrated: its models are unknown ones."""
+    texts = (f"{WORDS[n % 6]} number x{n} in the {WORDS[n * 5 % 6]}" for n in range(60))
+    path = tmp_path_factory.mktemp("many") / "many.index"
+    with Engine.create(path, tiny_settings) as engine:
+        engine.add(Document(f"d{n}", text, "", {"n": n}) for n, text in enumerate(texts))
+        yield engine
+
+
+@pytest.fixture
+def mine(many: Engine) -> Iterator[Engine]:
+    """The same with a calibration of its own."""
+    store(many, {"calibration": to_json(OWN)})
+    yield many
+    store(many, {})
+
+
+def to_json(calibration: Calibration) -> dict[str, Any]:
+    values: dict[str, Any] = replace(Settings(), calibration=calibration).to_json()["calibration"]
+    return values
+
+
+def store(engine: Engine, more: dict[str, Any]) -> None:
+    values = engine.settings.to_json()
+    values.pop("calibration", None)
+    with Writer.open(engine.path) as writer:
+        writer.commit(values | more)
+    engine.refresh()
+
+
+def hybrid_of(engine: Engine) -> Fused:
+    hybrid = engine.retriever("hybrid")
+    assert isinstance(hybrid, Fused)
+    return hybrid
+
+
+# --- evidence
+
+
+def test_evidence_is_what_the_parts_say(many: Engine) -> None:
+    query, hybrid = "moon x7 unheardof", hybrid_of(many)
+    [top] = hybrid.top([query], 60, None, "document")
+    evidence = evidence_of(hybrid, query, top, None, "document")
+    shares = np.log(top.scores / sum(hybrid.weights))
+    assert evidence[:, 0] == pytest.approx(shares, abs=1e-6)
+    names = many.snapshot.ids(top.ids)
+    scores = {
+        part: dict(many.rank([query], 60, retriever=part)[0]) for part in ("dense", "bm25_passage")
+    }
+    assert evidence[:, 1] == pytest.approx([scores["dense"][name] for name in names], abs=1e-5)
+    # moon is in 10 + 10 - 10 of 60, x7 in one, the last in none
+    df = [sum("moon" in r.text for r in many.snapshot.records(top.ids)), 1, 0]
+    most = sum(math.log1p((60 - n + 0.5) / (n + 0.5)) for n in df)
+    expected = [scores["bm25_passage"].get(name, 0.0) / most for name in names]
+    assert evidence[:, 2] == pytest.approx(expected, abs=1e-5)
+    assert 0 < evidence[:, 2].max() < 1
+
+
+def test_evidence_of_odd_questions_is_finite(many: Engine) -> None:
+    hybrid = hybrid_of(many)
+    for query in ("?!", "the", "x" * 500, "moon " * 300):
+        for weights in (hybrid.weights, (0.0, 0.0, 0.0), (1.0, 0.0, 0.0)):
+            fused = replace(hybrid, weights=weights)
+            [top] = fused.top([query], 5, None, "document")
+            evidence = evidence_of(fused, query, top, None, "document")
+            assert np.isfinite(evidence).all()
+            assert ((evidence[:, 2] >= 0) & (evidence[:, 2] <= 1)).all()
+
+
+# --- the index
+
+
+def test_hits_are_as_probable_on_every_way(mine: Engine) -> None:
+    calibrated = mine.calibrated()
+    assert isinstance(calibrated, Calibrated)
+    assert calibrated.calibration == OWN
+    hits = mine.search("moon x7", 8, min_probability=0)
+    told = {hit.id: hit.probability for hit in hits}
+    assert len(told) == 8
+    assert all(p is not None and 0 <= p <= 1 for p in told.values())
+    paged = mine.search("moon x7", 4, offset=4, min_probability=0)
+    assert {hit.id: hit.probability for hit in paged} == {h.id: told[h.id] for h in hits[4:]}
+    assert [hit.rank for hit in paged] == [5, 6, 7, 8]
+    assert mine.search("moon x7", 2, min_probability=0) == hits[:2]
+    with Engine.open(mine.path) as again:
+        assert again.search("moon x7", 8, min_probability=0) == hits
+    for hit in hits:
+        tree = calibrated.explain("moon x7", hit.id)
+        assert tree.recompute() == pytest.approx(tree.value)
+        assert 1 / (1 + math.exp(-tree.value)) == pytest.approx(hit.probability, abs=1e-5)
+        assert tree.note == f"probability {hit.probability:.2f}"
+    plain = mine.search("moon x7", 8)
+    assert [replace(hit, probability=None) for hit in hits] == plain
+
+
+def test_hits_are_as_probable_without_the_extensions(mine: Engine) -> None:
+    code = (
+        "import sys; sys.modules['indexes._kernels'] = sys.modules['indexes._scan'] = None\n"
+        "from searchlib import Engine\n"
+        f"hits = Engine.open({str(mine.path)!r}).search('moon x7', 8, min_probability=0)\n"
+        "print([(hit.id, hit.probability) for hit in hits])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    told = dict(ast.literal_eval(done.stdout))  # numpy adds up vectors in another order
+    hits = mine.search("moon x7", 8, min_probability=0)
+    assert told == pytest.approx({hit.id: hit.probability for hit in hits}, abs=1e-5)
+
+
+def test_improbable_hits_are_left_out(mine: Engine) -> None:
+    hits = mine.search("moon x7", 60, min_probability=0)
+    bar = max(hit.probability or 0 for hit in hits)
+    kept = mine.search("moon x7", 60, min_probability=bar)
+    assert kept == [hit for hit in hits if (hit.probability or 0) >= bar]
+    assert 0 < len(kept) < len(hits)
+    assert mine.search("moon x7", 8, min_probability=1.0) == []
+    assert mine.search("moon", 8, where="n > 100", min_probability=0) == []
+    passages = mine.search("moon x7", 3, unit="passage", min_probability=0)
+    assert all(hit.probability is not None for hit in passages)
+    for wrong in (-0.1, 1.1, math.nan):
+        with pytest.raises(BadQuery, match="illegal min_probability"):
+            mine.search("moon", min_probability=wrong)
+
+
+def test_who_has_no_probabilities_says_so(many: Engine, mine: Engine, tmp_path: Path) -> None:
+    with pytest.raises(BadQuery, match=r"only scores of 'hybrid' are calibrated, not .* 'bm25'"):
+        mine.search("moon", retriever="bm25", min_probability=0)
+    with pytest.raises(BadQuery, match="only scores of 'hybrid'"):
+        mine.search("moon", retriever=mine.refined("hybrid"), min_probability=0)
+    store(mine, {})
+    assert many.calibrated() is None
+    with pytest.raises(BadQuery, match="dense model is not the default; `searchlib tune`"):
+        many.search("moon", min_probability=0)
+    words = Settings(dense_model=None, sparse_model=None)
+    with Engine.create(tmp_path / "w.index", words) as engine:
+        engine.add([Document("a", "moon")])
+        assert engine.calibrated() is None
+        with pytest.raises(BadQuery, match="has words only"):
+            engine.search("moon", min_probability=0)
+
+
+def test_a_calibration_of_another_dense_model_is_not_believed(many: Engine) -> None:
+    fingerprint = many.snapshot.fields["dense"].encoder["fingerprint"]
+    for model, believed in (("", True), (fingerprint, True), ("another", False)):
+        store(many, {"calibration": to_json(replace(MINE, model=model))})
+        assert (many.calibrated() is not None) is believed
+    store(many, {})
+
+
+def test_the_default_is_for_its_own_model(many: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from searchlib import evidence
+
+    assert many.calibrated() is None
+    name = many.snapshot.fields["dense"].encoder["model"]
+    monkeypatch.setattr(evidence, "DEFAULT", replace(DEFAULT, model=name))
+    calibrated = many.calibrated()
+    assert calibrated is not None
+    assert calibrated.calibration.cosine == DEFAULT.cosine
+
+
+def test_settings_keep_it_and_older_ones_have_none() -> None:
+    assert "calibration" not in Settings().to_json()
+    kept = replace(Settings(), calibration=MINE)
+    assert Settings.from_json(kept.to_json()) == kept
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"base": "x"}, {"floor": 2}, {"base": math.nan}, {"unknown": 1}, {"model": 3}, 7, "x"],
+)
+def test_a_calibration_that_makes_no_sense_is_damage(many: Engine, wrong: Any) -> None:
+    values = many.settings.to_json()
+    nonsense = to_json(MINE) | wrong if isinstance(wrong, dict) else wrong
+    try:
+        with Writer.open(many.path) as writer:
+            writer.commit(values | {"calibration": nonsense})
+        with pytest.raises(Damaged):
+            Engine.open(many.path)
+    except ValueError:
+        assert wrong == {"base": math.nan} or math.isnan(wrong["base"])  # JSON has no such number
+    finally:
+        with Writer.open(many.path) as writer:
+            writer.commit(values)
+
+
+# --- tuning
+
+
+def test_tuning_fits_it_and_is_undone(many: Engine) -> None:
+    report = tune(many, TOPICS, RIGHT)
+    assert report.calibration is not None
+    assert report.calibration.better
+    assert report.calibration.fitted < report.calibration.before
+    calibrated = many.calibrated()
+    assert calibrated is not None
+    assert many.info()["settings"]["calibration"] == to_json(calibrated.calibration)
+    assert calibrated.calibration.model == many.snapshot.fields["dense"].encoder["fingerprint"]
+    found = many.search("x3 stone", 5, min_probability=0)
+    assert found[0].id == "d3"
+    assert found[0].probability is not None
+    assert found[1].probability is not None
+    assert found[0].probability > 0.6 > found[1].probability
+    reset(many)
+    assert many.calibrated() is None
+    assert "calibration" not in many.info()["settings"]
+
+
+def test_a_dry_run_and_judgements_without_sense_write_nothing(many: Engine) -> None:
+    before = (many.path / "manifest.json").read_bytes()
+    report = tune(many, TOPICS, RIGHT, dry_run=True)
+    assert report.calibration is not None
+    assert report.calibration.better
+    assert (many.path / "manifest.json").read_bytes() == before
+    nowhere = {id: {"absent": 1} for id in TOPICS}
+    report = tune(many, TOPICS, nowhere)
+    assert report.calibration is not None
+    assert not report.calibration.better
+    assert (many.path / "manifest.json").read_bytes() == before
+
+
+def test_a_querys_own_document_is_not_learned_from(many: Engine) -> None:
+    hits = judged_hits(hybrid_of(many), {"d7": "x7"}, {"d7": {"d7": 1}})
+    assert len(hits["d7"].relevant) == 10
+    assert hits["d7"].relevant.sum() == 0
