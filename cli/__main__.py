@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from typing import NoReturn
+
+from .signals import heeded
 
 
 def main() -> NoReturn:
     """The command line; Ctrl-C while its modules are loaded is one line and code 130, too."""
-    try:
+    with heeded():
         from .app import main as run
 
         run()
-    except KeyboardInterrupt:
-        sys.stderr.write("searchlib: interrupted\n")
-        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 
 import typer
 
+from .signals import INTERRUPTED
+
 DEBUG = "SEARCHLIB_DEBUG"  # set: tracebacks are shown
-INTERRUPTED = 130
 
 
 def say(line: str) -> None:
