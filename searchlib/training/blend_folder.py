@@ -6,9 +6,7 @@ It opens in searchlib as the blend, in sentence-transformers as the plain model.
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import numpy as np
 from ..encoders.activations import Array
 from ..encoders.blend import CONFIG, CONSTANT, FOLDER, STRENGTH
 from ..encoders.models import resolve
-from ..errors import BadInput
+from .new_folder import copy_files, new_folder
 
 _KEPT = (".json", ".txt", ".model", ".safetensors")  # of the plain model's files
 
@@ -41,7 +39,10 @@ class Report:
 
 
 def write_blend(folder: Path, matrix: Array, dense_fingerprint: str, report: Report) -> None:
-    """A copy of the sparse model with the map and its settings beside: whole, or not at all."""
+    """A copy of the sparse model with the map and its settings beside: whole, or not at all.
+
+    Raises BadInput if there is something at `folder`, StorageFailed.
+    """
     from safetensors.numpy import save_file
 
     base = resolve(report.sparse_model).path
@@ -52,28 +53,19 @@ def write_blend(folder: Path, matrix: Array, dense_fingerprint: str, report: Rep
         "query_share": report.query_share,
         "extra_query_terms": report.extra_query_terms,
     }
-    try:
-        with tempfile.TemporaryDirectory(dir=folder.absolute().parent, prefix=".blend-") as name:
-            made = Path(name)
-            shutil.copytree(base, made, dirs_exist_ok=True, ignore=_others)
-            (made / FOLDER).mkdir()
-            save_file({"weight": matrix.astype(np.float16)}, made / FOLDER / "model.safetensors")
-            (made / FOLDER / CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
-            (made / "README.md").write_text(card(report), encoding="utf-8")
-            made.chmod(0o755)
-            made.rename(folder)
-            made.mkdir()  # subtle: for its context manager to remove
-    except OSError as error:
-        raise BadInput(f"cannot write {folder}: {error.strerror or error}") from None
+    with new_folder(folder) as made:
+        copy_files(base, _files(base), made)
+        (made / FOLDER).mkdir()
+        save_file({"weight": matrix.astype(np.float16)}, made / FOLDER / "model.safetensors")
+        (made / FOLDER / CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
+        (made / "README.md").write_text(card(report), encoding="utf-8")
 
 
-def _others(folder: str, names: Sequence[str]) -> list[str]:
-    """What of a model's folder is not needed: other formats, documentation."""
-    return [
-        name
-        for name in names
-        if name == FOLDER or not ((Path(folder) / name).is_dir() or name.endswith(_KEPT))
-    ]
+def _files(base: Path) -> Iterator[Path]:
+    """What of a model's folder is needed: no other formats, no documentation, no other blend."""
+    for path in base.rglob("*"):
+        if path.suffix in _KEPT and path.relative_to(base).parts[0] != FOLDER:
+            yield path
 
 
 def card(report: Report) -> str:
