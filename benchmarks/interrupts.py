@@ -38,6 +38,7 @@ HANGS = 120.0
 START = "import sys; from cli.__main__ import main; open(sys.argv.pop(1), 'x').close(); main()"
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 TICK = os.sysconf("SC_CLK_TCK")
+KEPT = (MANIFEST, LOCK, "successor")  # the last: what a re-encoding goes on from
 FAULTS = ("tracebacks", "wrong codes", "not one line", "problems", "lost documents", "left behind")
 
 
@@ -201,7 +202,7 @@ def _wrong_with(
         Writer.open(path, 1 << 20).close()
         manifest = read_manifest(FileDirectory(path))
         extra = {entry.name for entry in path.iterdir()} - manifest.files.keys()
-        extra = {name for name in extra if name not in (MANIFEST, LOCK) and "sync" not in name}
+        extra = {name for name in extra if name not in KEPT and "sync" not in name}
         if extra:
             yield f"left behind: {sorted(extra)[:5]}"
     except IndexesError as error:

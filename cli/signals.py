@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -27,6 +29,7 @@ def heeded() -> Iterator[None]:
 
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, stop)
+    sys.unraisablehook = _raised_again
     try:
         yield
     except SystemExit as end:
@@ -38,6 +41,20 @@ def heeded() -> Iterator[None]:
         _heed_no_more(stop)
         sys.stderr.write("searchlib: interrupted\n")
         sys.exit(TERMINATED if terminated else INTERRUPTED)
+
+
+def _raised_again(what: sys.UnraisableHookArgs) -> None:
+    """Ctrl-C where Python would only say that it ignores it: within a destructor or callback."""
+    if issubclass(what.exc_type, KeyboardInterrupt):
+        # subtle: not from here, which is within the callback still
+        _thread.start_new_thread(_interrupt_soon, (_thread.get_ident(),))
+    else:
+        sys.__unraisablehook__(what)
+
+
+def _interrupt_soon(thread: int) -> None:
+    time.sleep(0.01)
+    signal.pthread_kill(thread, signal.SIGINT)
 
 
 def _heed_no_more(stop: object) -> None:

@@ -182,6 +182,35 @@ def test_a_signal_that_is_ignored_stays_so(templates: Path, tmp_path: Path) -> N
     assert child.returncode == 0, said
 
 
+CALLBACK = """
+import signal, time, weakref
+from cli.signals import heeded
+
+class Something: pass
+
+with heeded():
+    it = Something()
+    reference = weakref.ref(it, lambda dead: [signal.raise_signal({number}), time.sleep(1)])
+    del it
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [2, 15])
+def test_a_signal_within_a_callback_is_not_lost(number: int) -> None:
+    """Python says "Exception ignored in", and goes on."""
+    done = subprocess.run(
+        [sys.executable, "-c", CALLBACK.format(number=number)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert (done.returncode, done.stderr) == (128 + number, "searchlib: interrupted\n")
+
+
 ENDLESS = (
     "WITH RECURSIVE counted(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted"
     " WHERE n < 100000000000) SELECT count(*) FROM counted"
