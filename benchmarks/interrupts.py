@@ -34,6 +34,7 @@ from indexes.snapshot import Snapshot
 from indexes.writer import Writer
 
 LIMIT = 2.0  # seconds
+LONGEST = 30.0  # that a command may go on; a signal comes before
 HANGS = 120.0
 START = "import sys; from cli.__main__ import main; open(sys.argv.pop(1), 'x').close(); main()"
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -119,7 +120,9 @@ def of_command(templates: Path, command: Command, times: int, seed: int) -> Iter
     place = templates.with_name("place")
     set_up(templates, place, command)
     started = time.monotonic()
-    Process(place, command).work()
+    whole_run = Process(place, command)
+    if whole_run.work(LONGEST):
+        whole_run.end(signal.SIGKILL, None)
     whole = time.monotonic() - started
     after = texts_of(place / command.index) if command.index else {}
     before = texts_of(templates / command.index) if command.index else {}
@@ -141,7 +144,7 @@ def of_command(templates: Path, command: Command, times: int, seed: int) -> Iter
                 say(f"{command.name}: {fault}")
         shutil.rmtree(place)
     task = command.name
-    yield Result("searchlib", task, times, "seconds in full", whole)
+    yield Result("searchlib", task, times, f"seconds in full, up to {LONGEST:g}", whole)
     yield Result("searchlib", task, times, "interrupted", len(ends))
     yield Result("searchlib", task, times, "of them twice", found["again"])
     yield Result("searchlib", task, times, "of them SIGTERM", found["SIGTERM"])
