@@ -10,8 +10,9 @@ import typer
 
 from . import errors
 from .commands import Commands
-from .errors import DEBUG, INTERRUPTED
+from .errors import DEBUG
 from .options import example
+from .signals import INTERRUPTED
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # wherever this typer keeps it
 

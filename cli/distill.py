@@ -64,14 +64,14 @@ def distill(
     with `index --dense-model FOLDER`. Of an index, vectors that are there are used again.
     """
     from searchlib.errors import BadInput
+    from searchlib.training.new_folder import must_be_free
     from searchlib.training.static_model import distill_model, distill_vectors
 
     if vectors is not None and (dense_model is not None or dimension is not None or words):
         raise typer.BadParameter("--vectors takes no --dense-model, --dimension or --words")
     if sample < 10:
         raise BadInput(f"illegal sample value: {sample}, must be 10 or more")
-    if out.exists():
-        raise BadInput(f"{out} is there already; name a new folder")
+    must_be_free(out)
     with Progress("texts") as progress:
         if vectors is not None:
             from searchlib.encoders.word2vec import read_word2vec

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 
 import typer
 
+from .signals import INTERRUPTED
+
 DEBUG = "SEARCHLIB_DEBUG"  # set: tracebacks are shown
-INTERRUPTED = 130
 
 
 def say(line: str) -> None:
@@ -30,6 +31,8 @@ def report(error: Exception) -> int:
         say(f"{str(error).strip()}; restore a copy, or index again into a new folder")
     elif isinstance(error, SearchlibError | IndexesError):
         say(str(error).strip())
+    elif isinstance(error, FileNotFoundError) and not error.filename and not _is_somewhere():
+        say("the folder in which this was called is gone; go to one that is there")
     elif isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         say(f"{where}{error.strerror or error}")
@@ -41,6 +44,14 @@ def report(error: Exception) -> int:
         kind = type(error).__name__
         say(f"this is a bug: {kind}: {error} (searchlib --debug shows where; please report it)")
     return INTERRUPTED if isinstance(error, Interrupted) else 1
+
+
+def _is_somewhere() -> bool:
+    """Whether the working directory exists."""
+    try:
+        return bool(os.getcwd())
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -72,7 +72,7 @@ def going_on(out: Path, work: Path | None) -> Iterator[_Progress]:
 def check(out: Path, minutes: float | None, steps: int | None) -> None:
     """What is wrong with these is told before anything is read."""
     from searchlib.errors import BadQuery
-    from searchlib.training.export import must_be_free
+    from searchlib.training.new_folder import must_be_free
 
     must_be_free(out)
     if minutes is not None and not minutes > 0:

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from .errors import StorageFailed
 from .lock import LOCK, locked
 from .refusals import refusals
 
@@ -173,6 +174,8 @@ class FileDirectory:
 
 def make_folder(root: Path) -> None:
     """Make an index's folder (and its parents) durably; it may exist already."""
+    if root.exists() and not root.is_dir():
+        raise StorageFailed(f"cannot make the folder {root}: it is a file; name another")
     with refusals(f"make the folder {root}"):
         missing = [folder for folder in (root, *root.parents) if not folder.exists()]
         root.mkdir(parents=True, exist_ok=True)

@@ -27,10 +27,10 @@ from ..retrievers import FieldRetriever
 from ..searching import Searching
 from .card import Card, Value
 from .drawing import Floats, Material, Teacher
-from .export import must_be_free
 from .judging import Judged
 from .making import MakingSettings, make_model
 from .mining import CandidateLists, MiningSettings, hold_queries, mine, read_lists, write_lists
+from .new_folder import must_be_free
 from .pairs import (
     PairSettings,
     PseudoQuery,

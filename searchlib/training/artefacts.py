@@ -4,16 +4,54 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from indexes.errors import one_line
 from indexes.refusals import refusals
 
 from ..errors import BadInput
+
+
+@contextmanager
+def filling(target: Path) -> Iterator[None]:
+    """Turn what the system refuses in the block, to safetensors as well, into StorageFailed."""
+    from safetensors import SafetensorError
+
+    with refusals(f"write {target}"):
+        try:
+            yield
+        except SafetensorError as error:
+            number = re.search(r"while serializing.*\(os error (\d+)\)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+
+
+@contextmanager
+def undamaged(path: Path, remove: str = "it") -> Iterator[None]:
+    """Turn what goes wrong in the block, in reading a file of a work folder, into BadInput.
+
+    `remove`: what the user has to remove, so that it is made again.
+    """
+    import zipfile
+
+    from safetensors import SafetensorError
+
+    wrong = (ValueError, LookupError, TypeError, RuntimeError, EOFError)
+    try:
+        yield
+    except (OSError, SafetensorError, zipfile.BadZipFile, *wrong) as error:
+        reason = one_line(str(error))[:200]
+        raise BadInput(
+            f"{path} is damaged ({reason}); remove {remove}, it will be made anew"
+        ) from None
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -41,13 +79,8 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """What `write_arrays` wrote; nothing in it is executed. Raises BadInput if it is damaged."""
-    import zipfile
-
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise BadInput(f"{path} is damaged ({error}); remove it, it will be made anew") from None
+    with undamaged(path), np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
 
 
 def sync_folder(folder: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..encoders.blend_layout import CONFIG, FOLDER, BlendLayout
 from ..encoders.ternary import Ternary
-from .export import new_folder
+from .new_folder import new_folder
 
 
 @dataclass(frozen=True)

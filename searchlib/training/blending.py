@@ -32,7 +32,7 @@ from ..representations import make_encoder
 from ..retrievers import check_fingerprint
 from ..searching import Searching
 from .blend_folder import Report, write_blend
-from .export import must_be_free
+from .new_folder import must_be_free
 from .texts import PassageTexts
 
 PASSAGES = 50_000

@@ -1,28 +1,22 @@
 """A trained model as a folder: safetensors, JSON, and nothing that is executed.
 
 The folder is like the one that training began from, with other weights; sentence-transformers
-opens it as it is, and so does searchlib. It appears whole or not at all.
+opens it as it is, and so does searchlib.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from indexes.refusals import refusals
 
 from ..encoders.dense_layout import DenseLayout
 from ..encoders.layout import read_optional
 from ..encoders.sparse_layout import Expansion, SparseLayout
 from ..encoders.weights import weight_files
-from ..errors import BadInput, UnsupportedModel
-from .artefacts import sync_folder
+from ..errors import UnsupportedModel
+from .new_folder import copy_files
 
 _KEPT = (".json", ".txt", ".model", ".safetensors")
 _NEVER = ("model.safetensors.index.json", "generation_config.json", "adapter_config.json")
@@ -36,39 +30,6 @@ _TYPES = {
 
 Save = Callable[[Path], None]
 """Writes config.json and model.safetensors of a trained transformer into a folder."""
-
-
-def must_be_free(target: Path) -> None:
-    """Raises BadInput if there is something at `target`, or no folder to put it in."""
-    if target.exists() or target.is_symlink():
-        raise BadInput(f"{target} exists already; remove it, or choose another name")
-    if not target.absolute().parent.is_dir():
-        raise BadInput(f"cannot write {target}: there is no folder {target.parent}")
-
-
-@contextmanager
-def new_folder(target: Path) -> Iterator[Path]:
-    """A folder to be filled, which takes the name `target` when the block ends well.
-
-    It is filled beside under another name, put on the disk, and renamed; where the block raises,
-    nothing is left. Raises BadInput if there is something at `target`, StorageFailed.
-    """
-    must_be_free(target)
-    with refusals(f"write {target}"):
-        filled = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.absolute().parent))
-    try:
-        with refusals(f"write {target}"):
-            yield filled
-            filled.chmod(0o777 & ~_umask())
-            for path in filled.rglob("*"):
-                _sync(path)
-            sync_folder(filled)
-            must_be_free(target)
-            os.rename(filled, target)
-            sync_folder(target.absolute().parent)
-    except BaseException:
-        shutil.rmtree(filled, ignore_errors=True)
-        raise
 
 
 def export_sparse(source: Path, layout: SparseLayout, save: Save, folder: Path) -> None:
@@ -120,17 +81,18 @@ _POOLS = (("cls", ""), ("mean", "s"), ("max", "s"))
 
 
 def _copy(source: Path, transformer: Path, folder: Path) -> None:
-    """All files of a model but the transformer's weights; links are followed, as hubs have them."""
+    """All files of a model but the transformer's weights."""
     weights = {path.resolve() for path in weight_files(transformer)}
-    for path in sorted(source.rglob("*")):
+
+    def is_wanted(path: Path) -> bool:
         inside = path.relative_to(source)
-        if not path.is_file() or path.suffix not in _KEPT or path.name in _NEVER:
-            continue
-        if path.resolve() in weights or any(part.startswith(".") for part in inside.parts):
-            continue
-        copy = folder / inside
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
+        if path.suffix not in _KEPT or path.name in _NEVER:
+            return False
+        return path.resolve() not in weights and not any(
+            part.startswith(".") for part in inside.parts
+        )
+
+    copy_files(source, filter(is_wanted, source.rglob("*")), folder)
 
 
 def _describe(place: Path, max_tokens: int, lower: bool) -> None:
@@ -156,18 +118,3 @@ def _write_settings(folder: Path, kind: str, similarity: str) -> None:
 def _write(path: Path, value: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-
-
-def _sync(path: Path) -> None:
-    if path.is_dir():
-        sync_folder(path)
-        return
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _umask() -> int:
-    """The process's mask; it can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

@@ -19,10 +19,10 @@ from ..searching import Searching
 from .adapt import CANDIDATES, CHECKED, CHECKS, settings_shown, time_left, vectors
 from .card import Card
 from .drawing import Material
-from .export import must_be_free
 from .judging import Judged
 from .making import MakingSettings, make_model
 from .mining import MiningSettings, mine, passages_of, read_lists, write_lists
+from .new_folder import must_be_free
 from .pairs import PseudoQuery, hash_of
 from .publishing import Outcome, finish
 from .source import Kind, Source, identity, model_of, opened

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from . import losses
+from .artefacts import filling, sync_folder, undamaged
 from .batch import Batch
 from .models import Trainable, TrainableSparse
 
@@ -188,22 +189,23 @@ def _restore(
         return None
     from safetensors import safe_open
 
-    with safe_open(path, "pt") as file:
-        said = json.loads(file.metadata()["searchlib"])
-    if said["settings"] != asdict(settings):
-        return None
-    tensors = _load(parameters, path)
-    state = _State(**said["state"])
-    for i, parameter in enumerate(parameters):
-        if f"{i}.{_STATE[0]}" in tensors:
-            kept = {name: tensors[f"{i}.{name}"].to(parameter.device) for name in _STATE}
-            optimizer.state[parameter] = {"step": torch.tensor(float(state.step)), **kept}
+    with undamaged(path, str(folder)):
+        with safe_open(path, "pt") as file:
+            said = json.loads(file.metadata()["searchlib"])
+        if said["settings"] != asdict(settings):
+            return None
+        state = _State(**said["state"])
+        tensors = _load(parameters, path)
+        for i, parameter in enumerate(parameters):
+            if f"{i}.{_STATE[0]}" in tensors:
+                kept = {name: tensors[f"{i}.{name}"].to(parameter.device) for name in _STATE}
+                optimizer.state[parameter] = {"step": torch.tensor(float(state.step)), **kept}
     return state
 
 
 def _load(parameters: list[Any], path: Path) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = load_file(path)
-    with torch.no_grad():
+    with undamaged(path, str(path.parent)), torch.no_grad():
+        tensors: dict[str, Tensor] = load_file(path)
         for i, parameter in enumerate(parameters):
             parameter.copy_(tensors[str(i)])
     return tensors
@@ -211,9 +213,11 @@ def _load(parameters: list[Any], path: Path) -> dict[str, Tensor]:
 
 def _save(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
     # a file is whole or not there: training may be killed while it writes
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    save_file({name: t.contiguous() for name, t in tensors.items()}, temporary, metadata)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with filling(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: t.contiguous() for name, t in tensors.items()}, temporary, metadata)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)

@@ -25,11 +25,12 @@ from ..searching import Searching
 from .artefacts import write_whole
 from .batch import Batch
 from .drawing import DrawSettings, Material, draw
-from .export import export_dense, export_sparse, new_folder
+from .export import export_dense, export_sparse
 from .held_out import ndcg_of_lists, own_gains
 from .log import TrainingLog, read_log
 from .loop import TrainingSettings, train
 from .models import Trainable, TrainableDense, TrainableSparse
+from .new_folder import new_folder
 from .publishing import LOG, MODEL
 from .source import Kind, model_of
 from .work import once

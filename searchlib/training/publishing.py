@@ -16,11 +16,11 @@ from ..evaluation.compare import Comparison
 from ..indexing import no_progress
 from ..protocols import Progress
 from ..searching import Searching
-from .artefacts import write_whole
+from .artefacts import undamaged, write_whole
 from .card import Card, Judgement
-from .export import new_folder
 from .judging import Judged, is_better, judge
 from .log import plot_log, read_log
+from .new_folder import copy_files, new_folder
 from .pairs import PseudoQuery
 from .source import Kind
 from .work import copy_of_index
@@ -95,12 +95,13 @@ def finish(
 
 
 def read_judgements(path: Path) -> tuple[Judgement, ...]:
-    """What `judged_models` kept."""
-    values: list[dict[str, Any]] = json.loads(path.read_bytes())
-    return tuple(
-        Judgement(value["queries"], value["measure"], Comparison(**value["comparison"]))
-        for value in values
-    )
+    """What `judged_models` kept. Raises BadInput if it is damaged."""
+    with undamaged(path):
+        values: list[dict[str, Any]] = json.loads(path.read_bytes())
+        return tuple(
+            Judgement(value["queries"], value["measure"], Comparison(**value["comparison"]))
+            for value in values
+        )
 
 
 def publish(work: Path, target: Path, card: Card) -> None:
@@ -110,7 +111,7 @@ def publish(work: Path, target: Path, card: Card) -> None:
     """
     entries = read_log(work / LOG)
     with new_folder(target) as folder:
-        shutil.copytree(work / MODEL, folder, dirs_exist_ok=True)
+        copy_files(work / MODEL, (work / MODEL).rglob("*"), folder)
         (folder / CARD).write_text(card.text(), encoding="utf-8")
         if entries:
             shutil.copyfile(work / LOG, folder / LOG)

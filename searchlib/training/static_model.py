@@ -6,7 +6,6 @@ A folder opens in searchlib (`--dense-model FOLDER`), sentence-transformers and 
 from __future__ import annotations
 
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from ..errors import BadInput, UnsupportedModel
 from ..indexing import no_progress
 from ..protocols import Progress
 from .distill import RIDGE, SIF, Array, Sample, bags, encode_all, fit, prior, reduced
+from .new_folder import must_be_free, new_folder
 
 WORDS = 0
 """Whole words that a model's vocabulary gets besides, unless asked for."""
@@ -63,18 +63,18 @@ def distill_model(
     makes of `token_texts`, if that is known.
 
     Raises BadInput where `folder` is there, or a number makes no sense; ModelNotFound,
-    UnsupportedModel.
+    UnsupportedModel, StorageFailed.
     """
-    _check_new(folder)
+    must_be_free(folder)
     teacher = DenseEncoder(model, device)
     _check("dimension", dimension, 2, teacher.dimension)
     _check("words", words, 0, 1_000_000)
-    with tempfile.TemporaryDirectory(dir=folder.absolute().parent, prefix=".distill-") as made:
+    with new_folder(folder) as made:
         settings = teacher.tokenizer.to_json()
         texts = sample.texts
         extra = _add_words(settings, teacher.tokenizer, texts, words)
-        (Path(made) / TOKENIZER).write_text(json.dumps(settings), encoding="utf-8")
-        tokenizer = Tokenizer(Path(made), LONGEST)
+        (made / TOKENIZER).write_text(json.dumps(settings), encoding="utf-8")
+        tokenizer = Tokenizer(made, LONGEST)
         rows = bags(_known(tokenizer, texts), tokenizer.size)
         targets = sample.encoded(teacher, on_progress).vectors
         assert targets is not None
@@ -89,8 +89,7 @@ def distill_model(
             str(folder), len(vectors), extra, vectors.shape[1], len(texts), fitted.cosine,
             fitted.neighbours,
         )  # fmt: skip
-        _write(Path(made), vectors, report, {"base_model": model, "seed": seed, "ridge": RIDGE})
-        _publish(Path(made), folder)
+        _write(made, vectors, report, {"base_model": model, "seed": seed, "ridge": RIDGE})
     return report
 
 
@@ -99,14 +98,14 @@ def distill_vectors(
 ) -> Report:
     """Writes word vectors as a static model, weighted by the corpus's frequencies (SIF).
 
-    Raises BadInput where `folder` is there.
+    Raises BadInput where `folder` is there, StorageFailed.
     """
-    _check_new(folder)
-    with tempfile.TemporaryDirectory(dir=folder.absolute().parent, prefix=".distill-") as made:
+    must_be_free(folder)
+    with new_folder(folder) as made:
         named = [word for word in words if word not in SPECIAL]
         kept = np.array([word not in SPECIAL for word in words])
-        (Path(made) / TOKENIZER).write_text(json.dumps(_word_level(named)), encoding="utf-8")
-        tokenizer = Tokenizer(Path(made), LONGEST)
+        (made / TOKENIZER).write_text(json.dumps(_word_level(named)), encoding="utf-8")
+        tokenizer = Tokenizer(made, LONGEST)
         rows = bags(_known(tokenizer, sample.texts), tokenizer.size)
         blank = np.zeros((len(SPECIAL), vectors.shape[1]), np.float32)
         frequency = np.asarray(rows.sum(axis=0)).ravel()
@@ -115,8 +114,7 @@ def distill_vectors(
         report = Report(
             str(folder), len(table), len(named), table.shape[1], len(sample.texts), None, None
         )
-        _write(Path(made), table, report, {"vectors": source})
-        _publish(Path(made), folder)
+        _write(made, table, report, {"vectors": source})
     return report
 
 
@@ -222,23 +220,6 @@ def _card(report: Report, how: Mapping[str, Any]) -> str:
             "on other text they are worse.",
         ]
     return "\n".join([*lines, ""])
-
-
-def _publish(made: Path, folder: Path) -> None:
-    """The folder appears whole, or not at all."""
-    made.chmod(0o755)
-    try:
-        made.rename(folder)
-    except OSError as error:
-        raise BadInput(f"cannot write {folder}: {error.strerror}") from None
-    made.mkdir()  # subtle: for its context manager to remove
-
-
-def _check_new(folder: Path) -> None:
-    if folder.exists():
-        raise BadInput(f"{folder} is there already; name a new folder")
-    if not folder.absolute().parent.is_dir():
-        raise BadInput(f"{folder.absolute().parent} is no folder; make it first")
 
 
 def _check(name: str, value: int | None, least: int, most: int) -> None:

@@ -50,7 +50,7 @@ def test_blend_reencode_search(cli: Run, songs: str) -> None:
         assert len(hits) == 3
     assert cli("explain", songs, "leaf", "s11", "-r", "sparse").code == 0
     again = cli("blend", songs, "--out", "blended")
-    assert again.error.endswith("remove it, or choose another name")
+    assert again.error.endswith("name a new folder")
     assert cli("blend", songs, "--out", "other").code == 0
 
 
@@ -58,7 +58,7 @@ def test_mistakes_are_one_line(cli: Run, songs: str, notes: Path) -> None:
     for arguments, reason in (
         ((notes, "--out", "x"), "has no sparse vectors"),
         ((songs, "--out", "x", "--query-share", "2"), "illegal query share: 2.0"),
-        ((songs, "--out", "nowhere/x"), "there is no folder nowhere"),
+        ((songs, "--out", "nowhere/x"), "is no folder; make it first"),
         (("absent.index", "--out", "x"), "absent.index"),
     ):
         result = cli("blend", *arguments)

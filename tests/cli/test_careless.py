@@ -58,7 +58,7 @@ def test_no_source_there(cli: Run, notes: Path, source: str) -> None:
 def test_a_file_where_an_index_should_be(cli: Run, folder: Path) -> None:
     refused(cli("search", "notes.jsonl", "x"), "notes.jsonl")
     before = Path("notes.jsonl").read_bytes()
-    refused(cli("index", "notes.jsonl", "notes.jsonl", *WORDS_ONLY), "notes.jsonl")
+    refused(cli("index", "notes.jsonl", "notes.jsonl", *WORDS_ONLY), "a file; name another")
     assert Path("notes.jsonl").read_bytes() == before
 
 
@@ -411,6 +411,35 @@ def test_a_run_that_cannot_be_written_is_told_first(cli: Run, notes: Path, outpu
     refused(cli("run", notes, "no-such-queries", "-o", output), f"cannot write {output}")
     unsuited = cli("run", notes, "collection/queries.jsonl", "-o", "a.run", "--format", "json")
     assert (unsuited.code, Path("a.run").exists()) == (2, False)
+
+
+# -- odd places to be called from
+
+
+@pytest.mark.parametrize("command", [("sync", "notes.index", "."), ("distill", "a", "--out", "m")])
+def test_a_working_directory_that_is_gone(notes: Path, command: tuple[str, ...]) -> None:
+    place = notes.parent / "gone"
+    place.mkdir()
+    arguments = [str(notes) if word == "notes.index" else word for word in command]
+    result = process(*arguments, cwd=place, before=place.rmdir)
+    refused(result, "the folder in which this was called is gone")
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_closed_streams(notes: Path, closed: tuple[int, ...]) -> None:
+    """No file of the index takes their numbers, so that what is printed would end up there."""
+
+    def close() -> None:
+        for number in closed:
+            os.close(number)
+
+    (notes.parent / "one.jsonl").write_text('{"id": "one", "text": "closed streams"}\n')
+    for arguments in (("add", notes, "one.jsonl"), ("search", notes, "closed"), ("info", "absent")):
+        result = process(*arguments, cwd=notes.parent, before=close)
+        assert result.code == (arguments[0] == "info")
+        assert "Traceback" not in result.err
+    checked = process("verify", notes, cwd=notes.parent)
+    assert (checked.code, checked.err) == (0, "")
 
 
 # -- interruptions

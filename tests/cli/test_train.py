@@ -108,8 +108,8 @@ def test_the_examples_are_right(cli: Run, folder: Path) -> None:
     [
         (("corpus.jsonn", "--out", "m"), ("corpus.jsonn", "did you mean")),
         (("empty.jsonl", "--out", "m"), ("empty.jsonl",)),
-        (("corpus.jsonl", "--out", "taken"), ("taken exists already",)),
-        (("corpus.jsonl", "--out", "no/where"), ("no folder no",)),
+        (("corpus.jsonl", "--out", "taken"), ("taken is there already",)),
+        (("corpus.jsonl", "--out", "no/where"), ("is no folder",)),
         (("corpus.jsonl", "--out", "m", "--minutes", "-1"), ("minutes",)),
         (("corpus.jsonl", "--out", "m", "--most", "0"), ("most",)),
         (("corpus.jsonl", "--out", "m", "--kinds", "titel"), ("titel", "title")),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import json
+
 import pytest
-from fuzzing import OURS, fuzz, one_line, time_limit
+from fuzzing import OURS, fuzz, one_line, spoiled, time_limit
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,6 +39,30 @@ def test_queries(engine: Engine) -> None:
                 for hit in hits:
                     assert hit.score == hit.score
                     engine.explain(query, hit.document, retriever=retriever)
+            except OURS as error:
+                one_line(error)
+
+    run()
+
+
+def test_cursors(engine: Engine) -> None:
+    """What somebody made of a cursor: the page that it says, or one line of ours."""
+    first = engine.page(k=2).cursor
+    assert first is not None
+    content = json.loads(base64.urlsafe_b64decode(first + "=" * (-len(first) % 4)))
+    odd = st.sampled_from([None, True, -1, 0, 3, 2**31, 2**63, 10**400, 1.5, "", [], {}])
+    altered = st.tuples(st.integers(0, 2), odd).map(
+        lambda change: [change[1] if n == change[0] else x for n, x in enumerate(content)]
+    )
+    encoded = altered.map(lambda values: base64.urlsafe_b64encode(json.dumps(values).encode()))
+    spoilt = spoiled([first.encode()]).map(lambda data: data.decode("utf-8", "surrogateescape"))
+
+    @fuzz(150)
+    @given(spoilt | encoded.map(bytes.decode) | st.text(max_size=30))
+    def run(cursor: str) -> None:
+        with time_limit():
+            try:
+                engine.page(k=2, cursor=cursor)
             except OURS as error:
                 one_line(error)
 

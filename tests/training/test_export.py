@@ -19,8 +19,9 @@ from searchlib.errors import BadInput, UnsupportedModel
 from searchlib.evaluation import compare
 from searchlib.training.artefacts import write_whole
 from searchlib.training.card import Card, Judgement
-from searchlib.training.export import export_dense, export_sparse, new_folder
+from searchlib.training.export import export_dense, export_sparse
 from searchlib.training.log import TrainingLog, plot_log, read_log
+from searchlib.training.new_folder import new_folder
 
 TEXTS = ["the cat is asleep", "bread and water", "a doctor writes"]
 
@@ -102,79 +103,6 @@ def test_a_model_with_a_table_for_queries_is_refused(tmp_path: Path, tiny_sparse
     ):
         export_sparse(source, read_sparse(source), lambda place: None, folder)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["free"]
-
-
-def test_a_folder_appears_whole_or_not_at_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A crash at every call to the system that the filling and placing makes."""
-    import os
-
-    def fill(target: Path) -> None:
-        with new_folder(target) as folder:
-            (folder / "inside").mkdir()
-            (folder / "inside" / "a.json").write_text("{}")
-            (folder / "b.json").write_text("[]")
-
-    calls = 0
-    for name in ("fsync", "rename", "open"):
-        for crash in range(20):
-            target, seen = tmp_path / f"{name}{crash}", 0
-            real = getattr(os, name)
-
-            def failing(*arguments: Any, **options: Any) -> Any:
-                nonlocal seen
-                seen += 1
-                if seen == crash + 1:  # noqa: B023
-                    raise OSError(28, "No space left on device")
-                return real(*arguments, **options)  # noqa: B023
-
-            with monkeypatch.context() as patch:
-                patch.setattr(os, name, failing)
-                try:
-                    fill(target)
-                except StorageFailed:
-                    calls += 1
-                    # after the renaming it is there, and whole
-                    assert not target.exists() or (target / "inside" / "a.json").exists()
-                else:
-                    assert (target / "inside" / "a.json").read_text() == "{}"
-            assert not list(tmp_path.glob(f".{target.name}-*"))
-    assert calls > 5
-
-
-def test_nothing_is_overwritten(tmp_path: Path) -> None:
-    for name in ("folder", "file", "link"):
-        target = tmp_path / name
-        if name == "folder":
-            target.mkdir()
-        elif name == "file":
-            target.write_text("mine")
-        else:
-            target.symlink_to(tmp_path / "nowhere")
-        with pytest.raises(BadInput, match="exists already"), new_folder(target):
-            pass
-    with pytest.raises(BadInput, match="there is no folder"), new_folder(tmp_path / "a" / "b"):
-        pass
-    assert (tmp_path / "file").read_text() == "mine"
-
-
-def test_what_raises_leaves_nothing(tmp_path: Path) -> None:
-    def interrupted() -> None:
-        with new_folder(tmp_path / "model") as folder:
-            (folder / "a").write_text("a")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_new_folder_can_be_read_by_whom_the_mask_lets(tmp_path: Path) -> None:
-    with new_folder(tmp_path / "model"):
-        pass
-    (tmp_path / "other").mkdir()
-    assert (tmp_path / "model").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 def test_files_are_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
