@@ -213,6 +213,14 @@ def finetune(
     ],
     out: Out,
     kind: KindOption = Kind.sparse,
+    whole: Annotated[
+        bool,
+        typer.Option(
+            "--whole",
+            help="Of a dense model, train all weights (slow without a GPU), not a linear map of "
+            "its vectors; of a sparse one they always are.",
+        ),
+    ] = False,
     sparse_model: SparseModel = None,
     dense_model: DenseModel = None,
     no_sparse: NoSparse = False,
@@ -233,10 +241,11 @@ def finetune(
 ) -> None:
     """Makes a model better with judged queries.
 
-    The model learns to tell answers from what the index mistakes for them. A part of the queries
-    is held out: training stops where it gets worse on them, and without a gain on them that is
-    no luck, nothing is written to MODEL. What was finished stays if this is interrupted; the
-    same command goes on.
+    A dense model's vectors get a linear map, fitted in seconds on those that the index holds; a
+    sparse model's weights learn to tell answers from what the index mistakes for them. A part of
+    the queries is held out: training stops where it gets worse on them, and without a gain on
+    them that is no luck, nothing is written to MODEL. What was finished stays if this is
+    interrupted; the same command goes on.
     """
     models = chosen_models(
         dense_model=dense_model, sparse_model=sparse_model, no_dense=no_dense, no_sparse=no_sparse
@@ -253,9 +262,10 @@ def finetune(
     from searchlib.training.finetune import FinetuneSettings
     from searchlib.training.finetune import finetune as run
 
-    defaults = FinetuneSettings(kind=kind.value, seed=seed)
+    defaults = FinetuneSettings(kind=kind.value, whole=whole, seed=seed)
     settings = replace(
         defaults,
+        map=defaults.map if steps is None else replace(defaults.map, steps=steps),
         mining=replace(defaults.mining, seed=seed),
         making=making_with(defaults.making, steps, seed),
     )

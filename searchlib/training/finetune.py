@@ -1,12 +1,17 @@
-"""Fine-tuning with labels: judged queries, negatives that the index itself mistakes for answers."""
+"""Fine-tuning with labels: a dense model's vectors are mapped, or all of a model's weights trained.
+
+The map (see `mapping`) needs the index's vectors only. Training a whole model needs negatives that
+the index itself mistakes for answers.
+"""
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +27,7 @@ from .drawing import Material
 from .export import must_be_free
 from .judging import Judged
 from .making import MakingSettings, make_model
+from .mapping import MapSettings, make_map
 from .mining import MiningSettings, mine, passages_of, read_lists, write_lists
 from .pairs import PseudoQuery, hash_of
 from .publishing import Outcome, finish
@@ -35,10 +41,13 @@ class FinetuneSettings:
     """All that decides what a fine-tuning makes.
 
     `held_out`: the share of judged queries that is not trained on: training stops where it gets
-    worse on them, and they say at the end whether the new model is better.
+    worse on them, and they say at the end whether the new model is better. `whole`: of a dense
+    model all weights are trained, as of a sparse one; otherwise a map of its vectors is.
     """
 
     kind: Kind = "sparse"
+    whole: bool = False
+    map: MapSettings = field(default_factory=MapSettings)
     mining: MiningSettings = field(default_factory=MiningSettings)
     making: MakingSettings = field(default_factory=MakingSettings)
     held_out: float = 0.15
@@ -77,33 +86,22 @@ def finetune(
         same_as_begun(place / "source.json", identity(engine))
         answers = answers_there(engine, topics, qrels)
         train, held_out = _split(list(answers), settings)
-        texts = PassageTexts(engine.snapshot)
-
-        def material(ids: list[str], path: Path) -> Material:
-            queries = positives(engine, {id: topics[id] for id in ids}, answers)
-            relevant = [answers[id] for id in ids for _ in answers[id]]
-            lists = once(
-                path,
-                lambda: mine(engine, queries, settings.mining, relevant, on_progress),
-                write_lists,
-                read_lists,
-            )
-            passages = [set(passages_of(engine.snapshot, some).tolist()) for some in relevant]
-            asked = vectors(engine, [query.text for query in queries])
-            return Material(queries, lists, texts, everything, answers=passages, vectors=asked)
-
-        everything = live_passages(engine.snapshot)
-        trained_on = material(train, place / CANDIDATES)
-        checked_on = material(held_out[:CHECKED], place / CHECKS)
-        steps = make_model(
-            engine, place, settings.kind, settings.making,
-            material=trained_on, checks=checked_on, seconds=time_left(started, minutes),
-            device=device, on_progress=on_progress,
-        )  # fmt: skip
+        if settings.kind == "dense" and not settings.whole:
+            steps = make_map(
+                engine, place, settings.map, {id: topics[id] for id in train}, answers,
+                seed=settings.seed, on_progress=on_progress,
+            )  # fmt: skip
+        else:
+            steps = _make_whole(
+                engine, place, settings,
+                topics=topics, answers=answers, train=train, checked=held_out[:CHECKED],
+                seconds=time_left(started, minutes), device=device, on_progress=on_progress,
+            )  # fmt: skip
         judged = Judged(
             "held-out judged queries",
             {id: topics[id] for id in held_out},
             {id: qrels[id] for id in held_out},
+            _parts(answers, train, held_out),
         )
         card = Card(
             name=target.name,
@@ -114,10 +112,10 @@ def finetune(
                 "documents of": source.name,
                 "documents": engine.snapshot.n_documents,
                 "judged queries trained on": len(train),
-                "answers trained on": len(trained_on),
+                "answers trained on": sum(len(answers[id]) for id in train),
                 "judged queries held out": len(held_out),
             },
-            settings={**settings_shown(asdict(settings)), "steps": steps},
+            settings={**settings_shown(_used(settings)), "steps": steps},
         )
         outcome = finish(
             engine, place, target, card, [],
@@ -126,6 +124,61 @@ def finetune(
     if work is None and outcome.model is not None:
         shutil.rmtree(place, ignore_errors=True)
     return outcome
+
+
+def _used(settings: FinetuneSettings) -> dict[str, Any]:
+    """The settings that had a say."""
+    mapped = settings.kind == "dense" and not settings.whole
+    unused = ("mining", "making") if mapped else ("map",)
+    return {key: value for key, value in asdict(settings).items() if key not in unused}
+
+
+def _make_whole(
+    engine: Searching,
+    work: Path,
+    settings: FinetuneSettings,
+    *,
+    topics: Mapping[str, str],
+    answers: Mapping[str, list[str]],
+    train: Sequence[str],
+    checked: Sequence[str],
+    seconds: float | None,
+    device: str | None,
+    on_progress: Progress,
+) -> int:
+    """Train all weights against mined negatives; how many steps it took."""
+    texts, everything = PassageTexts(engine.snapshot), live_passages(engine.snapshot)
+
+    def material(ids: Sequence[str], path: Path) -> Material:
+        queries = positives(engine, {id: topics[id] for id in ids}, answers)
+        relevant = [answers[id] for id in ids for _ in answers[id]]
+        lists = once(
+            path,
+            lambda: mine(engine, queries, settings.mining, relevant, on_progress),
+            write_lists,
+            read_lists,
+        )
+        passages = [set(passages_of(engine.snapshot, some).tolist()) for some in relevant]
+        asked = vectors(engine, [query.text for query in queries])
+        return Material(queries, lists, texts, everything, answers=passages, vectors=asked)
+
+    return make_model(
+        engine, work, settings.kind, settings.making,
+        material=material(train, work / CANDIDATES), checks=material(checked, work / CHECKS),
+        seconds=seconds, device=device, on_progress=on_progress,
+    )  # fmt: skip
+
+
+def _parts(
+    answers: Mapping[str, list[str]], train: Sequence[str], held_out: Sequence[str]
+) -> dict[str, list[str]]:
+    """The held-out queries none of whose answers a training query has, if these are some of all.
+
+    Where answers are often the same ones, a model may learn them by heart: these queries tell.
+    """
+    known = {document for id in train for document in answers[id]}
+    new = [id for id in held_out if known.isdisjoint(answers[id])]
+    return {"of them, with new answers": new} if 0 < len(new) < len(held_out) else {}
 
 
 def answers_there(
