@@ -2,9 +2,8 @@
 
 The index holds one passage a document. Each seed holds other training queries out and draws other
 batches; where a seed's model is no better on what it held out, the old one stays and counts.
-"new answers": the test queries none of whose answers is an answer of a training query. "sparse +
-blend": the sparse model blended with the dense one (as `searchlib blend` does, no labels), before
-and after that one was fine-tuned.
+"new answers": the test queries none of whose answers is an answer of a training query. --blended:
+the sparse model is first blended with the dense one, as `searchlib blend` does, without labels.
 """
 
 from __future__ import annotations
@@ -37,7 +36,8 @@ def arguments() -> argparse.Namespace:
     made.add_argument("--train", default="train", help="the split that is learned from")
     made.add_argument("--test", default="test", help="the split that is measured with")
     made.add_argument("--kind", choices=("sparse", "dense"), default="dense")
-    made.add_argument("--whole", action="store_true", help="train all of a dense model")
+    made.add_argument("--whole", action="store_true", help="train all of the model's weights")
+    made.add_argument("--blended", action="store_true", help="begin with a blend")
     made.add_argument("--seeds", type=int, default=3)
     made.add_argument("--minutes", type=float, help="of each training, about")
     made.add_argument("--device", help="cpu, cuda, mps")
@@ -46,17 +46,34 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    from searchlib import Settings
-
     options = arguments()
     with one_line_errors():
         say(json.dumps(provenance()))
         collection = Collection(options.collection)
-        with opened(collection, Settings(max_passages=1), options.cache, options.device) as engine:
+        with begun(collection, options) as engine:
             asked = tested(collection, options)
-            before = measured(engine, options, asked)
+            before = measured(engine, options.kind, asked)
             after = [trained(engine, collection, options, asked, s) for s in range(options.seeds)]
         print(table(before, after, asked))
+
+
+@contextmanager
+def begun(collection: Collection, options: argparse.Namespace) -> Iterator[Engine]:
+    """The index that training begins with."""
+    from searchlib import Settings
+    from searchlib.training.blending import fit_blend
+
+    settings = Settings(max_passages=1)
+    with (
+        opened(collection, settings, options.cache, options.device) as engine,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        if not options.blended:
+            yield engine
+            return
+        fit_blend(engine, Path(folder) / "blend")
+        with reencoded(engine, options, sparse_model=str(Path(folder) / "blend")) as other:
+            yield other
 
 
 def tested(collection: Collection, options: argparse.Namespace) -> Judged:
@@ -88,24 +105,16 @@ def trained(
         better = "better" if outcome.model else "not better, the old model stays"
         say(f"seed {seed}: {outcome.steps} steps, {outcome.seconds:.0f} s, {better}")
         if outcome.model is None:
-            return measured(engine, options, asked)
+            return measured(engine, options.kind, asked)
         with reencoded(engine, options, **{f"{options.kind}_model": str(target)}) as after:
-            return measured(after, options, asked)
+            return measured(after, options.kind, asked)
 
 
-def measured(engine: Engine, options: argparse.Namespace, asked: Judged) -> dict[str, PerQuery]:
+def measured(engine: Engine, kind: str, asked: Judged) -> dict[str, PerQuery]:
     """nDCG@10 of each test query, by retriever."""
-    from searchlib.training.blending import fit_blend
     from searchlib.training.judging import on_judgements
 
-    found = {name: on_judgements(engine, name, asked) for name in (options.kind, "hybrid")}
-    if options.kind == "dense":
-        with tempfile.TemporaryDirectory() as folder:
-            model = Path(folder) / "blend"
-            fit_blend(engine, model)
-            with reencoded(engine, options, sparse_model=str(model)) as blended:
-                found["sparse + blend"] = on_judgements(blended, "sparse", asked)
-    return found
+    return {name: on_judgements(engine, name, asked) for name in (kind, "hybrid")}
 
 
 @contextmanager

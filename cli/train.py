@@ -30,6 +30,7 @@ from .training import (
     read_judged,
     scorer_of,
     source_of,
+    with_steps,
 )
 
 if TYPE_CHECKING:
@@ -217,8 +218,8 @@ def finetune(
         bool,
         typer.Option(
             "--whole",
-            help="Of a dense model, train all weights (slow without a GPU), not a linear map of "
-            "its vectors; of a sparse one they always are.",
+            help="Train all of the model's weights (slow without a GPU), not a map of its vectors "
+            "or factors of its terms.",
         ),
     ] = False,
     sparse_model: SparseModel = None,
@@ -241,9 +242,9 @@ def finetune(
 ) -> None:
     """Makes a model better with judged queries.
 
-    A dense model's vectors get a linear map, fitted in seconds on those that the index holds; a
-    sparse model's weights learn to tell answers from what the index mistakes for them. A part of
-    the queries is held out: training stops where it gets worse on them, and without a gain on
+    A dense model's vectors get a linear map, a sparse model's query terms a factor each, fitted
+    in seconds on what the index holds; --whole teaches a model's weights to tell answers from
+    what the index mistakes for them. A part of the queries is held out, and without a gain on
     them that is no luck, nothing is written to MODEL. What was finished stays if this is
     interrupted; the same command goes on.
     """
@@ -265,7 +266,8 @@ def finetune(
     defaults = FinetuneSettings(kind=kind.value, whole=whole, seed=seed)
     settings = replace(
         defaults,
-        map=defaults.map if steps is None else replace(defaults.map, steps=steps),
+        map=with_steps(defaults.map, steps),
+        gains=with_steps(defaults.gains, steps),
         mining=replace(defaults.mining, seed=seed),
         making=making_with(defaults.making, steps, seed),
     )

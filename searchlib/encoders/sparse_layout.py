@@ -9,6 +9,7 @@ from typing import Literal
 
 from ..errors import UnsupportedModel
 from .blend import BlendLayout, read_blend
+from .gains import FOLDER as GAINS
 from .layout import (
     Transformer,
     class_name,
@@ -52,6 +53,7 @@ class SparseLayout:
     query_prompt: str = ""
     document_prompt: str = ""
     blend: BlendLayout | None = None
+    gains: Path | None = None  # the folder with factors of a query's terms, if it has them
 
     def digest(self) -> str:
         """Hash of all that its vectors depend on, but for the number of tokens and pruning."""
@@ -77,7 +79,8 @@ def read_sparse(folder: Path) -> SparseLayout:
     OpenSearch's): the same for documents, special tokens dropped, and queries by that table.
     """
     with sense(folder):
-        return replace(_read(folder), blend=read_blend(folder))
+        gains = folder if (folder / GAINS).is_dir() else None
+        return replace(_read(folder), blend=read_blend(folder), gains=gains)
 
 
 def _read(folder: Path) -> SparseLayout:

@@ -165,6 +165,17 @@ def _dense_modules(layout: DenseLayout, folder: Path, place: Path) -> None:
 _POOLS = (("cls", ""), ("mean", "s"), ("max", "s"))
 
 
+def copy_model(source: Path, folder: Path) -> None:
+    """Fill `folder` with a model as it is: weights, tokenizer, settings, and nothing else."""
+    for path in sorted(source.rglob("*")):
+        inside = path.relative_to(source)
+        if path.is_file() and path.suffix in _KEPT and not any(
+            part.startswith(".") for part in inside.parts
+        ):  # fmt: skip
+            (folder / inside).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, folder / inside)
+
+
 def _copy(source: Path, transformer: Path, folder: Path) -> None:
     """All files of a model but the transformer's weights; links are followed, as hubs have them."""
     weights = {path.resolve() for path in weight_files(transformer)}

@@ -1,14 +1,14 @@
-"""Fine-tuning with labels: a dense model's vectors are mapped, or all of a model's weights trained.
+"""Fine-tuning with labels: a few numbers on top of a model, or all of its weights.
 
-The map (see `mapping`) needs the index's vectors only. Training a whole model needs negatives that
-the index itself mistakes for answers.
+The few (see `mapping`, `gaining`) need no more than the index's vectors. Training a whole model
+needs negatives that the index itself mistakes for answers.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,11 @@ from .adapt import CANDIDATES, CHECKED, CHECKS, settings_shown, time_left, vecto
 from .card import Card
 from .drawing import Material
 from .export import must_be_free
+from .fitting import FitSettings
+from .gaining import GAINS, make_gains
 from .judging import Judged
 from .making import MakingSettings, make_model
-from .mapping import MapSettings, make_map
+from .mapping import MAP, make_map
 from .mining import MiningSettings, mine, passages_of, read_lists, write_lists
 from .pairs import PseudoQuery, hash_of
 from .publishing import Outcome, finish
@@ -41,13 +43,14 @@ class FinetuneSettings:
     """All that decides what a fine-tuning makes.
 
     `held_out`: the share of judged queries that is not trained on: training stops where it gets
-    worse on them, and they say at the end whether the new model is better. `whole`: of a dense
-    model all weights are trained, as of a sparse one; otherwise a map of its vectors is.
+    worse on them, and they say at the end whether the new model is better. `whole`: all weights of
+    the model are trained; otherwise a map of dense vectors, or factors of a query's terms.
     """
 
     kind: Kind = "sparse"
     whole: bool = False
-    map: MapSettings = field(default_factory=MapSettings)
+    map: FitSettings = MAP
+    gains: FitSettings = GAINS
     mining: MiningSettings = field(default_factory=MiningSettings)
     making: MakingSettings = field(default_factory=MakingSettings)
     held_out: float = 0.15
@@ -86,9 +89,10 @@ def finetune(
         same_as_begun(place / "source.json", identity(engine))
         answers = answers_there(engine, topics, qrels)
         train, held_out = _split(list(answers), settings)
-        if settings.kind == "dense" and not settings.whole:
-            steps = make_map(
-                engine, place, settings.map, {id: topics[id] for id in train}, answers,
+        if not settings.whole:
+            fit, chosen = _fit(settings)
+            steps = fit(
+                engine, place, chosen, {id: topics[id] for id in train}, answers,
                 seed=settings.seed, on_progress=on_progress,
             )  # fmt: skip
         else:
@@ -126,10 +130,16 @@ def finetune(
     return outcome
 
 
+def _fit(settings: FinetuneSettings) -> tuple[Callable[..., int], FitSettings]:
+    if settings.kind == "sparse":
+        return make_gains, settings.gains
+    return make_map, settings.map
+
+
 def _used(settings: FinetuneSettings) -> dict[str, Any]:
     """The settings that had a say."""
-    mapped = settings.kind == "dense" and not settings.whole
-    unused = ("mining", "making") if mapped else ("map",)
+    other = "map" if settings.kind == "sparse" else "gains"
+    unused = ("map", "gains") if settings.whole else ("mining", "making", other)
     return {key: value for key, value in asdict(settings).items() if key not in unused}
 
 

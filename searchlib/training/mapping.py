@@ -9,7 +9,6 @@ al. 2022, arXiv:2109.01903): what the model knew of documents that answer no tra
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +20,12 @@ from torch.nn import functional
 from ..encoders.dense_layout import Normalize, read_dense
 from ..encoders.models import resolve
 from ..encoders.quiet import quiet
-from ..errors import BadQuery
 from ..protocols import Progress
 from ..searching import Searching
 from . import losses
 from .adapt import vectors
 from .export import export_map, new_folder
+from .fitting import FitSettings, fit_batch, scale_of
 from .log import TrainingLog
 from .loop import rate
 from .mining import passages_of
@@ -37,44 +36,17 @@ from .texts import live_passages
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
+MAP = FitSettings(learning_rate=1e-3, share=0.5)
+"""What held over seven collections (benchmarks/adaptation.md)."""
 DRAWN = 20_000
 """Passages that negatives are drawn from, at most."""
-
-
-@dataclass(frozen=True)
-class MapSettings:
-    """How a map is fitted.
-
-    `queries`: of a batch. `passages`: so many random ones are negatives, besides the answers of
-    the batch's other queries. `share`: of W that is kept, 0 to 1. `spread`: what the scores'
-    deviation over a query's passages is scaled to in the first batch.
-
-    Raises BadQuery for a number out of its range.
-    """
-
-    steps: int = 90
-    learning_rate: float = 1e-3
-    queries: int = 64
-    passages: int = 600
-    spread: float = 2.0
-    share: float = 0.5
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "queries", "passages"):
-            if getattr(self, name) < 1:
-                raise BadQuery(f"illegal {name}: {getattr(self, name)}, must be 1 or more")
-        for name in ("learning_rate", "spread"):
-            if not getattr(self, name) > 0:
-                raise BadQuery(f"illegal {name}: {getattr(self, name)}, must be more than 0")
-        if not 0 < self.share <= 1:
-            raise BadQuery(f"illegal share: {self.share}, must be more than 0, at most 1")
 
 
 def fit_map(
     queries: Floats,
     passages: Floats,
     answers: Sequence[Ids],
-    settings: MapSettings,
+    settings: FitSettings,
     *,
     normal: bool,
     seed: int = 0,
@@ -91,9 +63,9 @@ def fit_map(
     optimizer = torch.optim.AdamW([weight], lr=settings.learning_rate, weight_decay=0.0)
     scale = 0.0
     for step in range(settings.steps):
-        rows, columns, positives = _batch(answers, len(passages), settings, (seed, step))
+        rows, columns, positives = fit_batch(answers, len(passages), settings, (seed, step))
         scores = _mapped(asked[rows], weight, normal) @ _mapped(read[columns], weight, normal).T
-        scale = scale or settings.spread / max(float(scores.detach().std(dim=1).mean()), 1e-6)
+        scale = scale or scale_of(scores, settings)
         loss = losses.contrast(scores * scale, torch.from_numpy(positives))
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * rate(step, settings.steps)
@@ -108,7 +80,7 @@ def fit_map(
 def make_map(
     engine: Searching,
     work: Path,
-    settings: MapSettings,
+    settings: FitSettings,
     topics: Mapping[str, str],
     answers: Mapping[str, Sequence[str]],
     *,
@@ -124,9 +96,7 @@ def make_map(
         return settings.steps
     source = resolve(model_of(engine, "dense")).path
     layout = read_dense(source)
-    relevant = [passages_of(engine.snapshot, answers[id]) for id in topics]
-    drawn = np.random.default_rng(seed).permutation(live_passages(engine.snapshot))[:DRAWN]
-    known = np.unique(np.concatenate([drawn, *relevant]))
+    known, places = drawn_passages(engine, [answers[id] for id in topics], seed)
     rows = engine.snapshot.stored_rows("dense", known)
     asked = vectors(engine, list(topics.values()))
     assert isinstance(rows, np.ndarray)
@@ -138,7 +108,7 @@ def make_map(
             on_progress(int(entry["step"]), settings.steps, "training")
 
         matrix = fit_map(
-            asked, rows, [np.searchsorted(known, some) for some in relevant], settings,
+            asked, rows, places, settings,
             normal=Normalize() in layout.steps[-1:], seed=seed, report=report,
         )  # fmt: skip
     with new_folder(work / MODEL) as folder, quiet():
@@ -146,16 +116,17 @@ def make_map(
     return settings.steps
 
 
-def _batch(
-    answers: Sequence[Ids], passages: int, settings: MapSettings, seed: tuple[int, int]
-) -> tuple[Ids, Ids, NDArray[np.bool_]]:
-    """Rows of queries, rows of passages, and which of these answer which (B, n)."""
-    rng = np.random.default_rng(seed)
-    rows = rng.permutation(len(answers))[: settings.queries]
-    drawn = rng.permutation(passages)[: settings.passages]
-    columns = np.unique(np.concatenate([drawn, *(answers[row] for row in rows)]))
-    positives = np.stack([np.isin(columns, answers[row]) for row in rows])
-    return rows, columns, positives
+def drawn_passages(
+    engine: Searching, answers: Sequence[Sequence[str]], seed: int
+) -> tuple[Ids, list[Ids]]:
+    """Passages to learn from: random ones and all of the answers; and each query's among them.
+
+    `answers`: of each query, documents.
+    """
+    relevant = [passages_of(engine.snapshot, some) for some in answers]
+    drawn = np.random.default_rng(seed).permutation(live_passages(engine.snapshot))[:DRAWN]
+    known = np.unique(np.concatenate([drawn, *relevant]))
+    return known, [np.searchsorted(known, some) for some in relevant]
 
 
 def _mapped(vectors: Tensor, weight: Tensor, normal: bool) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,7 @@ def test_finetuning_with_labels(tmp_path: Path, index: Path, all_is_gain: None) 
     topics = {str(i): document.title for i, document in enumerate(documents)}
     qrels = {str(i): {document.id: 1, "absent": 1} for i, document in enumerate(documents)}
     settings = small(FinetuneSettings())
-    for kind, whole in (("sparse", False), ("dense", False), ("dense", True)):
+    for kind, whole in product(("sparse", "dense"), (False, True)):
         target = tmp_path / f"{kind}{whole}"
         chosen = replace(settings, kind=kind, whole=whole)
         outcome = finetune(index, topics, qrels, target, chosen)

@@ -21,8 +21,9 @@ from searchlib.errors import BadQuery
 from searchlib.training import mapping, publishing
 from searchlib.training.export import export_map, new_folder
 from searchlib.training.finetune import FinetuneSettings, finetune
+from searchlib.training.fitting import FitSettings
 from searchlib.training.log import read_log
-from searchlib.training.mapping import MapSettings, fit_map
+from searchlib.training.mapping import MAP, fit_map
 
 TEXTS = ["the cat is asleep", "bread and water", "a doctor writes", ""]
 
@@ -71,7 +72,7 @@ def test_a_map_learns_what_answers_have_in_common() -> None:
         return float(np.mean((asked @ read.T).argmax(axis=1)[100:] == np.arange(100, 200)))
 
     answers = [np.array([i]) for i in range(100)]
-    settings = MapSettings(learning_rate=1e-2, share=1.0)
+    settings = FitSettings(learning_rate=1e-2, share=1.0)
     log: list[dict[str, float]] = []
     made = fit_map(
         queries[:100], passages, answers, settings, normal=True, seed=3, report=log.append
@@ -154,7 +155,7 @@ def test_finetuning_a_dense_model_fits_a_map_once(
         e.add(documents)
     topics = {str(i): documents[i % 24].text.split(".")[i // 24] for i in range(36)}
     qrels = {str(i): {f"d{i % 24}": 1} for i in range(36)}
-    settings = small(FinetuneSettings(kind="dense", seed=1, map=MapSettings(steps=5, queries=8)))
+    settings = small(FinetuneSettings(kind="dense", seed=1, map=replace(MAP, steps=5, queries=8)))
 
     def stop(*args: Any, **options: Any) -> None:
         raise KeyboardInterrupt
@@ -188,4 +189,4 @@ def test_finetuning_a_dense_model_fits_a_map_once(
 )  # fmt: skip
 def test_illegal_numbers(name: str, value: float) -> None:
     with pytest.raises(BadQuery, match=f"illegal {name}: {value}"):
-        MapSettings(**{name: value})  # type: ignore[arg-type]
+        replace(MAP, **{name: value})  # type: ignore[arg-type]
