@@ -105,7 +105,7 @@ class DenseEncoder:
         """Hash of weights, tokenizer and settings: equal fingerprints mean equal vectors."""
         return digest_of("dense", self._layout.digest(), self.max_tokens)
 
-    @property
+    @cached_property
     def plain_fingerprint(self) -> str | None:
         """Of the same model without a linear map at its end; None where it has no such map."""
         plain = self._plain
