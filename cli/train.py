@@ -30,6 +30,7 @@ from .training import (
     read_judged,
     scorer_of,
     source_of,
+    with_steps,
 )
 
 if TYPE_CHECKING:
@@ -213,6 +214,14 @@ def finetune(
     ],
     out: Out,
     kind: KindOption = Kind.sparse,
+    whole: Annotated[
+        bool,
+        typer.Option(
+            "--whole",
+            help="Train all of the model's weights (slow without a GPU), not a map of its vectors "
+            "or factors of its terms.",
+        ),
+    ] = False,
     sparse_model: SparseModel = None,
     dense_model: DenseModel = None,
     no_sparse: NoSparse = False,
@@ -233,10 +242,11 @@ def finetune(
 ) -> None:
     """Makes a model better with judged queries.
 
-    The model learns to tell answers from what the index mistakes for them. A part of the queries
-    is held out: training stops where it gets worse on them, and without a gain on them that is
-    no luck, nothing is written to MODEL. What was finished stays if this is interrupted; the
-    same command goes on.
+    A dense model's vectors get a linear map, a sparse model's query terms a factor each, fitted
+    in seconds on what the index holds; --whole teaches a model's weights to tell answers from
+    what the index mistakes for them. A part of the queries is held out, and without a gain on
+    them that is no luck, nothing is written to MODEL. What was finished stays if this is
+    interrupted; the same command goes on.
     """
     models = chosen_models(
         dense_model=dense_model, sparse_model=sparse_model, no_dense=no_dense, no_sparse=no_sparse
@@ -253,9 +263,11 @@ def finetune(
     from searchlib.training.finetune import FinetuneSettings
     from searchlib.training.finetune import finetune as run
 
-    defaults = FinetuneSettings(kind=kind.value, seed=seed)
+    defaults = FinetuneSettings(kind=kind.value, whole=whole, seed=seed)
     settings = replace(
         defaults,
+        map=with_steps(defaults.map, steps),
+        gains=with_steps(defaults.gains, steps),
         mining=replace(defaults.mining, seed=seed),
         making=making_with(defaults.making, steps, seed),
     )

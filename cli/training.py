@@ -140,6 +140,11 @@ def making_with(defaults: Any, steps: int | None, seed: int) -> Any:
     return replace(defaults, training=replace(defaults.training, seed=seed, **given))
 
 
+def with_steps(fit: Any, steps: int | None) -> Any:
+    """How numbers are fitted, with the steps asked for."""
+    return fit if steps is None else replace(fit, steps=steps)
+
+
 def print_outcome(outcome: Outcome, out: Path, work: Path | None, format: Format | None) -> None:
     from searchlib.training.work import work_beside
 

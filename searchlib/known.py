@@ -47,13 +47,19 @@ class Passages:
     def derive(self, encoder: Encoder, texts: Sequence[str]) -> Found:
         """Which texts' vectors an encoder can make of rows that are stored, and these.
 
-        So can one that blends documents with their dense vectors, where both have rows here.
+        So can one that blends documents with their dense vectors, where both have rows here, and
+        one that multiplies another's vectors by a matrix.
         """
         nothing = np.empty(0, np.int64), TermVectors.of([])
         places = [place for place, text in enumerate(texts) if text in self.numbers]
+        from .encoders.dense import DenseEncoder
+        from .encoders.sparse import SparseEncoder
+
+        if isinstance(encoder, DenseEncoder) and (before := encoder.plain_fingerprint):
+            found, vectors = self.find("dense", before, texts)
+            return (found, encoder.mapped(vectors)) if isinstance(vectors, np.ndarray) else nothing
         if not places or not self.snapshot.fields.keys() >= {"sparse", "dense"}:
             return nothing
-        from .encoders.sparse import SparseEncoder
 
         if not isinstance(encoder, SparseEncoder) or encoder.blend is None:
             return nothing

@@ -111,6 +111,18 @@ class DenseEncoder:
         """Hash of weights, tokenizer and settings: equal fingerprints mean equal vectors."""
         return digest_of("dense", self._layout.digest(), self.max_tokens)
 
+    @cached_property
+    def plain_fingerprint(self) -> str | None:
+        """Of the same model without a linear map at its end; None where it has no such map."""
+        plain = self._plain
+        return plain and digest_of("dense", plain[0].digest(), self.max_tokens)
+
+    def mapped(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Vectors (n, dim) as the model of `plain_fingerprint` made them, by the map as well."""
+        assert self._plain is not None
+        with sense(self.folder.path):
+            return Steps(self._plain[1])(vectors)
+
     @property
     def settings(self) -> dict[str, Any]:
         """What makes this encoder again: JSON values."""
@@ -120,6 +132,11 @@ class DenseEncoder:
     def _layout(self) -> DenseLayout | StaticLayout:
         folder = self.folder.path
         return read_static(folder) if is_static(folder) else read_dense(folder)
+
+    @cached_property
+    def _plain(self) -> tuple[DenseLayout, DenseLayout] | None:
+        layout = self._layout
+        return None if isinstance(layout, StaticLayout) else layout.plain()
 
     @cached_property
     def _body(self) -> Pooled | StaticTable:

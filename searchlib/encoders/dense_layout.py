@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,6 +44,11 @@ class Projection:
     path: Path
     activation: str
 
+    @property
+    def linear(self) -> bool:
+        """Whether it only multiplies by a matrix."""
+        return self.activation == "Identity" and "linear.bias" not in Weights(self.path)
+
 
 @dataclass(frozen=True)
 class Normalize:
@@ -76,6 +81,18 @@ class DenseLayout:
         ]
         prompts = (self.query_prompt, self.document_prompt, self.include_prompt)
         return digest_of(self.transformer.digest(), self.pooling, steps, prompts)
+
+    def plain(self) -> tuple[DenseLayout, DenseLayout] | None:
+        """(without its last map, that map alone), where vectors of the one give its own.
+
+        None for a model without a linear map at the end.
+        """
+        normal = self.steps[-1:] if self.steps[-1:] == (Normalize(),) else ()
+        rest = self.steps[: len(self.steps) - len(normal)]
+        if not rest or not isinstance(rest[-1], Projection) or not rest[-1].linear:
+            return None
+        before, after = (*rest[:-1], *normal), (rest[-1], *normal)
+        return replace(self, steps=before), replace(self, steps=after)
 
 
 def read_dense(folder: Path) -> DenseLayout:

@@ -19,6 +19,7 @@ from .activations import Array
 from .backbone import allowed_tokens
 from .blend import Blend, stored_terms
 from .expander import Expander
+from .gains import gained, read_gains
 from .layout import digest_of
 from .lookup import TokenTable
 from .models import SPARSE_DEFAULT, ModelFolder, resolve
@@ -136,7 +137,8 @@ class SparseEncoder:
     def fingerprint(self) -> str:
         """Hash of weights, tokenizer and settings: equal fingerprints mean equal documents.
 
-        How queries are pruned is left out: an index stays valid when that changes.
+        How queries are pruned, and factors of their terms, are left out: an index stays valid when
+        these change.
         """
         parts = self._parts(self._layout)
         return digest_of(*parts, self.blend.fingerprint) if self.blend else digest_of(*parts)
@@ -172,6 +174,11 @@ class SparseEncoder:
     @cached_property
     def _document_side(self) -> Expander:
         return Expander(self._layout.document, self.max_tokens, self._device)
+
+    @cached_property
+    def _gains(self) -> Array | None:
+        folder = self._layout.gains
+        return None if folder is None else read_gains(folder)
 
     @cached_property
     def blend(self) -> Blend | None:
@@ -233,6 +240,9 @@ class SparseEncoder:
             if not all(np.isfinite(terms.weights).all() for terms in found):
                 raise ValueError("it makes weights that are not numbers")
         found = self.blend(texts, found, query) if self.blend else found
+        if query and self._gains is not None:
+            with sense(self.folder.path):
+                found = gained(found, self._gains)
         rows = [keep(terms.ids, terms.weights) for terms in found]
         if query:
             return rows

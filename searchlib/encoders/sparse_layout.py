@@ -9,6 +9,7 @@ from typing import Literal
 
 from ..errors import UnsupportedModel
 from .blend_layout import BlendLayout, base_of, read_blend
+from .gains import FOLDER as GAINS
 from .layout import (
     Transformer,
     class_name,
@@ -52,6 +53,7 @@ class SparseLayout:
     query_prompt: str = ""
     document_prompt: str = ""
     blend: BlendLayout | None = None
+    gains: Path | None = None  # the folder with factors of a query's terms, if it has them
 
     def digest(self) -> str:
         """Hash of all that its vectors depend on, but for the number of tokens and pruning."""
@@ -79,7 +81,8 @@ def read_sparse(folder: Path) -> SparseLayout:
     """
     with sense(folder):
         blend = read_blend(folder)
-        return _read(folder) if blend is None else _blended(folder, blend)
+        layout = _read(folder) if blend is None else _blended(folder, blend)
+        return replace(layout, gains=_gains(folder) or layout.gains)
 
 
 def _blended(folder: Path, blend: BlendLayout) -> SparseLayout:
@@ -95,7 +98,11 @@ def _blended(folder: Path, blend: BlendLayout) -> SparseLayout:
             f"(digest {blend.sparse_digest[:12]}, now {digest[:12]}): bring that one back, or "
             "make the blend anew: `searchlib blend`"
         )
-    return replace(plain, blend=blend)
+    return replace(plain, blend=blend, gains=_gains(base))
+
+
+def _gains(folder: Path) -> Path | None:
+    return folder if (folder / GAINS).is_dir() else None
 
 
 def _read(folder: Path) -> SparseLayout:

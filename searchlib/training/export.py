@@ -7,11 +7,17 @@ opens it as it is, and so does searchlib.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from ..encoders.dense_layout import DenseLayout
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from ..encoders.dense_layout import DenseLayout, Normalize
 from ..encoders.layout import read_optional
 from ..encoders.sparse_layout import Expansion, SparseLayout
 from ..encoders.weights import weight_files
@@ -19,15 +25,18 @@ from ..errors import UnsupportedModel
 from .new_folder import copy_files
 
 _KEPT = (".json", ".txt", ".model", ".safetensors")
-_NEVER = ("model.safetensors.index.json", "generation_config.json", "adapter_config.json")
+_SHARDS = "model.safetensors.index.json"
+_NEVER = (_SHARDS, "generation_config.json", "adapter_config.json")
 # the names of sentence-transformers 5, which 6 knows too
 _TYPES = {
     "masked": "sentence_transformers.sparse_encoder.models.MLMTransformer",
     "splade": "sentence_transformers.sparse_encoder.models.SpladePooling",
     "transformer": "sentence_transformers.models.Transformer",
     "pooling": "sentence_transformers.models.Pooling",
+    "dense": "sentence_transformers.models.Dense",
 }
 
+Floats = NDArray[np.float32]
 Save = Callable[[Path], None]
 """Writes config.json and model.safetensors of a trained transformer into a folder."""
 
@@ -65,6 +74,44 @@ def export_dense(source: Path, layout: DenseLayout, save: Save, folder: Path) ->
     place = folder / transformer.path.relative_to(source)
     save(place)
     _describe(place, transformer.max_tokens, transformer.lower)
+    _dense_modules(layout, folder, place)
+
+
+def export_map(source: Path, layout: DenseLayout, matrix: Floats, folder: Path) -> None:
+    """Fill `folder` with a dense model whose vectors (dim,) are also multiplied by a matrix.
+
+    The weights stay; a Dense module comes before the last Normalize, or at the end. So
+    sentence-transformers opens it too.
+    """
+
+    def same(place: Path) -> None:
+        for path in weight_files(layout.transformer.path):
+            shutil.copyfile(path, place / path.name)
+        index = layout.transformer.path / _SHARDS
+        if index.is_file():
+            shutil.copyfile(index, place / _SHARDS)
+
+    export_dense(source, layout, same, folder)
+    modules = json.loads((folder / "modules.json").read_bytes())
+    last = len(modules) - (Normalize() in layout.steps[-1:])
+    numbers = (n for n in count(len(modules)) if not (folder / f"{n}_Dense").exists())
+    name = f"{next(numbers)}_Dense"
+    config = {
+        "in_features": matrix.shape[0],
+        "out_features": matrix.shape[1],
+        "bias": False,
+        "activation_function": "torch.nn.modules.linear.Identity",
+    }
+    _write(folder / name / "config.json", config)
+    rows = np.ascontiguousarray(matrix.T, np.float32)  # y = x W', as torch has it
+    save_file({"linear.weight": rows}, folder / name / "model.safetensors")
+    modules.insert(last, {"path": name, "type": _TYPES["dense"]})
+    numbered = [{**m, "idx": n, "name": str(n)} for n, m in enumerate(modules)]
+    _write(folder / "modules.json", numbered)
+
+
+def _dense_modules(layout: DenseLayout, folder: Path, place: Path) -> None:
+    """modules.json and what it names, where `folder` has none."""
     if not (folder / "modules.json").exists():
         config = read_optional(place / "config.json")
         pooling = {
@@ -78,6 +125,16 @@ def export_dense(source: Path, layout: DenseLayout, save: Save, folder: Path) ->
 
 
 _POOLS = (("cls", ""), ("mean", "s"), ("max", "s"))
+
+
+def copy_model(source: Path, folder: Path) -> None:
+    """Fill `folder` with a model as it is: weights, tokenizer, settings, and nothing else."""
+
+    def is_wanted(path: Path) -> bool:
+        hidden = any(part.startswith(".") for part in path.relative_to(source).parts)
+        return path.suffix in _KEPT and not hidden
+
+    copy_files(source, filter(is_wanted, source.rglob("*")), folder)
 
 
 def _copy(source: Path, transformer: Path, folder: Path) -> None:

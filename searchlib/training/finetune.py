@@ -1,12 +1,17 @@
-"""Fine-tuning with labels: judged queries, negatives that the index itself mistakes for answers."""
+"""Fine-tuning with labels: a few numbers on top of a model, or all of its weights.
+
+The few (see `mapping`, `gaining`) need no more than the index's vectors. Training a whole model
+needs negatives that the index itself mistakes for answers.
+"""
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +24,11 @@ from ..searching import Searching
 from .adapt import CANDIDATES, CHECKED, CHECKS, settings_shown, time_left, vectors
 from .card import Card
 from .drawing import Material
+from .fitting import FitSettings
+from .gaining import GAINS, make_gains
 from .judging import Judged
 from .making import MakingSettings, make_model
+from .mapping import MAP, make_map
 from .mining import MiningSettings, mine, passages_of, read_lists, write_lists
 from .new_folder import must_be_free
 from .pairs import PseudoQuery, hash_of
@@ -35,10 +43,14 @@ class FinetuneSettings:
     """All that decides what a fine-tuning makes.
 
     `held_out`: the share of judged queries that is not trained on: training stops where it gets
-    worse on them, and they say at the end whether the new model is better.
+    worse on them, and they say at the end whether the new model is better. `whole`: all weights of
+    the model are trained; otherwise a map of dense vectors, or factors of a query's terms.
     """
 
     kind: Kind = "sparse"
+    whole: bool = False
+    map: FitSettings = MAP
+    gains: FitSettings = GAINS
     mining: MiningSettings = field(default_factory=MiningSettings)
     making: MakingSettings = field(default_factory=MakingSettings)
     held_out: float = 0.15
@@ -77,33 +89,23 @@ def finetune(
         same_as_begun(place / "source.json", identity(engine))
         answers = answers_there(engine, topics, qrels)
         train, held_out = _split(list(answers), settings)
-        texts = PassageTexts(engine.snapshot)
-
-        def material(ids: list[str], path: Path) -> Material:
-            queries = positives(engine, {id: topics[id] for id in ids}, answers)
-            relevant = [answers[id] for id in ids for _ in answers[id]]
-            lists = once(
-                path,
-                lambda: mine(engine, queries, settings.mining, relevant, on_progress),
-                write_lists,
-                read_lists,
-            )
-            passages = [set(passages_of(engine.snapshot, some).tolist()) for some in relevant]
-            asked = vectors(engine, [query.text for query in queries])
-            return Material(queries, lists, texts, everything, answers=passages, vectors=asked)
-
-        everything = live_passages(engine.snapshot)
-        trained_on = material(train, place / CANDIDATES)
-        checked_on = material(held_out[:CHECKED], place / CHECKS)
-        steps = make_model(
-            engine, place, settings.kind, settings.making,
-            material=trained_on, checks=checked_on, seconds=time_left(started, minutes),
-            device=device, on_progress=on_progress,
-        )  # fmt: skip
+        if not settings.whole:
+            fit, chosen = _fit(settings)
+            steps = fit(
+                engine, place, chosen, {id: topics[id] for id in train}, answers,
+                seed=settings.seed, on_progress=on_progress,
+            )  # fmt: skip
+        else:
+            steps = _make_whole(
+                engine, place, settings,
+                topics=topics, answers=answers, train=train, checked=held_out[:CHECKED],
+                seconds=time_left(started, minutes), device=device, on_progress=on_progress,
+            )  # fmt: skip
         judged = Judged(
             "held-out judged queries",
             {id: topics[id] for id in held_out},
             {id: qrels[id] for id in held_out},
+            _parts(answers, train, held_out),
         )
         card = Card(
             name=target.name,
@@ -114,10 +116,10 @@ def finetune(
                 "documents of": source.name,
                 "documents": engine.snapshot.n_documents,
                 "judged queries trained on": len(train),
-                "answers trained on": len(trained_on),
+                "answers trained on": sum(len(answers[id]) for id in train),
                 "judged queries held out": len(held_out),
             },
-            settings={**settings_shown(asdict(settings)), "steps": steps},
+            settings={**settings_shown(_used(settings)), "steps": steps},
         )
         outcome = finish(
             engine, place, target, card, [],
@@ -126,6 +128,67 @@ def finetune(
     if work is None and outcome.model is not None:
         shutil.rmtree(place, ignore_errors=True)
     return outcome
+
+
+def _fit(settings: FinetuneSettings) -> tuple[Callable[..., int], FitSettings]:
+    if settings.kind == "sparse":
+        return make_gains, settings.gains
+    return make_map, settings.map
+
+
+def _used(settings: FinetuneSettings) -> dict[str, Any]:
+    """The settings that had a say."""
+    other = "map" if settings.kind == "sparse" else "gains"
+    unused = ("map", "gains") if settings.whole else ("mining", "making", other)
+    return {key: value for key, value in asdict(settings).items() if key not in unused}
+
+
+def _make_whole(
+    engine: Searching,
+    work: Path,
+    settings: FinetuneSettings,
+    *,
+    topics: Mapping[str, str],
+    answers: Mapping[str, list[str]],
+    train: Sequence[str],
+    checked: Sequence[str],
+    seconds: float | None,
+    device: str | None,
+    on_progress: Progress,
+) -> int:
+    """Train all weights against mined negatives; how many steps it took."""
+    texts, everything = PassageTexts(engine.snapshot), live_passages(engine.snapshot)
+
+    def material(ids: Sequence[str], path: Path) -> Material:
+        queries = positives(engine, {id: topics[id] for id in ids}, answers)
+        relevant = [answers[id] for id in ids for _ in answers[id]]
+        lists = once(
+            path,
+            lambda: mine(engine, queries, settings.mining, relevant, on_progress),
+            write_lists,
+            read_lists,
+        )
+        passages = [set(passages_of(engine.snapshot, some).tolist()) for some in relevant]
+        asked = vectors(engine, [query.text for query in queries])
+        return Material(queries, lists, texts, everything, answers=passages, vectors=asked)
+
+    return make_model(
+        engine, work, settings.kind, settings.making,
+        material=material(train, work / CANDIDATES), checks=material(checked, work / CHECKS),
+        seconds=seconds, device=device, on_progress=on_progress,
+    )  # fmt: skip
+
+
+def _parts(
+    answers: Mapping[str, list[str]], train: Sequence[str], held_out: Sequence[str]
+) -> dict[str, list[str]]:
+    """The held-out queries none of whose answers a training query has, if these are some of all.
+
+    Where answers are often the same ones, a model may learn them by heart: these queries tell.
+    """
+    known = {document for id in train for document in answers[id]}
+    new = [id for id in held_out if known.isdisjoint(answers[id])]
+    return {"of them, with new answers": new} if 0 < len(new) < len(held_out) else {}
 
 
 def answers_there(

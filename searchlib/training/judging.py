@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -28,11 +28,15 @@ PerQuery = dict[str, float]
 
 @dataclass(frozen=True)
 class Judged:
-    """Queries with judgements, used to measure and for nothing else."""
+    """Queries with judgements, used to measure and for nothing else.
+
+    `parts`: ids of some of the queries that are also compared for themselves, by a name.
+    """
 
     name: str
     topics: Mapping[str, str]  # id -> text
     qrels: Qrels
+    parts: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 def on_own_passages(engine: Searching, retriever: str, queries: Sequence[PseudoQuery]) -> PerQuery:
@@ -98,8 +102,10 @@ def judge(
     if judged is not None:
         for retriever in (field, "hybrid"):
             a, b = (on_judgements(engine, retriever, judged) for engine in (after, before))
-            name = f"{judged.name}, {retriever}"
-            found.append(Judgement(name, MEASURE, compare(a, b, seed=seed)))
+            for name, ids in {judged.name: a.keys(), **judged.parts}.items():
+                some, same = ({id: of[id] for id in ids if id in a} for of in (a, b))
+                compared = compare(some, same, seed=seed)
+                found.append(Judgement(f"{name}, {retriever}", MEASURE, compared))
     return found
 
 

@@ -72,6 +72,10 @@ class TrainableSparse:
 
     def __init__(self, folder: Path, max_tokens: int, device: str | None = None) -> None:
         layout = read_sparse(folder)
+        if layout.gains is not None:
+            raise UnsupportedModel(
+                f"{folder} has factors of query terms; train the model that it was made of"
+            )
         side = layout.document
         if side != layout.query or side.pooling != "max" or side.logs != 1 or side.drop_special:
             raise UnsupportedModel(f"{folder}: only a plain SPLADE model can be trained")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -175,9 +176,10 @@ def test_finetuning_with_labels(tmp_path: Path, index: Path, all_is_gain: None) 
     topics = {str(i): document.title for i, document in enumerate(documents)}
     qrels = {str(i): {document.id: 1, "absent": 1} for i, document in enumerate(documents)}
     settings = small(FinetuneSettings())
-    for kind in ("sparse", "dense"):
-        target = tmp_path / kind
-        outcome = finetune(index, topics, qrels, target, replace(settings, kind=kind))
+    for kind, whole in product(("sparse", "dense"), (False, True)):
+        target = tmp_path / f"{kind}{whole}"
+        chosen = replace(settings, kind=kind, whole=whole)
+        outcome = finetune(index, topics, qrels, target, chosen)
         assert outcome.model == target
         assert [j.queries for j in outcome.judgements] == [
             f"held-out judged queries, {kind}", "held-out judged queries, hybrid",

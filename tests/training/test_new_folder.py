@@ -15,8 +15,11 @@ import pytest
 from tiny_models import WORDS
 
 from indexes.errors import StorageFailed
+from searchlib.encoders.blend_layout import BlendLayout
 from searchlib.encoders.dense import DenseEncoder
 from searchlib.encoders.sparse import SparseEncoder
+from searchlib.encoders.sparse_layout import read_sparse
+from searchlib.encoders.ternary import Ternary
 from searchlib.errors import BadInput
 from searchlib.training.blend_folder import Report, write_blend
 from searchlib.training.distill import Sample
@@ -39,12 +42,16 @@ def make(request: pytest.FixtureRequest, tiny_sparse: Path, tiny_dense: Path) ->
         return lambda target: distill_vectors(
             sample, ["cat", "bread", "doctor"], vectors, target, ""
         )
-    matrix = rng.normal(size=(33, len(WORDS))).astype(np.float32)
-    dense = DenseEncoder(tiny_dense).fingerprint
-    report = Report(
-        "", str(tiny_sparse), str(tiny_dense), 9, 1, 0.5, 0.5, 0.4, 0.3, 20, 0, 1.0
-    )  # fmt: skip
-    return lambda target: write_blend(target, matrix, dense, report)
+    map = Ternary.of(rng.normal(size=(33, len(WORDS))).astype(np.float32))
+    names = str(tiny_sparse), str(tiny_dense)
+    digest, dense = read_sparse(tiny_sparse).digest(), DenseEncoder(tiny_dense).fingerprint
+    report = Report("", *names, 9, 1, 0.5, 0.5, None, 0, 1.0)
+
+    def make(target: Path) -> None:
+        layout = BlendLayout(target, names[0], digest, names[1], dense, 0.4, 0.3, 20)
+        write_blend(layout, map, report)
+
+    return make
 
 
 def make_any(target: Path) -> None:

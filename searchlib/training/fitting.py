@@ -1,0 +1,64 @@
+"""Fitting a few numbers on top of a model by gradient: settings and batches, without encoding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import BadQuery
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How numbers are fitted.
+
+    `queries`: of a batch. `passages`: so many random ones are negatives, besides the answers of
+    the batch's other queries. `share`: of the way from doing nothing to what was learned that is
+    gone, 0 to 1. `spread`: what the scores' deviation over a query's passages is scaled to in the
+    first batch.
+
+    Raises BadQuery for a number out of its range.
+    """
+
+    learning_rate: float
+    share: float
+    steps: int = 90
+    queries: int = 64
+    passages: int = 600
+    spread: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "queries", "passages"):
+            if getattr(self, name) < 1:
+                raise BadQuery(f"illegal {name}: {getattr(self, name)}, must be 1 or more")
+        for name in ("learning_rate", "spread"):
+            if not getattr(self, name) > 0:
+                raise BadQuery(f"illegal {name}: {getattr(self, name)}, must be more than 0")
+        if not 0 < self.share <= 1:
+            raise BadQuery(f"illegal share: {self.share}, must be more than 0, at most 1")
+
+
+def fit_batch(
+    answers: Sequence[Ids], passages: int, settings: FitSettings, seed: tuple[int, int]
+) -> tuple[Ids, Ids, NDArray[np.bool_]]:
+    """Rows of queries (B,), rows of passages (n,), and which of these answer which (B, n).
+
+    `answers`: of each query, rows of the `passages`. Equal seeds give equal batches.
+    """
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(len(answers))[: settings.queries]
+    drawn = rng.permutation(passages)[: settings.passages]
+    columns = np.unique(np.concatenate([drawn, *(answers[row] for row in rows)]))
+    positives = np.stack([np.isin(columns, answers[row]) for row in rows])
+    return rows, columns, positives
+
+
+def scale_of(scores: Tensor, settings: FitSettings) -> float:
+    """By what a batch's scores (B, n) are to be multiplied for the spread that is wanted."""
+    return settings.spread / max(float(scores.detach().std(dim=1).mean()), 1e-6)
