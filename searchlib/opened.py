@@ -22,19 +22,17 @@ from .config import Settings
 from .encoders.analyzer import Analyzer
 from .errors import BadQuery
 from .feedback import Feedback
-from .fused import Fused, OpinionPool, ReciprocalRank
+from .fused import Fused
 from .fusion import Normaliser, z_score
+from .methods import OpinionPool, ReciprocalRank
 from .protocols import Encoder, Reranker, Splitter
+from .query_cache import QueryCache
 from .recorded import recorded_settings
 from .refined import FirstPass, Refined, refined
-from .representations import make_encoder, make_splitter
+from .representations import check_fingerprint, make_encoder, make_splitter
 from .reranked import Reranked
-from .retrievers import (
-    FieldRetriever,
-    QueryCache,
-    Scorer,
-    check_fingerprint,
-)
+from .retrievers import FieldRetriever
+from .scorer import Scorer
 from .types import Document
 
 if TYPE_CHECKING:

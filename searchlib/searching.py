@@ -14,7 +14,7 @@ from .errors import BadQuery, check_k
 from .hits import make_hits
 from .opened import Opened
 from .paging import check_offset, ranked_part
-from .retrievers import Scorer, explained, ranked_ids
+from .scorer import Scorer, explained, ranked_ids
 from .types import Explanation, Hit, Ranking
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from .errors import BadInput, BadQuery
 from .evaluation import Comparison, Qrels, compare, evaluate, run_of
 from .fused import Fused
 from .indexing import no_progress
+from .naming import name_ids
 from .protocols import Progress
-from .retrievers import name_ids
 from .types import Ranking
 
 if TYPE_CHECKING:

@@ -23,8 +23,7 @@ from ..encoders.tokenizing import Tokenizer
 from ..errors import BadInput
 from ..indexing import no_progress
 from ..protocols import Progress
-from ..representations import make_encoder
-from ..retrievers import check_fingerprint
+from ..representations import check_fingerprint, make_encoder
 from ..searching import Searching
 from .blend_folder import Report, write_blend
 
