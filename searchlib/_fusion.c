@@ -61,8 +61,12 @@ typedef struct {
     Py_buffer buffers[2];
 } Given;
 
-/* Reads (part, ids, scores) from a tuple; what buffers it took are released by the caller. */
+/* Reads a tuple (part, ids, scores); the caller releases its buffers if that went well. */
 static int read_given(PyObject *item, int n_parts, Given *given) {
+    if (!PyTuple_Check(item)) {
+        PyErr_SetString(PyExc_TypeError, "what parts give are tuples of part, ids, scores");
+        return 0;
+    }
     if (!PyArg_ParseTuple(item, "iy*y*", &given->part, &given->buffers[0], &given->buffers[1]))
         return 0;
     if (given->part >= 0 && given->part < n_parts &&

@@ -1,8 +1,10 @@
+from typing import Any
+
 from numpy import float32, float64, int64
 from numpy.typing import NDArray
 
 def complete(
-    given: list[tuple[int, NDArray[int64], NDArray[float32]]],
+    given: list[Any],
     ids: NDArray[int64],
     scores: NDArray[float32],
     missing: NDArray[int64],

@@ -52,17 +52,20 @@ class Pool:
     @cached_property
     def evenness(self) -> list[float]:
         """Of each part (see `evenness_of`)."""
-        return evenness_of(self.z).tolist()
+        evenness: list[float] = evenness_of(self.z).tolist()
+        return evenness
 
     @cached_property
     def matchless(self) -> list[float]:
         """Of each part: the share of the candidates that it gives 0."""
         zeros = np.add.reduce(self.scores == 0, 1)
-        return (zeros / max(self.scores.shape[1], 1)).tolist()
+        shares: list[float] = (zeros / max(self.scores.shape[1], 1)).tolist()
+        return shares
 
     def correlation(self, one: int, other: int) -> float:
         """Pearson's, of two parts' scores; 0 where one of them tells nothing apart."""
-        return float(self.z[one] @ self.z[other]) / max(self.scores.shape[1], 1)
+        correlation: float = float(self.z[one] @ self.z[other]) / max(self.scores.shape[1], 1)
+        return correlation
 
 
 def evenness_of(z: Float64s) -> Float64s:
