@@ -224,7 +224,8 @@ def test_the_best_of_what_does_not_fit_is_refused() -> None:
     good = [codes, centroids, rotated, None, 200, 20, vectors, vectors[0], rows, scores]
     assert scan.best(*good) == 5
     for place, wrong in [
-        (0, codes.ravel()[:-1]), (1, centroids.ravel()[:-1]), (2, rotated[:-1]), (3, np.ones(199, np.bool_)),
+        (0, codes.ravel()[:-1]), (1, centroids.ravel()[:-1]),
+        (2, rotated[:-1]), (3, np.ones(199, np.bool_)),
         (4, 0), (4, 2**40), (5, 0), (5, 4), (6, vectors[:199]), (7, vectors[0, :0]),
         (8, rows[:4]), (9, scores[:0]),
     ]:  # fmt: skip
