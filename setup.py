@@ -27,6 +27,7 @@ setup(
     ext_modules=[
         extension("indexes._kernels", sorted(map(str, Path("indexes/native").glob("*.c"))), STRICT),
         extension("indexes._scan", ["indexes/_scan.c"], STRICT),
+        extension("searchlib._fusion", ["searchlib/_fusion.c"], STRICT),
         extension("searchlib.encoders._fused", ["searchlib/encoders/_fused.c"]),
         extension("searchlib.encoders._ternary", ["searchlib/encoders/_ternary.c"], STRICT),
         extension("searchlib.encoders._words", ["searchlib/encoders/_words.c"]),

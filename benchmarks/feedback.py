@@ -28,7 +28,7 @@ from searchlib.evaluation import (
     run_of,
 )
 from searchlib.feedback import Feedback
-from searchlib.retrievers import Scorer
+from searchlib.scorer import Scorer
 
 RETRIEVERS = ("bm25", "sparse", "dense", "hybrid")
 OWN, HYBRID = " + feedback", " + feedback, hybrid first"

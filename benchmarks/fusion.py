@@ -25,9 +25,10 @@ from report import Result, judged, one_line_errors, parser, print_results, prove
 from searchlib import Engine
 from searchlib.errors import BadQuery
 from searchlib.evaluation import Collection, compare_pooled, evaluate, run_of
-from searchlib.fused import Fused, OpinionPool
+from searchlib.fused import Fused
 from searchlib.fusion import z_score
-from searchlib.retrievers import Scorer
+from searchlib.methods import OpinionPool
+from searchlib.scorer import Scorer
 
 MEASURE = "nDCG@10"
 SINGLE = ("bm25_passage", "sparse", "dense")

@@ -10,9 +10,10 @@ import numpy as np
 from indexes.snapshot import Selection, Snapshot
 from indexes.types import TopK, Unit
 from searchlib import Engine, Explanation
-from searchlib.fused import Fused, ReciprocalRank
+from searchlib.fused import Fused
 from searchlib.fusion import Normaliser, min_max, theoretical_min_max, z_score
-from searchlib.retrievers import Floats, Ids, Scorer
+from searchlib.methods import ReciprocalRank
+from searchlib.scorer import Floats, Ids, Scorer
 
 SINGLE = ("bm25", "bm25_passage", "sparse", "lookup", "dense")
 DEFAULT = "hybrid"

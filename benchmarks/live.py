@@ -39,7 +39,8 @@ from searchlib.encoders.analyzer import Analyzer
 from searchlib.errors import BadQuery
 from searchlib.fused import Fused
 from searchlib.fusion import z_score
-from searchlib.retrievers import FieldRetriever, QueryCache
+from searchlib.query_cache import QueryCache
+from searchlib.retrievers import FieldRetriever
 
 COMMITS, QUICK_COMMITS = 1000, 100
 DOCUMENTS = 20  # a commit

@@ -34,7 +34,8 @@ from indexes.writer import MEMORY_BUDGET, Writer
 from searchlib.errors import BadQuery
 from searchlib.fused import Fused
 from searchlib.fusion import z_score
-from searchlib.retrievers import FieldRetriever, QueryCache
+from searchlib.query_cache import QueryCache
+from searchlib.retrievers import FieldRetriever
 
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 QUICK_SIZES = (1_000, 3_000, 10_000)

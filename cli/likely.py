@@ -10,7 +10,7 @@ import typer
 from .errors import say
 
 if TYPE_CHECKING:
-    from searchlib.retrievers import Scorer
+    from searchlib.scorer import Scorer
     from searchlib.searching import Searching
     from searchlib.types import Hit
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from searchlib.retrievers import Scorer
+    from searchlib.scorer import Scorer
     from searchlib.searching import Searching
 
 Feedback = Annotated[

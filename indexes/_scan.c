@@ -196,6 +196,130 @@ done:
     return ok ? Py_NewRef(Py_None) : NULL;
 }
 
+/* A row and its exact product. */
+typedef struct {
+    float score;
+    int64_t row;
+} Scored;
+
+static int worse(Scored a, Scored b)
+{
+    return a.score < b.score || (a.score == b.score && a.row > b.row);
+}
+
+/* Moves `item` down from place `at` of a heap whose root is the worst of all. */
+static void settle(Scored *heap, Py_ssize_t count, Py_ssize_t at, Scored item)
+{
+    for (Py_ssize_t child; (child = 2 * at + 1) < count; at = child) {
+        child += child + 1 < count && worse(heap[child + 1], heap[child]);
+        if (!worse(heap[child], item))
+            break;
+        heap[at] = heap[child];
+    }
+    heap[at] = item;
+}
+
+static void score_rows(const float *data, Py_ssize_t dim, const float *query, const int64_t *rows,
+                       Py_ssize_t count, float *scores)
+{
+    for (Py_ssize_t i = 0; i < count; i++) {
+#if defined(__GNUC__) || defined(__clang__)
+        if (i + 4 < count)
+            for (Py_ssize_t j = 0; j < dim; j += 16)
+                __builtin_prefetch(data + rows[i + 4] * dim + j);
+#endif
+        scores[i] = product(data + rows[i] * dim, query, dim);
+    }
+}
+
+/* The k best of `count` scored rows, best first, ties by row; `heap` has room for k. */
+static void choose_best(const int64_t *rows, const float *scores, Py_ssize_t count, Py_ssize_t k,
+                        Scored *heap, int64_t *best_rows, float *best_scores)
+{
+    for (Py_ssize_t i = 0; i < k; i++)
+        heap[i] = (Scored){scores[i], rows[i]};
+    for (Py_ssize_t at = k / 2; at-- > 0;)
+        settle(heap, k, at, heap[at]);
+    for (Py_ssize_t i = k; i < count; i++) {
+        Scored item = {scores[i], rows[i]};
+        if (worse(heap[0], item))
+            settle(heap, k, 0, item);
+    }
+    for (Py_ssize_t left = k; left-- > 0;) {
+        best_rows[left] = heap[0].row;
+        best_scores[left] = heap[0].score;
+        settle(heap, left, 0, heap[left]);
+    }
+}
+
+PyDoc_STRVAR(best_doc,
+"best(codes, centroids, rotated, eligible, n_rows, wanted, vectors, query, rows, scores)\n--\n\n"
+"Fill rows int64 (k,) and scores float32 (k,) with the best of `wanted` rows that the codes choose\n"
+"for one query, by their exact products; best first, ties by row. Returns how many there are.\n\n"
+"The first five as `nearest` takes them, the others as `products` does. Raises ValueError where\n"
+"sizes disagree, MemoryError.");
+
+static PyObject *best(PyObject *self, PyObject *args)
+{
+    enum { CODES, CENTROIDS, ROTATED, VECTORS, QUERY, ROWS, SCORES, ELIGIBLE, BUFFERS };
+    Py_buffer b[BUFFERS] = {{0}};
+    Py_ssize_t n_rows, wanted, count = 0;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y*y*y*z*nny*y*w*w*", &b[CODES], &b[CENTROIDS], &b[ROTATED],
+                          &b[ELIGIBLE], &n_rows, &wanted, &b[VECTORS], &b[QUERY], &b[ROWS],
+                          &b[SCORES]))
+        return NULL;
+    Py_ssize_t blocks = n_rows / BLOCK + (n_rows % BLOCK != 0), k = b[SCORES].len / 4;
+    Py_ssize_t pairs = n_rows > 0 ? b[CODES].len / BLOCK / blocks : 0;
+    Py_ssize_t width = pairs > 0 ? b[CENTROIDS].len / 128 / pairs : 0, dim = b[QUERY].len / 4;
+    uint64_t *kept = NULL;
+    uint32_t *tally = NULL;
+    float *products = NULL;
+    Scored *heap = NULL;
+    wanted = wanted < n_rows ? wanted : n_rows;
+    if (wanted < 1 || k < 1 || k > wanted || pairs < 1 || pairs > MAX_PAIRS || width < 1 ||
+        dim < 1 || n_rows > UINT32_MAX || b[CODES].len != blocks * pairs * BLOCK ||
+        b[CENTROIDS].len != pairs * width * 128 || b[ROTATED].len != pairs * width * 8 ||
+        b[VECTORS].len != 4 * n_rows * dim || b[ROWS].len != 8 * k ||
+        (b[ELIGIBLE].obj && b[ELIGIBLE].len != n_rows)) {
+        PyErr_SetString(PyExc_ValueError, "codes, centroids, vectors, query, results do not fit");
+        goto done;
+    }
+    Py_ssize_t room = 4 * wanted + BLOCK;
+    kept = PyMem_Malloc(room * sizeof *kept);
+    tally = PyMem_Calloc(254 * pairs + 2, sizeof *tally);
+    products = PyMem_Malloc((pairs * 40 + wanted) * sizeof *products); /* tables are in it too */
+    heap = PyMem_Malloc(k * sizeof *heap);
+    if (!kept || !tally || !products || !heap) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    uint8_t *tables = (uint8_t *)(products + pairs * 32);
+    float *scores = products + pairs * 40;
+    Best found = {kept, 0, tally, -1, 0};
+    make_tables(b[ROTATED].buf, b[CENTROIDS].buf, 2 * pairs, width, products, tables);
+    scan_blocks(&found, room, wanted, b[CODES].buf, tables, pairs, 0, blocks, n_rows,
+                b[ELIGIBLE].buf);
+    forget(&found, wanted);
+    int64_t *rows = (int64_t *)kept;
+    for (Py_ssize_t i = 0; i < found.count; i++)
+        rows[i] = (int64_t)(uint32_t)kept[i];
+    count = k < found.count ? k : found.count;
+    score_rows(b[VECTORS].buf, dim, b[QUERY].buf, rows, found.count, scores);
+    choose_best(rows, scores, found.count, count, heap, b[ROWS].buf, b[SCORES].buf);
+    Py_END_ALLOW_THREADS
+done:
+    PyMem_Free(kept);
+    PyMem_Free(tally);
+    PyMem_Free(products);
+    PyMem_Free(heap);
+    for (int i = 0; i < BUFFERS; i++)
+        if (b[i].obj)
+            PyBuffer_Release(&b[i]);
+    return PyErr_Occurred() ? NULL : PyLong_FromSsize_t(count);
+}
+
 PyDoc_STRVAR(products_doc,
 "products(vectors, query, rows, scores)\n--\n\n"
 "Fill scores float32 (m,) with the inner products of query float32 (dim,) and the rows int64\n"
@@ -222,14 +346,7 @@ static PyObject *products(PyObject *self, PyObject *args)
     }
     if (fits && inside) {
         Py_BEGIN_ALLOW_THREADS
-        for (Py_ssize_t i = 0; i < count; i++) {
-#if defined(__GNUC__) || defined(__clang__)
-            if (i + 4 < count)
-                for (Py_ssize_t j = 0; j < dim; j += 16)
-                    __builtin_prefetch(data + chosen[i + 4] * dim + j);
-#endif
-            results[i] = product(data + chosen[i] * dim, wanted, dim);
-        }
+        score_rows(data, dim, wanted, chosen, count, results);
         Py_END_ALLOW_THREADS
     }
     PyBuffer_Release(&vectors);
@@ -282,6 +399,7 @@ static PyObject *use(PyObject *self, PyObject *args)
 
 static PyMethodDef functions[] = {
     {"nearest", nearest, METH_VARARGS, nearest_doc},
+    {"best", best, METH_VARARGS, best_doc},
     {"products", products, METH_VARARGS, products_doc},
     {"use", use, METH_VARARGS, use_doc},
     {NULL, NULL, 0, NULL},

@@ -12,6 +12,19 @@ def nearest(
     counts: NDArray[Any],
     /,
 ) -> None: ...
+def best(
+    codes: NDArray[Any],
+    centroids: NDArray[Any],
+    rotated: NDArray[Any],
+    eligible: NDArray[Any] | None,
+    n_rows: int,
+    wanted: int,
+    vectors: NDArray[Any],
+    query: NDArray[Any],
+    rows: NDArray[Any],
+    scores: NDArray[Any],
+    /,
+) -> int: ...
 def products(
     vectors: NDArray[Any], query: NDArray[Any], rows: NDArray[Any], scores: NDArray[Any], /
 ) -> None: ...

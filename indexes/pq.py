@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import Damaged
+from .types import TopK
 
 CENTROIDS = 16  # of a subspace: what one shuffle instruction looks up
 BLOCK = 128  # rows whose codes stand together
@@ -78,6 +79,32 @@ class Codes:
         rotated = np.ascontiguousarray(queries @ self._rotation)
         scan.nearest(self._codes, self._centroids, rotated, eligible, self.n_rows, found, counts)
         return [rows[:count] for rows, count in zip(found, counts.tolist(), strict=True)]
+
+    def best(
+        self,
+        query: Float32s,
+        k: int,
+        vectors: Float32s,
+        *,
+        wanted: int,
+        eligible: NDArray[np.bool_] | None,
+    ) -> TopK:
+        """Of the `nearest` rows to one query (dim,) the k best, by their exact products."""
+        scan = kernel()
+        assert scan is not None
+        top = TopK(np.empty(k, np.int64), np.empty(k, np.float32))
+        count = scan.best(
+            self._codes,
+            self._centroids,
+            query @ self._rotation,
+            eligible,
+            self.n_rows,
+            wanted,
+            vectors,
+            query,
+            *top,
+        )
+        return top if count == k else TopK(top.ids[:count], top.scores[:count])
 
     def check(self) -> None:
         """Read what is not a code; raise Damaged where a number is not finite."""

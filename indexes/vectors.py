@@ -184,6 +184,8 @@ class Vectors:
         wanted: int,
     ) -> list[TopK]:
         """The best of `wanted` rows that the codes choose; several queries share the threads."""
+        if groups is None and len(queries) == 1:
+            return [codes.best(queries[0], k, self.data, wanted=wanted, eligible=eligible)]
         sizes = None if groups is None else np.diff(groups, append=self.n_rows)
         mask = eligible if eligible is None or sizes is None else np.repeat(eligible, sizes)
 

@@ -10,13 +10,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import NamedTuple
 
 from .errors import BadQuery
-from .fusion import Floats, z_score
+from .pool import Pool
 from .types import Explanation
+
+
+class Evidence(NamedTuple):
+    """What one part's scores of the pool say about it."""
+
+    evenness: float  # of its shares
+    mean: float  # evenness of all parts
+    correlation: float | None  # with its guide, if it has one
+    matchless: float  # the share of the candidates that match nothing
 
 
 @dataclass(frozen=True)
@@ -43,44 +50,55 @@ class Trust:
         if any(guide is not None and guide not in parts for guide in self.guides):
             raise BadQuery(f"illegal guides: {self.guides}, must be numbers of parts")
 
-    def weights(self, weights: Sequence[float], pool: Floats) -> list[Explanation]:
-        """The parts' weights for the query whose pool has these complete scores (parts, m).
+    def weights(self, weights: Sequence[float], pool: Pool) -> tuple[float, ...]:
+        """The parts' weights for the query that has this pool: those given, as evidence has it."""
+        return tuple(
+            weight * math.prod(self._factors(evidence))
+            for weight, evidence in zip(weights, self._evidence(pool), strict=True)
+        )
 
-        Each is the product of the weight given and of what the evidence makes of it.
-        """
-        z = np.stack([z_score(row)(row) for row in pool])
-        evenness = [evenness_of(row) for row in z]
-        mean = sum(evenness) / len(evenness)
-        adapted = []
-        for i, weight in enumerate(weights):
-            sharp = math.exp(self.sharpness * (mean - evenness[i]))
-            note = f"evenness of its shares {evenness[i]:.3f}, {mean:.3f} on average"
-            factors = [Explanation(weight, "weight"), Explanation(sharp, "sharpness", note=note)]
-            guide = self.guides[i]
-            if guide is not None:
-                r = float(z[i] @ z[guide]) / max(z.shape[1], 1)
-                note = f"correlation with its guide {r:.3f}"
-                agreeing = math.exp(self.agreement * r)
-                factors.append(Explanation(agreeing, "agreement", note=note))
-            nothing = float((pool[i] == 0).mean()) if pool.shape[1] else 0.0
-            if nothing:
-                note = f"{nothing:.0%} of the candidates match nothing"
-                covered = math.exp(-self.matchless * nothing)
-                factors.append(Explanation(covered, "coverage", note=note))
-            value = math.prod(factor.value for factor in factors)
-            adapted.append(Explanation(value, "weight for this query", "product", tuple(factors)))
-        return adapted
+    def explain(self, weights: Sequence[float], pool: Pool) -> list[Explanation]:
+        """Each of `weights(...)` as the product of the weight given and its factors."""
+        nodes = []
+        for weight, evidence in zip(weights, self._evidence(pool), strict=True):
+            factors = self._factors(evidence)
+            leaves = [Explanation(weight, "weight")]
+            leaves += [
+                Explanation(factor, name, note=note)
+                for factor, (name, note) in zip(factors, _notes(evidence), strict=True)
+                if note
+            ]
+            value = weight * math.prod(factors)
+            nodes.append(Explanation(value, "weight for this query", "product", tuple(leaves)))
+        return nodes
+
+    def _evidence(self, pool: Pool) -> list[Evidence]:
+        mean = sum(pool.evenness) / len(pool.evenness)
+        return [
+            Evidence(
+                pool.evenness[i],
+                mean,
+                None if guide is None else pool.correlation(i, guide),
+                pool.matchless[i],
+            )
+            for i, guide in enumerate(self.guides)
+        ]
+
+    def _factors(self, evidence: Evidence) -> tuple[float, float, float]:
+        """Sharpness, agreement and coverage: 1 where there is nothing to say."""
+        return (
+            math.exp(self.sharpness * (evidence.mean - evidence.evenness)),
+            math.exp(self.agreement * (evidence.correlation or 0.0)),
+            math.exp(-self.matchless * evidence.matchless),
+        )
 
 
-def evenness_of(z: NDArray[np.float64]) -> float:
-    """Entropy of the softmax of z-scores (m,), over that of an even distribution: 0 to 1.
-
-    >>> evenness_of(np.array([0.0, 0.0])), round(evenness_of(np.array([-1.0, 1.0])), 3)
-    (1.0, 0.527)
-    """
-    if len(z) < 2:
-        return 1.0
-    shares = np.exp(z - z.max())
-    shares /= shares.sum()
-    entropy = -float((shares * np.log(np.maximum(shares, 1e-300))).sum())
-    return entropy / math.log(len(z))
+def _notes(evidence: Evidence) -> list[tuple[str, str]]:
+    """The name of each factor, and what it rests on; no note where there is nothing to say."""
+    spread = f"evenness of its shares {evidence.evenness:.3f}, {evidence.mean:.3f} on average"
+    agreeing = covered = ""
+    if evidence.correlation is not None:
+        agreeing = f"correlation with its guide {evidence.correlation:.3f}"
+    if evidence.matchless:
+        covered = f"{evidence.matchless:.0%} of the candidates match nothing"
+    return [("sharpness", spread), ("agreement", agreeing), ("coverage", covered)]

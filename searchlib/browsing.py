@@ -10,7 +10,8 @@ from indexes.types import TopK
 
 from .errors import BadQuery
 from .parts import fields_of
-from .retrievers import FieldRetriever, Scorer
+from .retrievers import FieldRetriever
+from .scorer import Scorer
 from .types import Hit
 
 BEGINNING = 200  # characters of a text that are shown where no query says which

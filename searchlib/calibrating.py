@@ -19,7 +19,7 @@ from .calibration import FLOOR, Calibration, Float64s, fitted
 from .evaluation import Qrels, compare
 from .evidence import evidence_of
 from .fused import Fused
-from .retrievers import name_ids
+from .naming import name_ids
 
 HITS = 10  # best of each query that are learned from
 FOLDS = 5

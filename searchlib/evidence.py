@@ -15,7 +15,9 @@ from indexes.types import TermVectors, TopK, Unit
 from .calibration import DEFAULT, Calibration, Float64s
 from .errors import BadQuery
 from .fused import Fused
-from .retrievers import FieldRetriever, Scorer, find_id
+from .naming import find_id
+from .retrievers import FieldRetriever
+from .scorer import Scorer
 from .types import Explanation, Hit
 
 if TYPE_CHECKING:

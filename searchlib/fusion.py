@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+LEAST_SPREAD = 1e-9  # a pool with less says nothing: its retriever contributes 0 to every candidate
 
 
 class Affine(NamedTuple):
@@ -34,8 +35,7 @@ Normaliser = Callable[[Floats], Affine]
 
 
 def _spread(width: float) -> float:
-    # A pool without spread says nothing: its retriever then contributes 0 to every candidate.
-    return 1.0 / width if width > 1e-9 else 0.0
+    return 1.0 / width if width > LEAST_SPREAD else 0.0
 
 
 def z_score(pool: Floats) -> Affine:

@@ -10,7 +10,7 @@ from indexes.types import TermVectors, TopK, Unit
 
 from .encoders.analyzer import Analyzer
 from .parts import fields_of
-from .retrievers import Scorer, best_passages
+from .scorer import Scorer, best_passages
 from .snippets import READ, snippets
 from .types import Explanation, Hit
 

@@ -16,7 +16,7 @@ from indexes.types import TopK, Unit
 from .errors import BadQuery
 from .fused import Fused
 from .reranked import Reranked
-from .retrievers import Scorer
+from .scorer import Scorer
 
 
 def check_offset(offset: int) -> None:

@@ -7,7 +7,8 @@ from indexes.snapshot import Selection
 from .fused import Fused
 from .refined import Refined
 from .reranked import Reranked
-from .retrievers import FieldRetriever, Scorer
+from .retrievers import FieldRetriever
+from .scorer import Scorer
 
 
 def fields_of(scorer: Scorer, where: Selection | None) -> tuple[FieldRetriever, ...]:

@@ -13,20 +13,14 @@ from indexes.types import TermVectors, TopK, Unit
 
 from .errors import BadQuery
 from .feedback import Feedback, refined_terms, refined_vector
+from .field_explanation import Share
 from .fused import Fused
+from .naming import name_ids
 from .passages import passage_text
 from .protocols import Vectors
-from .retrievers import (
-    FieldRetriever,
-    Floats,
-    Ids,
-    QueryCache,
-    Scorer,
-    Share,
-    explained,
-    name_ids,
-    ranked_ids,
-)
+from .query_cache import QueryCache
+from .retrievers import FieldRetriever
+from .scorer import Floats, Ids, Scorer, explained, ranked_ids
 from .types import Explanation, Ranking
 
 REMEMBERED = 1024  # queries whose passages are remembered

@@ -15,6 +15,7 @@ from indexes.similarity import BM25, Dot
 
 from .config import Settings
 from .encoders.analyzer import Analyzer
+from .errors import ModelMismatch
 from .passages import Offsets, Spans, passage_text, split
 from .protocols import Encoder, Splitter
 from .types import Document, Passage
@@ -178,3 +179,17 @@ def word_offsets(text: str) -> Spans:
 @cache
 def _kinds() -> NDArray[np.uint8]:
     return np.zeros(0x110000, np.uint8)  # of characters, filled in as they are met
+
+
+def check_fingerprint(field_name: str, recorded: str, encoder: Encoder, model: str) -> None:
+    """Refuse to search a field with another encoder than the one that made it.
+
+    Raises:
+        ModelMismatch: the fingerprints differ.
+    """
+    if recorded != encoder.fingerprint:
+        raise ModelMismatch(
+            f"field {field_name!r} was built with another model or other settings than "
+            f"{model!r} gives now (fingerprint {recorded[:12]}, now {encoder.fingerprint[:12]}): "
+            "bring back the model it was built with, or encode again: `searchlib reencode`"
+        )

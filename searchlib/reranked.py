@@ -13,7 +13,7 @@ from indexes.types import TopK, Unit
 from .errors import BadQuery
 from .passages import passage_text
 from .protocols import Reranker
-from .retrievers import Floats, Ids, Scorer, explained, ranked_ids
+from .scorer import Floats, Ids, Scorer, explained, ranked_ids
 from .types import Explanation, Ranking
 
 WHOLE = 1 << 30  # characters: the model cuts passages itself

@@ -12,9 +12,9 @@ from indexes.types import TopK, Unit
 
 from .errors import BadQuery, check_k
 from .hits import make_hits
-from .opened import Opened
 from .paging import check_offset, ranked_part
-from .retrievers import Scorer, explained, ranked_ids
+from .retrieving import Retrieving
+from .scorer import Scorer, explained, ranked_ids
 from .types import Explanation, Hit, Ranking
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .expansion import Expansion
 
 
-class Searching(Opened):
+class Searching(Retrieving):
     """The half of `Engine` that reads."""
 
     def search(

@@ -21,8 +21,8 @@ from .evaluation import Comparison, Qrels, compare, evaluate, run_of
 from .evidence import default_calibration, dense_model
 from .fused import Fused
 from .indexing import no_progress
+from .naming import name_ids
 from .protocols import Progress
-from .retrievers import name_ids
 from .types import Ranking
 
 if TYPE_CHECKING:

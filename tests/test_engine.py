@@ -13,10 +13,10 @@ from tiny_models import WORDS, make_bert
 from indexes.errors import BadFilter, Damaged, IndexExists, NoIndex
 from searchlib import Document, Engine, Settings
 from searchlib.errors import BadInput, BadQuery, ModelMismatch, NotFound
-from searchlib.fused import ReciprocalRank
 from searchlib.fusion import min_max, theoretical_min_max
+from searchlib.methods import ReciprocalRank
+from searchlib.naming import find_id
 from searchlib.provenance import term_sources
-from searchlib.retrievers import find_id
 
 RETRIEVERS = ["bm25", "bm25_passage", "sparse", "lookup", "dense", "hybrid"]
 QUERIES = ["the blues song", "bread in the oven", "boat on a river", "cat"]

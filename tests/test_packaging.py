@@ -66,7 +66,7 @@ def test_the_wheel_holds_the_extensions(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = {Path(name).name.split(".")[0] for name in archive.namelist() if "abi3" in name}
-    assert names == {"_kernels", "_scan", "_fused", "_words", "_ternary"}
+    assert names == {"_kernels", "_scan", "_fusion", "_fused", "_words", "_ternary"}
 
 
 def test_every_module_of_the_checkout_is_in_the_wheel(built: Path) -> None:

@@ -28,8 +28,7 @@ from ..encoders.ternary import Ternary
 from ..errors import BadInput
 from ..indexing import no_progress
 from ..protocols import Progress
-from ..representations import make_encoder
-from ..retrievers import check_fingerprint
+from ..representations import check_fingerprint, make_encoder
 from ..searching import Searching
 from .blend_folder import Report, write_blend
 from .new_folder import must_be_free

@@ -19,7 +19,7 @@ from ..errors import BadInput, BadQuery
 from ..evaluation import Qrels
 from ..indexing import no_progress
 from ..protocols import Progress
-from ..retrievers import best_passages
+from ..scorer import best_passages
 from ..searching import Searching
 from .adapt import CANDIDATES, CHECKED, CHECKS, settings_shown, time_left, vectors
 from .card import Card

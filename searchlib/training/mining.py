@@ -20,7 +20,8 @@ from indexes.snapshot import Snapshot
 from ..errors import BadInput, BadQuery
 from ..indexing import no_progress
 from ..protocols import Progress
-from ..retrievers import FieldRetriever, Scorer
+from ..retrievers import FieldRetriever
+from ..scorer import Scorer
 from ..searching import Searching
 from .artefacts import read_arrays, write_arrays
 from .pairs import PseudoQuery, hash_of

@@ -191,3 +191,43 @@ def test_the_kernels_refuse_what_does_not_fit() -> None:
     ):
         with pytest.raises(ValueError, match="do not fit"):
             scan.nearest(*wrong)
+
+
+@pytest.mark.parametrize("dim", [5, 40])
+def test_the_best_are_those_of_nearest_exactly_scored(scan: Any, dim: int) -> None:
+    """Duplicated rows tie; few eligible rows leave fewer than are wanted."""
+    n = 700
+    vectors = clustered(n, dim)
+    vectors[n // 2 :] = vectors[: n - n // 2]
+    codes = Codes(build_codes(vectors), n, dim, "codes")
+    rng = np.random.default_rng(3)
+    for eligible in (None, rng.random(n) < 0.5, np.arange(n) < 3):
+        for wanted, k in ((1, 1), (60, 10), (60, 60), (n, n)):
+            query = rng.standard_normal(dim).astype(np.float32)
+            found = codes.best(query, k, vectors, wanted=wanted, eligible=eligible)
+            [rows] = codes.nearest(query[None], wanted, eligible)
+            scores = np.empty(len(rows), np.float32)
+            scan.products(vectors, query, rows, scores)
+            order = np.lexsort((rows, -scores))[:k]
+            assert found.ids.tolist() == rows[order].tolist()
+            assert found.scores.tolist() == scores[order].tolist()
+
+
+def test_the_best_of_what_does_not_fit_is_refused() -> None:
+    scan = kernel()
+    assert scan is not None
+    vectors = clustered(200, 8)
+    arrays = build_codes(vectors)
+    codes, centroids = arrays["codes"], arrays["centroids"]
+    rotated = vectors[0] @ arrays["rotation"]
+    rows, scores = np.empty(5, np.int64), np.empty(5, np.float32)
+    good = [codes, centroids, rotated, None, 200, 20, vectors, vectors[0], rows, scores]
+    assert scan.best(*good) == 5
+    for place, wrong in [
+        (0, codes.ravel()[:-1]), (1, centroids.ravel()[:-1]),
+        (2, rotated[:-1]), (3, np.ones(199, np.bool_)),
+        (4, 0), (4, 2**40), (5, 0), (5, 4), (6, vectors[:199]), (7, vectors[0, :0]),
+        (8, rows[:4]), (9, scores[:0]),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError, match="do not fit"):
+            scan.best(*good[:place], wrong, *good[place + 1 :])

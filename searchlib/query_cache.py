@@ -1,0 +1,64 @@
+"""Query vectors that were made already, by text."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexes.types import TermVectors
+
+from .protocols import Encoder
+
+Floats = NDArray[np.float32]
+REMEMBERED = 1024  # queries
+
+
+class QueryCache:
+    """Query vectors by text, the least recently used forgotten; rows of what an encoder gave."""
+
+    def __init__(self, encoder: Encoder, size: int = REMEMBERED) -> None:
+        self.encoder = encoder
+        self.size = size
+        self._rows: OrderedDict[str, TermVectors | Floats] = OrderedDict()
+
+    def encode(self, queries: Sequence[str]) -> TermVectors | Floats:
+        """One row a query; only unseen texts are encoded."""
+        if len(queries) == 1 and (known := self._rows.get(queries[0])) is not None:
+            self._rows.move_to_end(queries[0])
+            return known
+        missing = list(dict.fromkeys(q for q in queries if q not in self._rows))
+        if missing:
+            vectors = self.encoder.encode_query(missing)
+            for i, query in enumerate(missing):
+                row = (
+                    vectors[i : i + 1]
+                    if isinstance(vectors, np.ndarray)
+                    else vectors.select(i, i + 1)
+                )
+                self._rows[query] = row
+        rows = []
+        for query in queries:
+            self._rows.move_to_end(query)
+            rows.append(self._rows[query])
+        while len(self._rows) > max(self.size, len(queries)):
+            self._rows.popitem(last=False)
+        return _stack(rows)
+
+
+def _stack(rows: list[TermVectors | Floats]) -> TermVectors | Floats:
+    if len(rows) == 1:
+        return rows[0]
+    dense = [row for row in rows if isinstance(row, np.ndarray)]
+    if dense:
+        return np.concatenate(dense)
+    sparse = [row for row in rows if isinstance(row, TermVectors)]
+    if all(row.terms is sparse[0].terms for row in sparse):
+        indptr = np.cumsum([0, *(len(row.indices) for row in sparse)], dtype=np.int64)
+        indices = np.concatenate([row.indices for row in sparse])
+        return TermVectors(
+            sparse[0].terms, indptr, indices, np.concatenate([row.values for row in sparse])
+        )
+    return TermVectors.of([row.row(0) for row in sparse])

@@ -1,0 +1,160 @@
+"""The retrievers of an open index: its fields', fused, with feedback, and reranked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from indexes.errors import Damaged
+from indexes.similarity import Dot, Similarity
+from indexes.types import Unit
+
+from .adaptive import Trust
+from .errors import BadQuery
+from .feedback import Feedback
+from .fused import Fused
+from .fusion import Normaliser, z_score
+from .methods import OpinionPool, ReciprocalRank
+from .opened import Opened
+from .protocols import Reranker
+from .refined import FirstPass, Refined, refined
+from .reranked import Reranked
+from .retrievers import FieldRetriever
+from .scorer import Scorer
+from .types import Document
+
+
+class Retrieving(Opened):
+    """What an open index is asked by."""
+
+    def retriever(self, name: str) -> Scorer:
+        """The retriever called `name`.
+
+        "bm25", over whole documents; "bm25_passage", a document scoring as its best passage, as
+        with the encoders; "sparse", learned expansion on both sides; "lookup", the same documents
+        with inference-free queries; "dense"; "hybrid", which fuses "bm25_passage", "sparse" and
+        "dense", each trusted as far as its scores for the query warrant (an index without models
+        has "bm25" for it).
+
+        Raises:
+            BadQuery: there is none of that name in this index.
+        """
+        known = self._scorers.get(name)
+        if known is None or known.snapshot is not self.snapshot:
+            if name not in self.retriever_names():
+                there = ", ".join(self.retriever_names())
+                raise BadQuery(f"unknown retriever {name!r}; this index has {there}")
+            known = self._hybrid() if name == "hybrid" else self._field_retriever(name)
+            self._scorers[name] = known
+        return known
+
+    def fused(
+        self,
+        parts: Sequence[str | Scorer],
+        *,
+        weights: Sequence[float] | None = None,
+        method: Normaliser | Sequence[Normaliser] | ReciprocalRank | OpinionPool = z_score,
+        depth: int = 50,
+    ) -> Fused:
+        """A fusion of retrievers over complete scores (see `searchlib.fused.Fused`)."""
+        scorers = tuple(self._scorer(part) for part in parts)
+        if not isinstance(method, ReciprocalRank | OpinionPool):
+            method = (method,) * len(scorers) if callable(method) else tuple(method)
+        shares = tuple(weights) if weights is not None else (1.0,) * len(scorers)
+        return Fused("hybrid", scorers, shares, method, depth)
+
+    def refined(
+        self,
+        retriever: str | Scorer = "hybrid",
+        feedback: Feedback = Feedback(),  # noqa: B008  frozen
+        *,
+        first: str | Scorer | None = None,
+    ) -> Refined | Fused:
+        """A retriever whose queries learn from the best passages of a first search.
+
+        `first`: who searches first (default: the retriever itself, without feedback).
+
+        Raises:
+            BadQuery: an unknown retriever, or one that is neither a field's nor a fusion of such.
+
+        >>> engine.search("blues", retriever=engine.refined("bm25"))  # doctest: +SKIP
+        """
+        scorer = self._scorer(retriever)
+        finder = scorer if first is None else self._scorer(first)
+        return refined(scorer, FirstPass(finder, feedback.passages), feedback)
+
+    def reranked(
+        self,
+        retriever: str | Scorer,
+        reranker: Reranker | str | Path,
+        *,
+        depth: int = 50,
+        passages: int = 3,
+    ) -> Reranked:
+        """A retriever whose best answers a cross-encoder orders (see `searchlib.reranked`).
+
+        `reranker`: a Hugging Face sequence classifier, a folder or a name; or any Reranker.
+
+        >>> engine.search("blues", retriever=engine.reranked("hybrid", "model"))  # doctest: +SKIP
+        """
+        if isinstance(reranker, str | Path):
+            from .encoders.cross import CrossEncoder
+
+            reranker = CrossEncoder(reranker, self._device)
+        return Reranked(self._scorer(retriever), reranker, depth, passages)
+
+    # -- inside
+
+    def _scorer(self, retriever: str | Scorer) -> Scorer:
+        return self.retriever(retriever) if isinstance(retriever, str) else retriever
+
+    def _hybrid(self) -> Scorer:
+        weights = {
+            "bm25_passage": self.settings.bm25_weight,
+            "sparse": self.settings.sparse_weight,
+            "dense": self.settings.dense_weight,
+        }
+        parts = [part for part in weights if part in self.retriever_names()]
+        if len(parts) == 1:  # nothing to fuse: keep its scores as they are
+            return self.retriever("bm25")
+        fused = self.fused(parts, weights=[weights[p] for p in parts], method=OpinionPool())
+        return replace(fused, trust=Trust(tuple(_guide(part, parts) for part in parts)))
+
+    def _field_retriever(self, name: str) -> FieldRetriever:
+        similarity: Similarity | None = None
+        fields: Mapping[Unit, str]
+        if name == "bm25":
+            fields = {"document": "bm25", "passage": "bm25_passage"}
+        elif name == "bm25_passage":
+            fields = {"document": "bm25_passage", "passage": "bm25_passage"}
+        elif name == "lookup":
+            fields = {"document": "sparse", "passage": "sparse"}
+            similarity = Dot() if self._lookup.has_table else None  # the field's own
+        else:
+            fields = {"document": name, "passage": name}
+        sources = self._sources if "sparse" in fields.values() else None
+        cache = self._query_cache("bm25" if name == "bm25_passage" else name)
+        return FieldRetriever(name, self.snapshot, fields, cache, similarity, sources)
+
+    def _sources(self, passage: int) -> dict[str, str]:
+        from .encoders.sparse import SparseEncoder
+        from .provenance import term_sources
+
+        sparse = self._query_cache("sparse").encoder
+        assert isinstance(sparse, SparseEncoder)
+        ids = np.array([passage], np.int64)
+        record = self.snapshot.records(self.snapshot.documents_of(ids))[0]
+        document = Document(record.id, record.text, record.title, record.metadata)
+        number = int(self.snapshot.passage_number(ids)[0])
+        passages = self.splitter()(document)
+        if number >= len(passages):  # the text is not what was indexed
+            raise Damaged(f"{self.path}: the text of {record.id!r} has changed; see verify")
+        return term_sources(sparse, passages[number].text)
+
+
+def _guide(part: str, parts: Sequence[str]) -> int | None:
+    """The number of the part that a part should agree with: the expansion with the vectors."""
+    return parts.index("dense") if part == "sparse" and "dense" in parts else None
