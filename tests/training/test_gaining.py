@@ -18,11 +18,11 @@ from searchlib.encoders.gains import FOLDER, TENSOR, read_gains
 from searchlib.encoders.sparse import SparseEncoder
 from searchlib.errors import UnsupportedModel
 from searchlib.training import publishing
-from searchlib.training.export import new_folder
 from searchlib.training.finetune import FinetuneSettings, finetune
 from searchlib.training.fitting import FitSettings
 from searchlib.training.gaining import fit_gains, write_gains
 from searchlib.training.models import TrainableSparse
+from searchlib.training.new_folder import new_folder
 
 TEXTS = ["the cat is asleep", "bread and water", ""]
 

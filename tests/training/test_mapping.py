@@ -19,11 +19,12 @@ from searchlib.encoders.dense_layout import read_dense
 from searchlib.encoders.pooling import normalize
 from searchlib.errors import BadQuery
 from searchlib.training import mapping, publishing
-from searchlib.training.export import export_map, new_folder
+from searchlib.training.export import export_map
 from searchlib.training.finetune import FinetuneSettings, finetune
 from searchlib.training.fitting import FitSettings
 from searchlib.training.log import read_log
 from searchlib.training.mapping import MAP, fit_map
+from searchlib.training.new_folder import new_folder
 
 TEXTS = ["the cat is asleep", "bread and water", "a doctor writes", ""]
 
