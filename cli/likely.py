@@ -10,6 +10,7 @@ import typer
 from .errors import say
 
 if TYPE_CHECKING:
+    from searchlib.calibration import Calibration
     from searchlib.scorer import Scorer
     from searchlib.searching import Searching
     from searchlib.types import Hit
@@ -27,25 +28,24 @@ MinProbability = Annotated[
 class Likely:
     """`asked`: None where hits have no probabilities. `least`: what they need to be shown.
 
-    `floor`: where even the best is below it, that is said.
+    `calibration`: tells whether even the best is not good.
     """
 
     asked: float | None
     least: float
-    floor: float
+    calibration: Calibration | None
 
     @staticmethod
     def of(engine: Searching, asked: str | Scorer, least: float | None) -> Likely:
         """What an index has to say of a retriever's hits, where `least` was asked for or not."""
         calibrated = engine.calibrated() if asked == "hybrid" else None
         if calibrated is None:  # if asked for anyway, the search refuses
-            return Likely(least, least or 0.0, 0.0)
-        return Likely(0.0, least or 0.0, calibrated.calibration.floor)
+            return Likely(least, least or 0.0, None)
+        return Likely(0.0, least or 0.0, calibrated.calibration)
 
     def shown(self, hits: list[Hit], *, first: bool) -> list[Hit]:
         """The hits to show; on the first page it is said where none is good."""
-        probabilities = [hit.probability for hit in hits if hit.probability is not None]
-        best = max(probabilities, default=1.0)
-        if first and best < self.floor:
+        best = max((hit.probability for hit in hits if hit.probability is not None), default=None)
+        if first and self.calibration is not None and self.calibration.nothing_good(best):
             say(f"nothing good found: the best match is likely off-topic (p = {best:.2f})")
         return [hit for hit in hits if hit.probability is None or hit.probability >= self.least]

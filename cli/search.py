@@ -117,7 +117,7 @@ def search(
             )
             if where is not None and not hits:
                 warn_of_unknown_fields(engine, where)
-            return likely.shown(hits, first=offset == 0)
+            return likely.shown(hits, first=offset == 0 and sort is None)
 
         if cursor is not None:
             ruled_out = {

@@ -63,7 +63,7 @@ typedef struct {
 
 /* Reads a tuple (part, ids, scores); the caller releases its buffers if that went well. */
 static int read_given(PyObject *item, int n_parts, Given *given) {
-    if (!PyTuple_Check(item)) {
+    if (!item || !PyTuple_Check(item)) {
         PyErr_SetString(PyExc_TypeError, "what parts give are tuples of part, ids, scores");
         return 0;
     }

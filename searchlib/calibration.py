@@ -68,9 +68,9 @@ class Calibration:
         probabilities: Float64s = 0.5 * (1 + np.tanh(0.5 * odds))
         return probabilities
 
-    def nothing_good(self, probabilities: Float64s) -> bool:
-        """Whether there are hits, and even the best of them is below the floor."""
-        return bool(len(probabilities)) and float(probabilities.max()) < self.floor
+    def nothing_good(self, best: float | None) -> bool:
+        """Whether there are hits, and even the best of them is less probable than the floor."""
+        return best is not None and best < self.floor
 
 
 DEFAULT = Calibration(

@@ -71,7 +71,7 @@ def calibrated_hybrid(index: Opened, hybrid: Scorer) -> Calibrated | None:
     if not isinstance(hybrid, Fused):
         return None
     own = index.settings.calibration
-    fits = own is not None and own.model in ("", *dense_model(index))
+    fits = own is not None and own.model in (dense_model(index) or ("",))
     calibration = own if fits else default_calibration(index)
     return Calibrated(hybrid, calibration) if calibration is not None else None
 
@@ -121,23 +121,26 @@ class Calibrated:
         told = (replace(hit, probability=p) for hit, p in zip(hits, values, strict=True))
         return [hit for hit in told if hit.probability is not None and hit.probability >= least]
 
-    def explain(self, query: str, name: str) -> Explanation:
+    def explain(self, query: str, name: str, where: str | None = None) -> Explanation:
         """The log-odds of a document's or passage's being relevant, as the sum of its evidence.
+
+        `where`: the filter that it was found with, which has its say in what its rivals are.
 
         Raises:
             NotFound: no such document or passage.
         """
         id, unit = find_id(self.hybrid.snapshot, name)
         ids = np.array([id], np.int64)
-        top = TopK(ids, self.hybrid.scores(query, ids, None, unit))
-        [row] = evidence_of(self.hybrid, query, top, None, unit).tolist()
+        selection = self.hybrid.snapshot.select(where) if where else None
+        top = TopK(ids, self.hybrid.scores(query, ids, selection, unit))
+        [row] = evidence_of(self.hybrid, query, top, selection, unit).tolist()
         parts = [Explanation(self.calibration.base, "base")]
         for value, slope, what, note in zip(
             row, self.calibration.slopes.tolist(), NAMES, _NOTES, strict=True
         ):
             factors = (Explanation(slope, "slope"), Explanation(value, what, note=note))
             parts.append(Explanation(slope * value, what, "product", factors))
-        [probability] = self.probabilities(query, top, unit=unit).tolist()
+        [probability] = self.probabilities(query, top, selection, unit).tolist()
         odds = sum(part.value for part in parts)
         note = f"probability {probability:.2f}"
         return Explanation(odds, "log-odds that it is relevant", "sum", tuple(parts), note)

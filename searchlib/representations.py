@@ -124,7 +124,10 @@ def _surely_fits(title: str, text: str, offsets: Offsets, size: int) -> bool:
 
 def _window(settings: Settings, encoders: Mapping[str, Encoder]) -> int:
     # the settings' window or the smallest model's, less two for the special tokens
-    models = [model.max_tokens for model in _neural_among(encoders).values()]
+    neural = _neural_among(encoders)
+    models = [model.max_tokens for model in neural.values()]
+    if (blend := getattr(neural.get("sparse"), "blend", None)) is not None:
+        models.append(blend.max_tokens)
     return min([settings.passage_tokens, *models]) - 2
 
 

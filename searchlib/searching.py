@@ -84,6 +84,8 @@ class Searching(Retrieving):
             calibrated = self.calibrated()
             if calibrated is None or scorer != calibrated.hybrid:
                 raise BadQuery(f"no probabilities: {self._why_not(scorer)}")
+            if sort is not None:  # subtle: sorted hits have the scores of the words that matched
+                top = TopK(top.ids, scorer.scores(query, top.ids, selection, unit))
             hits = calibrated.likely(hits, query, top, selection, unit, least=min_probability)
         return hits
 

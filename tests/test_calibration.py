@@ -47,9 +47,9 @@ def test_it_is_the_logistic_function() -> None:
 
 
 def test_nothing_good_is_said_of_hits_and_not_of_none() -> None:
-    assert MINE.nothing_good(np.array([0.1, 0.19]))
-    assert not MINE.nothing_good(np.array([0.1, 0.2]))
-    assert not MINE.nothing_good(np.array([]))
+    assert MINE.nothing_good(0.19)
+    assert not MINE.nothing_good(0.2)
+    assert not MINE.nothing_good(None)
 
 
 @pytest.mark.parametrize("wrong", [{"base": math.nan}, {"cosine": math.inf}, {"floor": 1.5}])

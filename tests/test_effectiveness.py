@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from searchlib import Engine, Settings
+from searchlib.encoders.models import SPARSE_BASE, SPARSE_DEFAULT
 from searchlib.errors import ModelNotFound
 from searchlib.evaluation import Collection, evaluate, run_of
 from searchlib.formats import read_documents
@@ -58,7 +60,8 @@ def test_vectors_give_what_brute_force_gives_and_the_hybrid_more_than_words(
 ) -> None:
     collection = Collection(DATA / name)
     try:
-        created = Engine.create(tmp_path / "i", Settings(max_passages=1))
+        settings = Settings(max_passages=1, sparse_model=SPARSE_BASE)
+        created = Engine.create(tmp_path / "i", settings)
     except ModelNotFound as error:
         pytest.skip(f"the default models cannot be had: {error}")
     with created as engine:
@@ -66,3 +69,5 @@ def test_vectors_give_what_brute_force_gives_and_the_hybrid_more_than_words(
         for retriever, expected in BRUTE_FORCE[name].items():
             assert ndcg(engine, collection, retriever) == pytest.approx(expected, abs=0.0035)
         assert ndcg(engine, collection, "hybrid") > BM25[name] + 0.1
+        engine.reencode(replace(engine.settings, sparse_model=SPARSE_DEFAULT))
+        assert ndcg(engine, collection, "sparse") > BRUTE_FORCE[name]["sparse"] + 0.01

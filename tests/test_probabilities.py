@@ -45,9 +45,14 @@ def many(tmp_path_factory: pytest.TempPathFactory, tiny_settings: Settings) -> I
 @pytest.fixture
 def mine(many: Engine) -> Iterator[Engine]:
     """The same with a calibration of its own."""
-    store(many, {"calibration": to_json(OWN)})
+    store(many, {"calibration": to_json(own(many))})
     yield many
     store(many, {})
+
+
+def own(engine: Engine) -> Calibration:
+    """One that is of the index's dense model."""
+    return replace(OWN, model=engine.snapshot.fields["dense"].encoder["fingerprint"])
 
 
 def to_json(calibration: Calibration) -> dict[str, Any]:
@@ -108,7 +113,7 @@ def test_evidence_of_odd_questions_is_finite(many: Engine) -> None:
 def test_hits_are_as_probable_on_every_way(mine: Engine) -> None:
     calibrated = mine.calibrated()
     assert isinstance(calibrated, Calibrated)
-    assert calibrated.calibration == OWN
+    assert calibrated.calibration == own(mine)
     hits = mine.search("moon x7", 8, min_probability=0)
     told = {hit.id: hit.probability for hit in hits}
     assert len(told) == 8
@@ -175,9 +180,23 @@ def test_who_has_no_probabilities_says_so(many: Engine, mine: Engine, tmp_path: 
             engine.search("moon", min_probability=0)
 
 
+def test_sorted_and_filtered_hits_are_as_probable(mine: Engine) -> None:
+    ranked = {hit.id: hit.probability for hit in mine.search("moon x7", 60, min_probability=0)}
+    found = mine.search("moon x7", 5, sort="-n", min_probability=0)
+    assert [hit.id for hit in found] != list(ranked)[:5]
+    assert {hit.id: hit.probability for hit in found} == pytest.approx(
+        {hit.id: ranked[hit.id] for hit in found}
+    )
+    calibrated = mine.calibrated()
+    assert calibrated is not None
+    (hit, *_) = mine.search("moon x7", where="n >= 20", min_probability=0)
+    told = calibrated.explain("moon x7", hit.id, "n >= 20").value
+    assert 1 / (1 + math.exp(-told)) == pytest.approx(hit.probability)
+
+
 def test_a_calibration_of_another_dense_model_is_not_believed(many: Engine) -> None:
     fingerprint = many.snapshot.fields["dense"].encoder["fingerprint"]
-    for model, believed in (("", True), (fingerprint, True), ("another", False)):
+    for model, believed in (("", False), (fingerprint, True), ("another", False)):
         store(many, {"calibration": to_json(replace(MINE, model=model))})
         assert (many.calibrated() is not None) is believed
     store(many, {})

@@ -166,6 +166,11 @@ class Blend:
         self._dense = dense
 
     @property
+    def max_tokens(self) -> int:
+        """Tokens of a text that the dense model reads."""
+        return self._dense.max_tokens
+
+    @property
     def fingerprint(self) -> str:
         """Hash of what makes the dense vectors."""
         return self._dense.fingerprint

@@ -92,7 +92,7 @@ def carry_blend(folder: Path, target: Path) -> None:
     """Give another sparse model the blend of `folder`, if there is one."""
     if read_blend(folder) is None:
         return
-    shutil.copytree(folder / FOLDER, target / FOLDER)
+    shutil.copytree(folder / FOLDER, target / FOLDER, dirs_exist_ok=True)
     path = target / FOLDER / CONFIG
     config = {**read_json(path), "sparse": OWN, "sparse_digest": None}
     path.write_text(json.dumps(config, indent=1), encoding="utf-8")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -28,9 +28,6 @@ from .sparse_layout import Expansion, SparseLayout, read_sparse
 from .terms import term_vectors
 from .tokenizing import Span, Tokenizer
 from .weights import sense
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -176,7 +173,8 @@ class SparseEncoder:
         return Expander(self._layout.document, self.max_tokens, self._device)
 
     @cached_property
-    def _gains(self) -> Array | None:
+    def gains(self) -> Array | None:
+        """Factors (V,) of a query's terms; None for a model without."""
         folder = self._layout.gains
         return None if folder is None else read_gains(folder)
 
@@ -202,11 +200,13 @@ class SparseEncoder:
         return term_vectors(made, self.tokenizer.term)
 
     def plain(self, model: str) -> SparseEncoder:
-        """One of another name, with these settings: that of the model which this one blends."""
-        return SparseEncoder(
+        """The model which this one blends, called `model`, with these settings."""
+        made = SparseEncoder(
             model, self._device, self.max_tokens, self._documents, self._queries,
             length_power=self._length_power,
         )  # fmt: skip
+        made._layout = self._layout.plain()  # subtle: a folder may blend the model in it
+        return made
 
     @property
     def expander(self) -> Expander:
@@ -240,9 +240,9 @@ class SparseEncoder:
             if not all(np.isfinite(terms.weights).all() for terms in found):
                 raise ValueError("it makes weights that are not numbers")
         found = self.blend(texts, found, query) if self.blend else found
-        if query and self._gains is not None:
+        if query and self.gains is not None:
             with sense(self.folder.path):
-                found = gained(found, self._gains)
+                found = gained(found, self.gains)
         rows = [keep(terms.ids, terms.weights) for terms in found]
         if query:
             return rows

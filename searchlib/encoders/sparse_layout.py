@@ -88,7 +88,8 @@ def read_sparse(folder: Path) -> SparseLayout:
 def _blended(folder: Path, blend: BlendLayout) -> SparseLayout:
     base = base_of(folder)
     with sense(base):
-        if base != folder and read_blend(base) is not None:
+        inner = read_blend(base)
+        if inner is not None and inner.sparse != str(base):  # else it has weights of its own
             raise UnsupportedModel(f"{blend.path} blends {blend.sparse}, which is a blend itself")
         plain = _read(base)
     digest = plain.digest()

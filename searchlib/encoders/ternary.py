@@ -63,7 +63,7 @@ class Ternary:
             raise ValueError(f"scales {scales.dtype} {scales.shape} for {columns} columns")
         if not np.isfinite(scales).all():
             raise ValueError("its map holds what is not a number")
-        return cls(np.ascontiguousarray(codes), np.ascontiguousarray(scales))
+        return cls(*(np.require(part, requirements=["C", "A"]) for part in (codes, scales)))
 
     @property
     def tensors(self) -> dict[str, NDArray[np.generic]]:

@@ -27,8 +27,8 @@ from ..retrievers import FieldRetriever
 from ..searching import Searching
 from .card import Card, Value
 from .drawing import Floats, Material, Teacher
-from .judging import Judged
-from .making import MakingSettings, make_model
+from .judging import Judged, hash_of_judgements
+from .making import MakingSettings, check_trainable, make_model
 from .mining import CandidateLists, MiningSettings, hold_queries, mine, read_lists, write_lists
 from .new_folder import must_be_free
 from .pairs import (
@@ -103,7 +103,7 @@ def adapt(
     plan = {
         **settings.plan,
         "given": hash_of(0, *(query.text for query in given)) if given else None,
-        "judged": judged.name if judged else None,
+        "judged": [judged.name, hash_of_judgements(judged.qrels)] if judged else None,
         "cross_encoder": cross_encoder is not None,
     }
     with (
@@ -111,6 +111,7 @@ def adapt(
         opened(source, place, device, on_progress) as engine,
     ):
         base = model_of(engine, settings.kind)
+        check_trainable(base, settings.kind)
         same_as_begun(place / "source.json", identity(engine))
         train, held_out = _queries(engine, place, settings, given, on_progress)
         checked = held_out[:CHECKED]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..encoders.blend_layout import CONFIG, FOLDER, BlendLayout
+from ..encoders.gains import FOLDER as GAINS
 from ..encoders.ternary import Ternary
 from .new_folder import new_folder
 
@@ -26,8 +29,10 @@ class Report:
     seconds: float
 
 
-def write_blend(layout: BlendLayout, map: Ternary, report: Report) -> None:
-    """The folder of a layout's path: whole, or not at all.
+def write_blend(
+    layout: BlendLayout, map: Ternary, report: Report, gains: Path | None = None
+) -> None:
+    """The folder of a layout's path: whole, or not at all. `gains`: of a model that has factors.
 
     Raises BadInput, StorageFailed.
     """
@@ -46,6 +51,8 @@ def write_blend(layout: BlendLayout, map: Ternary, report: Report) -> None:
         (folder / FOLDER).mkdir()
         save_file(map.tensors, folder / FOLDER / "model.safetensors")
         (folder / FOLDER / CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
+        if gains is not None:
+            shutil.copytree(gains / GAINS, folder / GAINS)
         (folder / "README.md").write_text(card(layout, report), encoding="utf-8")
 
 

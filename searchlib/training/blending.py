@@ -19,7 +19,7 @@ from indexes.types import TermVectors
 
 from ..encoders.activations import Array
 from ..encoders.blend import PRIOR, STRENGTH, inputs, predicted, ridge
-from ..encoders.blend_layout import MOST_EXTRA, BlendLayout
+from ..encoders.blend_layout import MOST_EXTRA, BlendLayout, base_of
 from ..encoders.dense import DenseEncoder
 from ..encoders.models import resolve
 from ..encoders.sparse import SparseEncoder
@@ -145,7 +145,7 @@ def fit_blend(
         str(folder), layout.sparse, layout.dense, total, int(held.sum()), cosine, baseline,
         pair.name if prior is not None else None, seed, round(time.monotonic() - started, 1),
     )  # fmt: skip
-    write_blend(layout, sums.fit(prior), report)
+    write_blend(layout, sums.fit(prior), report, pair.gains)
     return report
 
 
@@ -164,15 +164,19 @@ class Pair:
     """The two models that a blend is of.
 
     `name`: of the index's sparse model. `sparse`: that one, or what it blends. `sparse_digest`:
-    of its files. `dense`: with its whole window, as a blend's folder says. `prior`: the map of
-    the index's sparse model, if it is a blend of the two.
+    of its files. `dense`: with its whole window, as a blend's folder says. `stored`: whether
+    the index has the rows of `sparse` itself. `prior`: the map of
+    the index's sparse model, if it is a blend of the two. `gains`: the folder of factors of query
+    terms that it has besides.
     """
 
     name: str
     sparse: SparseEncoder
     sparse_digest: str
     dense: DenseEncoder
+    stored: bool
     prior: Ternary | None
+    gains: Path | None
 
 
 def index_encoders(engine: Searching) -> Pair:
@@ -196,11 +200,12 @@ def index_encoders(engine: Searching) -> Pair:
     digest = layout.plain().digest()
     whole = DenseEncoder(dense.name)
     if layout.blend is None or sparse.blend is None:
-        return Pair(sparse.name, sparse, digest, whole, None)
+        return Pair(sparse.name, sparse, digest, whole, True, None, None)
     same = sparse.blend.fingerprint in (dense.fingerprint, whole.fingerprint)
+    base = base_of(sparse.folder.path)
     return Pair(
-        sparse.name, sparse.plain(layout.blend.sparse), digest, whole,
-        sparse.blend.map if same else None,
+        sparse.name, sparse.plain(layout.blend.sparse), digest, whole, False,
+        sparse.blend.map if same else None, None if layout.gains == base else layout.gains,
     )  # fmt: skip
 
 
@@ -245,7 +250,7 @@ class Blocks:
     def __init__(self, engine: Searching, pair: Pair) -> None:
         self._snapshot = engine.snapshot
         self._sparse = pair.sparse
-        self._stored = pair.sparse.name == pair.name
+        self._stored = pair.stored
         tokenizer = pair.sparse.tokenizer
         self._ids = {tokenizer.term(id): id for id in range(tokenizer.size)}
         found = self._snapshot.stored_rows("dense", np.zeros(0, np.int64))

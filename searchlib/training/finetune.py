@@ -26,8 +26,8 @@ from .card import Card
 from .drawing import Material
 from .fitting import FitSettings
 from .gaining import GAINS, make_gains
-from .judging import Judged
-from .making import MakingSettings, make_model
+from .judging import Judged, hash_of_judgements
+from .making import MakingSettings, check_trainable, make_model
 from .mapping import MAP, make_map
 from .mining import MiningSettings, mine, passages_of, read_lists, write_lists
 from .new_folder import must_be_free
@@ -83,9 +83,15 @@ def finetune(
     started = time.monotonic()
     must_be_free(target)
     place = work or work_beside(target)
-    plan = {**asdict(settings), "queries": hash_of(0, *map(str, sorted(topics.items())))}
+    plan = {
+        **asdict(settings),
+        "queries": hash_of(0, *map(str, sorted(topics.items()))),
+        "judgements": hash_of_judgements(qrels),
+    }
     with work_folder(place, plan), opened(source, place, device, on_progress) as engine:
         base = model_of(engine, settings.kind)
+        if settings.whole:
+            check_trainable(base, settings.kind)
         same_as_begun(place / "source.json", identity(engine))
         answers = answers_there(engine, topics, qrels)
         train, held_out = _split(list(answers), settings)

@@ -61,4 +61,4 @@ def fit_batch(
 
 def scale_of(scores: Tensor, settings: FitSettings) -> float:
     """By what a batch's scores (B, n) are to be multiplied for the spread that is wanted."""
-    return settings.spread / max(float(scores.detach().std(dim=1).mean()), 1e-6)
+    return settings.spread / max(float(scores.detach().std(dim=1, correction=0).mean()), 1e-6)

@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 from indexes.types import TermVectors
 
 from ..encoders.activations import Array
-from ..encoders.gains import FOLDER, TENSOR, read_gains
+from ..encoders.gains import FOLDER, TENSOR
 from ..encoders.models import resolve
 from ..encoders.sparse import SparseEncoder
 from ..protocols import Progress
@@ -121,7 +121,7 @@ def make_gains(
             on_progress(int(entry["step"]), settings.steps, "training")
 
         factors = fit_gains(asked, rows, places, settings, seed=seed, report=report)
-    before = read_gains(source)
+    before = encoder.gains
     made = np.ones(encoder.tokenizer.size, np.float32) if before is None else before.copy()
     for term, factor in factors.items():
         if (id := encoder.tokenizer.id(term)) is not None:

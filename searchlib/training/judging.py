@@ -17,7 +17,7 @@ from ..retrievers import FieldRetriever
 from ..searching import Searching
 from .card import Judgement
 from .mining import own_passages
-from .pairs import PseudoQuery
+from .pairs import PseudoQuery, hash_of
 from .texts import PassageTexts
 
 MEASURE = "nDCG@10"
@@ -37,6 +37,11 @@ class Judged:
     topics: Mapping[str, str]  # id -> text
     qrels: Qrels
     parts: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+
+def hash_of_judgements(qrels: Qrels) -> int:
+    """64 bits that depend on nothing but the judgements."""
+    return hash_of(0, *(f"{id} {sorted(qrels[id].items())}" for id in sorted(qrels)))
 
 
 def on_own_passages(engine: Searching, retriever: str, queries: Sequence[PseudoQuery]) -> PerQuery:

@@ -19,6 +19,7 @@ from ..encoders.dense_layout import read_dense
 from ..encoders.models import resolve
 from ..encoders.quiet import quiet
 from ..encoders.sparse_layout import read_sparse
+from ..errors import UnsupportedModel
 from ..indexing import no_progress
 from ..protocols import Progress
 from ..searching import Searching
@@ -104,6 +105,14 @@ def make_model(
                 export_dense(source, read_dense(source), model.save, folder)
     entries = read_log(work / LOG)
     return int(entries[-1]["step"]) if entries else 0
+
+
+def check_trainable(model: str, kind: Kind) -> None:
+    """Raises UnsupportedModel for one whose weights cannot be trained without losing a part."""
+    if kind == "sparse" and read_sparse(resolve(model).path).gains is not None:
+        raise UnsupportedModel(
+            f"{model} has factors of query terms; train the model that it was made of"
+        )
 
 
 def trainable(source: Path, kind: Kind, max_tokens: int, device: str | None) -> Trainable:

@@ -27,7 +27,9 @@ def index(folder: Path, cli: Run, tiny_dense: Path, tiny_sparse: Path) -> Path:
 
 def calibrated(index: Path, calibration: Calibration) -> None:
     with Engine.open(index) as engine, Writer.open(index) as writer:
-        writer.commit(engine.settings.to_json() | {"calibration": asdict(calibration)})
+        made_with = engine.snapshot.fields["dense"].encoder["fingerprint"]
+        own = replace(calibration, model=made_with)
+        writer.commit(engine.settings.to_json() | {"calibration": asdict(own)})
 
 
 def test_hits_tell_their_probability(cli: Run, index: Path) -> None:

@@ -232,10 +232,37 @@ def test_a_trained_model_carries_the_blend_of_its_base(
     assert read_blend(trained) is None
     carry_blend(folder, trained)
     assert base_of(trained) == trained.resolve()
-    for text in TEXTS:
-        for a, b in ((SparseEncoder(folder), SparseEncoder(trained)),):
-            assert a.encode_document([text]).row(0) == b.encode_document([text]).row(0)
-            assert a.fingerprint == b.fingerprint
+    again = Path(shutil.copytree(trained, tmp_path / "again"))
+    carry_blend(trained, again)  # as a second training does
+    assert base_of(again) == again.resolve()
+    (tmp_path / "link").symlink_to(trained)
+    a = SparseEncoder(folder)
+    for b in (SparseEncoder(trained), SparseEncoder(tmp_path / "link")):
+        assert a.encode_document(TEXTS).row(0) == b.encode_document(TEXTS).row(0)
+        assert a.fingerprint == b.fingerprint
+        plain = b.plain(str(trained))
+        assert plain.blend is None
+        assert plain.encode_document(TEXTS).row(1) == (
+            SparseEncoder(tiny_sparse).encode_document(TEXTS).row(1)
+        )
+
+
+def test_factors_and_blends_go_together(folder: Path, tiny_sparse: Path, tmp_path: Path) -> None:
+    from searchlib.training.gaining import write_gains
+
+    factors = np.linspace(0.5, 2, len(WORDS)).astype(np.float32)
+    plain = SparseEncoder(folder).encode_query(["the cat"]).row(0)
+    ids = {term: id for id, term in enumerate(WORDS)}
+    expected = pytest.approx({t: w * factors[ids[t]] for t, w in plain.items()}, rel=1e-5)
+    (tmp_path / "upon").mkdir()  # factors of the blend
+    write_gains(folder, factors, tmp_path / "upon")
+    (tmp_path / "base").mkdir()  # a blend of a model with factors
+    write_gains(tiny_sparse, factors, tmp_path / "base")
+    config = json.loads((folder / "blend" / "blend.json").read_bytes())
+    config["sparse"] = str(tmp_path / "base")
+    (folder / "blend" / "blend.json").write_text(json.dumps(config))
+    for path in (tmp_path / "upon", folder):
+        assert SparseEncoder(path).encode_query(["the cat"]).row(0) == expected
 
 
 def test_stored_dense_vectors_spare_the_dense_model(

@@ -170,7 +170,7 @@ def test_no_such_device(tiny: Tiny, only_torch: None) -> None:
 
 def test_folders_that_are_no_dense_encoders(tiny: Tiny, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UnsupportedModel, match=r"no config\.json or modules\.json"):
+    with pytest.raises(UnsupportedModel, match=r"none of config\.json, modules\.json"):
         DenseEncoder(tmp_path / "empty").encode_query(["a"])
     with pytest.raises(ModelNotFound, match="does not exist"):
         DenseEncoder(tmp_path / "nothing").encode_query(["a"])

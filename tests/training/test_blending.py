@@ -145,7 +145,8 @@ def test_an_index_with_a_blend_gets_its_own(
     monkeypatch.setattr(blending, "write_blend", lambda *given: fitted.append(given))
     fit_blend(engine, tmp_path / "second")
     monkeypatch.undo()
-    ((layout, map, report),) = fitted
+    ((layout, map, report, gains),) = fitted
+    assert gains is None
     assert layout.sparse == base
     assert report.prior == str(tmp_path / "first")
     # the sums are of what the plain model makes, not of what is stored
