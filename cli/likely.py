@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MinProbability = Annotated[
     float | None,
     typer.Option(
-        min=0.0, max=1.0, help="Leave out hits that are less probably relevant (hybrid only).",
+        help="Leave out hits that are less probably relevant (hybrid only).",
         show_default=False,
     ),
 ]  # fmt: skip
@@ -38,7 +38,11 @@ class Likely:
     @staticmethod
     def of(engine: Searching, asked: str | Scorer, least: float | None) -> Likely:
         """What an index has to say of a retriever's hits, where `least` was asked for or not."""
+        from searchlib.errors import BadQuery
+
         calibrated = engine.calibrated() if asked == "hybrid" else None
+        if least is not None and not 0 <= least <= 1:
+            raise BadQuery(f"illegal --min-probability: {least}, must be between 0 and 1")
         if calibrated is None:  # if asked for anyway, the search refuses
             return Likely(least, least or 0.0, None)
         return Likely(0.0, least or 0.0, calibrated.calibration)

@@ -83,7 +83,9 @@ def test_what_cannot_be_had_is_refused(cli: Run, index: Path) -> None:
     done = cli(*asked, "--cursor", "start")
     assert done.code == 1
     assert "--cursor goes without --min-probability" in done.error
-    assert cli("search", index, "water", "--min-probability", "2").code != 0
+    done = cli("search", index, "water", "--min-probability", "2")
+    assert done.code == 1
+    assert "illegal --min-probability: 2.0, must be between 0 and 1" in done.error
 
 
 def test_explain_says_what_it_rests_on(cli: Run, index: Path) -> None:
