@@ -70,7 +70,8 @@ def share(place: Workplace) -> Iterator[Result]:
     with engine:
         every = place.material.all_questions
         asked = min(8 if place.quick else 40, len(every) // (place.rounds + 2))
-        encoders = (Analyzer(), SparseEncoder(), DenseEncoder())
+        dense = DenseEncoder()  # which the sparse one uses too, as in an index
+        encoders = (Analyzer(), SparseEncoder(dense=lambda: dense), dense)
         turn = {"whole": 0, "encode": 0}
 
         def fresh(name: str) -> str:
