@@ -178,7 +178,11 @@ def faults(
             yield f"lost documents: {name} is gone"
         elif path.exists() and not _is_birth(path) and not any(path.glob("**/*.safetensors")):
             yield f"left behind: {name} with {sorted(os.listdir(path))}"
-    stray = [entry.name for entry in (place / "tmp").iterdir()]
+    stray = [
+        entry.name
+        for entry in (place / "tmp").iterdir()
+        if not entry.name.startswith("torchinductor_")  # torch's own, made when it is imported
+    ]
     stray += [entry.name for entry in place.iterdir() if entry.name.startswith(".")]
     if stray:
         yield f"left behind: {stray}"
