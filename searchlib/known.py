@@ -51,36 +51,37 @@ class Passages:
         one that multiplies another's vectors by a matrix.
         """
         nothing = np.empty(0, np.int64), TermVectors.of([])
-        places = [place for place, text in enumerate(texts) if text in self.numbers]
+        if not self.numbers:
+            return nothing
         from .encoders.dense import DenseEncoder
         from .encoders.sparse import SparseEncoder
 
         if isinstance(encoder, DenseEncoder) and (before := encoder.plain_fingerprint):
             found, vectors = self.find("dense", before, texts)
             return (found, encoder.mapped(vectors)) if isinstance(vectors, np.ndarray) else nothing
-        if not places or not self.snapshot.fields.keys() >= {"sparse", "dense"}:
-            return nothing
-
         if not isinstance(encoder, SparseEncoder) or encoder.blend is None:
             return nothing
         plain, dense = encoder.plain_fingerprint, encoder.blend.fingerprint
         if not (plain and self._made_by("sparse", plain) and self._made_by("dense", dense)):
             return nothing
-        wanted = np.array([self.numbers[texts[place]] for place in places], np.int64)
-        terms, vectors = (self.snapshot.stored_rows(name, wanted) for name in ("sparse", "dense"))
+        places, terms = self.find("sparse", plain, texts)
+        if not len(places):
+            return nothing
+        _, vectors = self.find("dense", dense, texts)
         assert isinstance(terms, TermVectors)
         assert isinstance(vectors, np.ndarray)
         made = encoder.blended(terms, vectors)
-        return nothing if made is None else (np.array(places, np.int64), made)
+        return nothing if made is None else (places, made)
 
     def remind(self, encoder: Encoder, texts: Sequence[str]) -> None:
         """Tell an encoder that blends the dense vectors of texts that are stored."""
+        if not self.numbers:
+            return
         from .encoders.sparse import SparseEncoder
 
-        if not self.numbers or not isinstance(encoder, SparseEncoder) or encoder.blend is None:
+        if not isinstance(encoder, SparseEncoder) or encoder.blend is None:
             return
-        dense = encoder.blend.fingerprint
-        places, vectors = self.find("dense", dense, texts)
+        places, vectors = self.find("dense", encoder.blend.fingerprint, texts)
         if len(places):
             assert isinstance(vectors, np.ndarray)
             encoder.blend.remind([texts[place] for place in places.tolist()], vectors)

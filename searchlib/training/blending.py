@@ -32,7 +32,7 @@ from ..representations import check_fingerprint, make_encoder
 from ..searching import Searching
 from .blend_folder import Report, write_blend
 from .new_folder import must_be_free
-from .texts import PassageTexts
+from .texts import PassageTexts, live_passages
 
 PASSAGES = 50_000
 """Passages that are learned from, at most."""
@@ -217,10 +217,7 @@ def lasting_name(model: str) -> str:
 
 def drawn_passages(engine: Searching, most: int, seed: int) -> NDArray[np.int64]:
     """Passages of the index, ascending, each as likely as any other."""
-    snapshot = engine.snapshot
-    firsts, counts = snapshot.passages_of_each(snapshot.lookup(list(snapshot.all_ids())))
-    starts = np.repeat(firsts - np.cumsum(counts) + counts, counts)
-    every = starts + np.arange(int(counts.sum()))
+    every = live_passages(engine.snapshot)
     if len(every) < _FEWEST:
         raise BadInput(
             f"{engine.path} has {len(every)} passages; {_FEWEST} are the least to learn of"

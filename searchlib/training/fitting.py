@@ -1,15 +1,22 @@
-"""Fitting a few numbers on top of a model by gradient: settings and batches, without encoding."""
+"""Fitting a few numbers on top of a model by gradient, with nothing encoded."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import BadQuery
+from ..protocols import Progress
+from . import losses
+from .log import TrainingLog
+from .loop import rate
 
 Ids = NDArray[np.int64]
 
@@ -57,6 +64,50 @@ def fit_batch(
     columns = np.unique(np.concatenate([drawn, *(answers[row] for row in rows)]))
     positives = np.stack([np.isin(columns, answers[row]) for row in rows])
     return rows, columns, positives
+
+
+def fit(
+    weights: Tensor,
+    scores: Callable[[Ids, Ids], Tensor],
+    answers: Sequence[Ids],
+    passages: int,
+    settings: FitSettings,
+    *,
+    seed: int,
+    report: Callable[[dict[str, float]], None],
+) -> None:
+    """Train `weights`, a leaf with a gradient, by InfoNCE.
+
+    `scores`: of rows of queries (B,) and of passages (n,), (B, n), as the weights are now. The
+    rest as for `fit_batch`; `report` gets {"step", "loss"} of each step.
+    """
+    optimizer = torch.optim.Adam([weights], lr=settings.learning_rate)
+    scale = 0.0
+    for step in range(settings.steps):
+        rows, columns, positives = fit_batch(answers, passages, settings, (seed, step))
+        found = scores(rows, columns)
+        scale = scale or scale_of(found, settings)
+        loss = losses.contrast(found * scale, torch.from_numpy(positives))
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * rate(step, settings.steps)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        report({"step": step + 1, "loss": float(loss.detach())})
+
+
+@contextmanager
+def logged(
+    path: Path, settings: FitSettings, on_progress: Progress
+) -> Iterator[Callable[[dict[str, float]], None]]:
+    """What `fit` reports to: a log at `path`, and the user."""
+    with TrainingLog(path) as log:
+
+        def report(entry: dict[str, float]) -> None:
+            log.write(entry)
+            on_progress(int(entry["step"]), settings.steps, "training")
+
+        yield report
 
 
 def scale_of(scores: Tensor, settings: FitSettings) -> float:

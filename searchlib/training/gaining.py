@@ -25,12 +25,9 @@ from ..encoders.sparse import SparseEncoder
 from ..protocols import Progress
 from ..retrievers import FieldRetriever
 from ..searching import Searching
-from . import losses
 from .export import copy_model
-from .fitting import FitSettings, fit_batch, scale_of
-from .log import TrainingLog
-from .loop import rate
-from .mapping import drawn_passages
+from .fitting import FitSettings, fit, logged
+from .mapping import passages_to_learn
 from .new_folder import new_folder
 from .publishing import LOG, MODEL
 from .source import model_of
@@ -63,26 +60,18 @@ def fit_gains(
         (passages.values, passages.indices, passages.indptr), (len(passages), len(columns))
     )
     logs = torch.zeros(len(queries.terms), requires_grad=True)
-    optimizer = torch.optim.Adam([logs], lr=settings.learning_rate)
     asked = sp.csr_matrix((queries.values, queries.indices, queries.indptr),
                           (len(queries), len(places)))  # fmt: skip
-    scale = 0.0
-    for step in range(settings.steps):
-        rows, drawn, positives = fit_batch(answers, len(passages), settings, (seed, step))
+
+    def scores(rows: Ids, drawn: Ids) -> torch.Tensor:
         some = asked[rows]
         terms = np.unique(some.indices)
         terms = terms[places[terms] >= 0]
         weights = torch.from_numpy(some[:, terms].toarray().astype(np.float32))
         found = torch.from_numpy(read[drawn][:, places[terms]].toarray().astype(np.float32))
-        scores = (weights * logs[torch.from_numpy(terms.astype(np.int64))].exp()) @ found.T
-        scale = scale or scale_of(scores, settings)
-        loss = losses.contrast(scores * scale, torch.from_numpy(positives))
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * rate(step, settings.steps)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        report({"step": step + 1, "loss": float(loss.detach())})
+        return (weights * logs[torch.from_numpy(terms.astype(np.int64))].exp()) @ found.T
+
+    fit(logs, scores, answers, len(passages), settings, seed=seed, report=report)
     factors = torch.exp(settings.share * logs.detach()).tolist()
     return dict(zip(queries.terms, factors, strict=True))
 
@@ -104,7 +93,7 @@ def make_gains(
     if (work / MODEL).is_dir():
         return settings.steps
     source = resolve(model_of(engine, "sparse")).path
-    known, places = drawn_passages(engine, [answers[id] for id in topics], seed)
+    known, places = passages_to_learn(engine, [answers[id] for id in topics], seed)
     rows = engine.snapshot.stored_rows("sparse", known)
     scorer = engine.retriever("sparse")
     assert isinstance(scorer, FieldRetriever)
@@ -114,12 +103,7 @@ def make_gains(
     weights = engine.snapshot.query_weights("sparse", asked)
     asked = TermVectors(asked.terms, asked.indptr, asked.indices, weights)
     assert isinstance(rows, TermVectors)
-    with TrainingLog(work / LOG) as log:
-
-        def report(entry: dict[str, float]) -> None:
-            log.write(entry)
-            on_progress(int(entry["step"]), settings.steps, "training")
-
+    with logged(work / LOG, settings, on_progress) as report:
         factors = fit_gains(asked, rows, places, settings, seed=seed, report=report)
     before = encoder.gains
     made = np.ones(encoder.tokenizer.size, np.float32) if before is None else before.copy()

@@ -22,12 +22,9 @@ from ..encoders.models import resolve
 from ..encoders.quiet import quiet
 from ..protocols import Progress
 from ..searching import Searching
-from . import losses
 from .adapt import vectors
 from .export import export_map
-from .fitting import FitSettings, fit_batch, scale_of
-from .log import TrainingLog
-from .loop import rate
+from .fitting import FitSettings, fit, logged
 from .mining import passages_of
 from .new_folder import new_folder
 from .publishing import LOG, MODEL
@@ -61,19 +58,11 @@ def fit_map(
     """
     asked, read = torch.from_numpy(queries), torch.from_numpy(passages)
     weight = torch.zeros(queries.shape[1], queries.shape[1], requires_grad=True)
-    optimizer = torch.optim.AdamW([weight], lr=settings.learning_rate, weight_decay=0.0)
-    scale = 0.0
-    for step in range(settings.steps):
-        rows, columns, positives = fit_batch(answers, len(passages), settings, (seed, step))
-        scores = _mapped(asked[rows], weight, normal) @ _mapped(read[columns], weight, normal).T
-        scale = scale or scale_of(scores, settings)
-        loss = losses.contrast(scores * scale, torch.from_numpy(positives))
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * rate(step, settings.steps)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        report({"step": step + 1, "loss": float(loss.detach())})
+
+    def scores(rows: Ids, columns: Ids) -> Tensor:
+        return _mapped(asked[rows], weight, normal) @ _mapped(read[columns], weight, normal).T
+
+    fit(weight, scores, answers, len(passages), settings, seed=seed, report=report)
     found: Floats = np.eye(len(weight), dtype=np.float32) + settings.share * weight.detach().numpy()
     return found.astype(np.float32)
 
@@ -97,17 +86,12 @@ def make_map(
         return settings.steps
     source = resolve(model_of(engine, "dense")).path
     layout = read_dense(source)
-    known, places = drawn_passages(engine, [answers[id] for id in topics], seed)
+    known, places = passages_to_learn(engine, [answers[id] for id in topics], seed)
     rows = engine.snapshot.stored_rows("dense", known)
     asked = vectors(engine, list(topics.values()))
     assert isinstance(rows, np.ndarray)
     assert asked is not None
-    with TrainingLog(work / LOG) as log:
-
-        def report(entry: dict[str, float]) -> None:
-            log.write(entry)
-            on_progress(int(entry["step"]), settings.steps, "training")
-
+    with logged(work / LOG, settings, on_progress) as report:
         matrix = fit_map(
             asked, rows, places, settings,
             normal=Normalize() in layout.steps[-1:], seed=seed, report=report,
@@ -117,7 +101,7 @@ def make_map(
     return settings.steps
 
 
-def drawn_passages(
+def passages_to_learn(
     engine: Searching, answers: Sequence[Sequence[str]], seed: int
 ) -> tuple[Ids, list[Ids]]:
     """Passages to learn from: random ones and all of the answers; and each query's among them.
