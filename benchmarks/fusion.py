@@ -1,10 +1,11 @@
 """Does fusion know when to trust whom? Single retrievers, fixed fusions, the default that adapts.
 
-For every collection: nDCG@10 of each; of the default, and of every setting around it, once as
-fixed weights and once adapting to each query. Then leave-one-collection-out: the setting is chosen
-on all other collections and measured on the one left out, which is what a user's own collection
-is. Differences come with 95 % bootstrap intervals, each collection weighing the same. On a
-terminal: Markdown; piped: JSON Lines. With --quick: 20 queries a collection.
+For every collection: nDCG@10 of each; of the default, and of every setting around it: with fixed
+weights, with weights that adapt to each query, and smoothed over neighbours too. Then
+leave-one-collection-out: the setting is chosen on all other collections and measured on the one
+left out, which is what a user's own collection is. Differences come with 95 % bootstrap intervals,
+each collection weighing the same. On a terminal: Markdown; piped: JSON Lines. With --quick: 20
+queries a collection.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import itertools
 import json
 import random
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,7 +28,6 @@ from searchlib.errors import BadQuery
 from searchlib.evaluation import Collection, compare_pooled, evaluate, run_of
 from searchlib.fused import Fused
 from searchlib.fusion import z_score
-from searchlib.methods import OpinionPool
 from searchlib.scorer import Scorer
 
 MEASURE = "nDCG@10"
@@ -46,18 +46,29 @@ class Setting:
     sharpness: float = 0.0
     agreement: float = 0.0
     matchless: float = 0.0
+    smoothing: float = 0.0
 
     @property
     def adapts(self) -> bool:
         """Whether its weights depend on the query."""
         return self.sharpness + self.agreement + self.matchless > 0
 
+    @property
+    def kind(self) -> str:
+        """Under which heading leave-one-out has it."""
+        if self.smoothing:
+            return "smoothed"
+        return "adaptive" if self.adapts else "fixed"
+
     def of(self, default: Fused) -> Fused:
         """The default fusion with this setting."""
         rates = (self.sharpness, self.agreement, self.matchless)
         assert default.trust is not None
+        assert default.smoothing is not None
+        smoothing = replace(default.smoothing, share=self.smoothing) if self.smoothing else None
         return replace(
             default,
+            smoothing=smoothing,
             weights=(self.bm25, self.sparse, 1.0),
             trust=replace(
                 default.trust, sharpness=rates[0], agreement=rates[1], matchless=rates[2]
@@ -66,9 +77,9 @@ class Setting:
 
 
 GRID = tuple(
-    itertools.starmap(
-        Setting, itertools.product((0.3, 0.4, 0.5), (0.2, 0.3), (0.0, 2.0), (0.0, 0.8), (0.0, 1.0))
-    )
+    Setting(bm25, sparse, *rates, smoothing)
+    for bm25, sparse, smoothing in itertools.product((0.3, 0.45), (0.2, 0.3), (0.0, 0.3, 0.5, 0.7))
+    for rates in itertools.product((0.0, 2.0), (0.0, 0.8), (0.0, 1.0))
 )
 
 
@@ -161,8 +172,14 @@ def scorers(engine: Engine) -> tuple[dict[str, Scorer], dict[Setting, Scorer], l
         systems[f"z {name}"] = engine.fused(three, weights=weights, method=z_score)
     rrf = equal("RRF", "bm25", "sparse", "dense")
     systems[rrf.name] = engine.fused(three, method=rrf.normalisers())
-    systems["shares, fixed weights"] = engine.fused(
-        three, weights=default.weights, method=OpinionPool()
+    systems["shares, fixed weights"] = replace(default, trust=None, smoothing=None)
+    systems["shares, adaptive weights"] = replace(default, smoothing=None)
+    assert default.smoothing is not None
+    for share in (0.3, 0.5, 0.6, 0.7):
+        smoothing = replace(default.smoothing, share=share)
+        systems[f"smoothed {share:g}"] = replace(default, smoothing=smoothing)
+    systems["smoothed 0.3 evenly"] = replace(
+        default, smoothing=replace(default.smoothing, share=0.3, sharpness=0.0)
     )
     systems[DEFAULT] = default
     return systems, {setting: setting.of(default) for setting in GRID}, three
@@ -173,12 +190,9 @@ def mean(values: PerQuery) -> float:
     return sum(values.values()) / len(values)
 
 
-def left_out(measured: Mapping[str, Measured], *, adapts: bool | None) -> dict[str, Setting]:
-    """For each collection the setting that is best on average over the others.
-
-    `adapts`: only those that do, only those that do not, or (None) any.
-    """
-    grid = [s for s in GRID if adapts is None or s.adapts == adapts]
+def left_out(measured: Mapping[str, Measured], kinds: Sequence[str]) -> dict[str, Setting]:
+    """For each collection the setting, of some kinds, that is best on average over the others."""
+    grid = [setting for setting in GRID if setting.kind in kinds]
     means = {name: {s: mean(m.grid[s]) for s in grid} for name, m in measured.items()}
 
     def best(held: str) -> Setting:
@@ -193,9 +207,9 @@ def rows(measured: Mapping[str, Measured]) -> dict[str, dict[str, PerQuery]]:
     first = next(iter(measured.values()))
     table = {name: {c: m.systems[name] for c, m in measured.items()} for name in first.systems}
     if first.grid and len(measured) > 1:
-        for name, adapts in (("fixed", False), ("adaptive", True), ("either", None)):
-            chosen = left_out(measured, adapts=adapts)
-            label = f"leave one out, {name}"
+        for kinds in (("fixed",), ("adaptive",), ("fixed", "adaptive", "smoothed")):
+            chosen = left_out(measured, kinds)
+            label = f"leave one out, {kinds[0] if len(kinds) == 1 else 'any'}"
             table[label] = {c: m.grid[chosen[c]] for c, m in measured.items()}
             for collection, setting in chosen.items():
                 say(f"{label}: without {collection}: {setting}")

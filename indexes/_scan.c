@@ -10,13 +10,13 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "_scan_exact.h"
 #include "_scan_kernels.h"
 
 #define MAX_PAIRS 256 /* of subspaces: sums of 254 each stay below 65,535 */
 #define STRIPE 64     /* blocks that every query of a batch scans before the next ones */
 
 static Scorer *score_block = score_plain;
-static Product *product = product_plain;
 
 static int lowest_bit(uint64_t bits)
 {
@@ -196,62 +196,6 @@ done:
     return ok ? Py_NewRef(Py_None) : NULL;
 }
 
-/* A row and its exact product. */
-typedef struct {
-    float score;
-    int64_t row;
-} Scored;
-
-static int worse(Scored a, Scored b)
-{
-    return a.score < b.score || (a.score == b.score && a.row > b.row);
-}
-
-/* Moves `item` down from place `at` of a heap whose root is the worst of all. */
-static void settle(Scored *heap, Py_ssize_t count, Py_ssize_t at, Scored item)
-{
-    for (Py_ssize_t child; (child = 2 * at + 1) < count; at = child) {
-        child += child + 1 < count && worse(heap[child + 1], heap[child]);
-        if (!worse(heap[child], item))
-            break;
-        heap[at] = heap[child];
-    }
-    heap[at] = item;
-}
-
-static void score_rows(const float *data, Py_ssize_t dim, const float *query, const int64_t *rows,
-                       Py_ssize_t count, float *scores)
-{
-    for (Py_ssize_t i = 0; i < count; i++) {
-#if defined(__GNUC__) || defined(__clang__)
-        if (i + 4 < count)
-            for (Py_ssize_t j = 0; j < dim; j += 16)
-                __builtin_prefetch(data + rows[i + 4] * dim + j);
-#endif
-        scores[i] = product(data + rows[i] * dim, query, dim);
-    }
-}
-
-/* The k best of `count` scored rows, best first, ties by row; `heap` has room for k. */
-static void choose_best(const int64_t *rows, const float *scores, Py_ssize_t count, Py_ssize_t k,
-                        Scored *heap, int64_t *best_rows, float *best_scores)
-{
-    for (Py_ssize_t i = 0; i < k; i++)
-        heap[i] = (Scored){scores[i], rows[i]};
-    for (Py_ssize_t at = k / 2; at-- > 0;)
-        settle(heap, k, at, heap[at]);
-    for (Py_ssize_t i = k; i < count; i++) {
-        Scored item = {scores[i], rows[i]};
-        if (worse(heap[0], item))
-            settle(heap, k, 0, item);
-    }
-    for (Py_ssize_t left = k; left-- > 0;) {
-        best_rows[left] = heap[0].row;
-        best_scores[left] = heap[0].score;
-        settle(heap, left, 0, heap[left]);
-    }
-}
-
 PyDoc_STRVAR(best_doc,
 "best(codes, centroids, rotated, eligible, n_rows, wanted, vectors, query, rows, scores)\n--\n\n"
 "Fill rows int64 (k,) and scores float32 (k,) with the best of `wanted` rows that the codes choose\n"
@@ -360,6 +304,34 @@ static PyObject *products(PyObject *self, PyObject *args)
     return fits && inside ? Py_NewRef(Py_None) : NULL;
 }
 
+PyDoc_STRVAR(between_doc,
+"between(rows, others, dim, products)\n--\n\n"
+"Fill products float32 (m, n) with the inner products of rows float32 (m, dim) and others float32\n"
+"(n, dim), each computed as in `products`. Raises ValueError where sizes disagree.");
+
+static PyObject *between(PyObject *self, PyObject *args)
+{
+    Py_buffer rows, others, results;
+    Py_ssize_t dim;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y*y*nw*", &rows, &others, &dim, &results))
+        return NULL;
+    Py_ssize_t m = dim > 0 ? rows.len / 4 / dim : 0, n = dim > 0 ? others.len / 4 / dim : 0;
+    int fits = dim > 0 && rows.len == 4 * m * dim && others.len == 4 * n * dim &&
+               results.len == 4 * m * n;
+    if (fits) {
+        Py_BEGIN_ALLOW_THREADS
+        multiply(rows.buf, m, others.buf, n, dim, results.buf);
+        Py_END_ALLOW_THREADS
+    } else {
+        PyErr_SetString(PyExc_ValueError, "rows, others and results do not fit each other");
+    }
+    PyBuffer_Release(&rows);
+    PyBuffer_Release(&others);
+    PyBuffer_Release(&results);
+    return fits ? Py_NewRef(Py_None) : NULL;
+}
+
 /* Takes an instruction set; returns whether this processor has it. */
 static int choose(const char *name)
 {
@@ -401,6 +373,7 @@ static PyMethodDef functions[] = {
     {"nearest", nearest, METH_VARARGS, nearest_doc},
     {"best", best, METH_VARARGS, best_doc},
     {"products", products, METH_VARARGS, products_doc},
+    {"between", between, METH_VARARGS, between_doc},
     {"use", use, METH_VARARGS, use_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -28,3 +28,6 @@ def best(
     best_scores: NDArray[float32],
     /,
 ) -> None: ...
+def near(
+    similar: NDArray[float32], own: NDArray[int64], most: int, weights: NDArray[float64], /
+) -> None: ...

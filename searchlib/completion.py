@@ -21,12 +21,13 @@ class Candidates(NamedTuple):
     scores: Floats
     tops: Sequence[Ids]  # each part's own, best first
 
-    def pool(self, depth: int) -> Floats:
-        """Scores of every part's best `depth`, on which normalisation rests: (parts, <= m)."""
+    def within(self, depth: int) -> Candidates:
+        """Every part's best `depth`."""
         if all(len(ids) <= depth for ids in self.tops):
-            return self.scores
-        deep = np.isin(self.ids, np.concatenate([ids[:depth] for ids in self.tops]))
-        return np.compress(deep, self.scores, axis=1)
+            return self
+        tops = [ids[:depth] for ids in self.tops]
+        kept = np.isin(self.ids, np.concatenate(tops))
+        return Candidates(self.ids[kept], np.compress(kept, self.scores, axis=1), tops)
 
 
 class Completion(NamedTuple):

@@ -32,6 +32,8 @@ class Settings:
     0 and 0 are the model as it is (benchmarks/adaptation.md says what the defaults bring).
     `bm25_weight`, `sparse_weight`, `dense_weight`: of the hybrid's parts,
     before each query adapts them (benchmarks/fusion.py shows how these were chosen).
+    `smoothing`: the share that a candidate's neighbours have in its hybrid score, before each query
+    adapts it; 0: none.
     `calibration`: fitted to judgements of this index; None: the default, where that applies.
 
     Raises:
@@ -54,6 +56,7 @@ class Settings:
     bm25_weight: float = 0.45
     sparse_weight: float = 0.2
     dense_weight: float = 1.0
+    smoothing: float = 0.6
     calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
@@ -81,6 +84,8 @@ class Settings:
         weights = (self.bm25_weight, self.sparse_weight, self.dense_weight)
         if any(not weight >= 0 for weight in weights):
             raise BadQuery(f"illegal fusion weights: {weights}, must be 0 or more")
+        if not 0 <= self.smoothing <= 1:
+            raise BadQuery(f"illegal smoothing: {self.smoothing}, must be between 0 and 1")
 
     def resolved(self) -> Settings:
         """The same with model folders as absolute paths: an index is opened from anywhere."""

@@ -16,18 +16,21 @@ from .completion import Candidates, Completion
 from .errors import BadQuery
 from .fusing import best, fused
 from .methods import Method, explained_value
+from .naming import name_ids
 from .pool import Pool
 from .scorer import Floats, Ids, Scorer, explained, ranked_ids
+from .smoothing import Neighbourhood, Smoothing, smoothed
 from .types import Explanation, Ranking
 
 
 class _Known(NamedTuple):
-    """The pool of the query that came last."""
+    """The query that came last: its pool, and who is near whom in it."""
 
     query: str
     where: Selection | None
     unit: Unit
     pool: Pool
+    near: Neighbourhood | None
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class Fused:
 
     `method` is a normaliser, one per part, ReciprocalRank or OpinionPool. `depth` is how many of
     each part's best make the pool on which normalisation rests: more makes it steadier and slower,
-    and a score never depends on k. Good range 20-200. `trust` adapts the weights to each query.
+    and a score never depends on k. Good range 20-200. `trust` adapts the weights to each query,
+    `smoothing` lets a candidate's neighbours in the pool have a say in its score.
     """
 
     name: str
@@ -46,6 +50,7 @@ class Fused:
     method: Method
     depth: int = 50
     trust: Trust | None = None
+    smoothing: Smoothing | None = None
     _last: list[_Known] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -61,6 +66,8 @@ class Fused:
             raise BadQuery(f"{len(self.parts)} retrievers but {len(self.method)} normalisers")
         if self.trust is not None and len(self.trust.guides) != len(self.parts):
             raise BadQuery(f"{len(self.parts)} retrievers but {len(self.trust.guides)} guides")
+        if self.smoothing is not None and self.smoothing.words not in range(len(self.parts)):
+            raise BadQuery(f"illegal part of smoothing: {self.smoothing.words}, there is none")
 
     @property
     def snapshot(self) -> Snapshot:
@@ -89,13 +96,12 @@ class Fused:
         depth = max(k, self.depth)
         if len(queries) == 1:
             found = Completion(self.parts, queries[0], where, unit).candidates(depth)
-            pool = self._remembered(queries[0], where, unit, found)
-            return [self._best(found, pool, k)]
+            return [self._best(found, self._remembered(queries[0], where, unit, found), k)]
         lists = [part.top(queries, depth, where, unit) for part in self.parts]
         answers = []
         for query, tops in zip(queries, zip(*lists, strict=True), strict=True):
             found = Completion(self.parts, query, where, unit).completed(tops)
-            answers.append(self._best(found, Pool(found.pool(self.depth)), k))
+            answers.append(self._best(found, self._known(query, where, unit, found), k))
         return answers
 
     def top_weighted(
@@ -104,8 +110,8 @@ class Fused:
         """The k best documents under each of several weightings, searched for once."""
         asked = Completion(self.parts, query, None, "document")
         found = asked.candidates(max(k, self.depth))
-        pool = Pool(found.pool(self.depth))
-        return [replace(self, weights=weights)._best(found, pool, k) for weights in weightings]
+        known = self._known(query, None, "document", found)
+        return [replace(self, weights=weights)._best(found, known, k) for weights in weightings]
 
     def top_and_scores(
         self, query: str, k: int, ids: Ids, where: Selection | None, unit: Unit
@@ -116,46 +122,75 @@ class Fused:
     def scores(self, query: str, ids: Ids, where: Selection | None, unit: Unit) -> Floats:
         """Fused scores of `ids`, normalised over the same pool as `top`'s."""
         complete = Completion(self.parts, query, where, unit).scores(ids)
-        return self._merged(complete, self._pool(query, where, unit))
+        known = self._asked(query, where, unit)
+        return self._smoothed(ids, self._merged(complete, known.pool), known)
 
     def passage_scores(self, query: str, passages: Ids, where: Selection | None) -> Floats:
-        """Their parts' scores, normalised as those of documents are."""
+        """Their parts' scores, normalised as those of documents are; without neighbours."""
         complete = Completion(self.parts, query, where, "passage").scores(passages)
-        return self._merged(complete, self._pool(query, where, "document"))
+        return self._merged(complete, self._asked(query, where, "document").pool)
 
     def explain_id(self, query: str, id: int, where: Selection | None, unit: Unit) -> Explanation:
-        """The sum of the parts' weighted, normalised scores, each with its own tree."""
-        pool = self._pool(query, where, unit)
+        """The sum of the parts' weighted, normalised scores, each with its own tree, and of what
+        neighbours add."""
+        known = self._asked(query, where, unit)
         if self.trust is None:
             weights = [Explanation(weight, "weight") for weight in self.weights]
         else:
-            weights = self.trust.explain(self.weights, pool)
+            weights = self.trust.explain(self.weights, known.pool)
+        ids = np.array([id], np.int64)
         nodes = []
         for i, (part, weight) in enumerate(zip(self.parts, weights, strict=True)):
-            score = part.scores(query, np.array([id], np.int64), where, unit)
+            score = part.scores(query, ids, where, unit)
             tree = part.explain_id(query, id, where, unit)
-            value = explained_value(self.method, i, pool, score, tree)
+            value = explained_value(self.method, i, known.pool, score, tree)
             share = weight.value * value.value
             nodes.append(Explanation(share, part.name, "product", (weight, value)))
         total = sum(node.value for node in nodes)
+        if self.smoothing is not None and known.near is not None:
+            scores = self._merged(known.pool.scores, known.pool)
+            [near] = known.near.of(ids, lambda outside: self._vectors(outside, known))
+            names = name_ids(self.snapshot, known.near.ids, unit)
+            nodes.append(self.smoothing.explain(total, known.pool, scores, near, names))
+            total += nodes[-1].value
         return Explanation(total, f"{self.name}: sum of parts", "sum", tuple(nodes))
 
-    def _pool(self, query: str, where: Selection | None, unit: Unit) -> Pool:
+    def _asked(self, query: str, where: Selection | None, unit: Unit) -> _Known:
         for last in self._last:
             if (last.query, last.unit) == (query, unit) and last.where is where:
-                return last.pool
+                return last
         found = Completion(self.parts, query, where, unit).candidates(self.depth)
         return self._remembered(query, where, unit, found)
 
     def _remembered(
         self, query: str, where: Selection | None, unit: Unit, found: Candidates
-    ) -> Pool:
-        pool = Pool(found.pool(self.depth))
-        self._last[:] = [_Known(query, where, unit, pool)]
-        return pool
+    ) -> _Known:
+        known = self._known(query, where, unit, found)
+        self._last[:] = [known]
+        return known
 
-    def _best(self, found: Candidates, pool: Pool, k: int) -> TopK:
-        return best(found.ids, self._merged(found.scores, pool), k)
+    def _known(self, query: str, where: Selection | None, unit: Unit, found: Candidates) -> _Known:
+        pool = found.within(self.depth)
+        known = _Known(query, where, unit, Pool(pool.scores), None)
+        if self.smoothing is None:
+            return known
+        near = self.smoothing.neighbourhood(pool.ids, lambda ids: self._vectors(ids, known))
+        return known._replace(near=near)
+
+    def _vectors(self, ids: Ids, known: _Known) -> Floats:
+        assert self.smoothing is not None
+        return self.smoothing.placed.vectors(known.query, ids, known.where, known.unit)
+
+    def _best(self, found: Candidates, known: _Known, k: int) -> TopK:
+        merged = self._merged(found.scores, known.pool)
+        return best(found.ids, self._smoothed(found.ids, merged, known), k)
 
     def _merged(self, scores: Floats, pool: Pool) -> Floats:
         return fused(self.method, self.weights, self.trust, pool, scores)
+
+    def _smoothed(self, ids: Ids, merged: Floats, known: _Known) -> Floats:
+        if self.smoothing is None or known.near is None:
+            return merged
+        of_pool = merged if ids is known.near.ids else self._merged(known.pool.scores, known.pool)
+        near = known.near.of(ids, lambda outside: self._vectors(outside, known))
+        return smoothed(merged, of_pool, near, self.smoothing.share_for(known.pool))

@@ -12,9 +12,10 @@ from indexes.similarity import Similarity
 from indexes.snapshot import Selection, Snapshot
 from indexes.types import TopK, Unit
 
+from .errors import BadQuery
 from .field_explanation import Share, explain_field
 from .query_cache import QueryCache
-from .scorer import Floats, Ids, explained, ranked_ids
+from .scorer import Floats, Ids, best_passages, explained, ranked_ids
 from .types import Explanation, Ranking
 
 
@@ -71,6 +72,19 @@ class FieldRetriever:
     def passage_scores(self, query: str, passages: Ids, where: Selection | None) -> Floats:
         """Their scores."""
         return self.scores(query, passages, where, "passage")
+
+    def vectors(self, query: str, ids: Ids, where: Selection | None, unit: Unit) -> Floats:
+        """The vector of each id (m, dim); of a document that of the passage best for the query.
+
+        Raises:
+            BadQuery: the field holds terms.
+        """
+        if not isinstance(self.snapshot.fields[self.fields[unit]], VectorField):
+            raise BadQuery(f"retriever {self.name!r} has terms, not vectors")
+        passages = ids if unit == "passage" else best_passages(self, query, ids, where)
+        rows = self.snapshot.stored_rows(self.fields["passage"], passages)
+        assert isinstance(rows, np.ndarray)
+        return rows
 
     def top_and_scores(
         self, query: str, k: int, ids: Ids, where: Selection | None, unit: Unit

@@ -24,6 +24,7 @@ from .refined import FirstPass, Refined, refined
 from .reranked import Reranked
 from .retrievers import FieldRetriever
 from .scorer import Scorer
+from .smoothing import Smoothing
 from .types import Document
 
 
@@ -121,7 +122,15 @@ class Retrieving(Opened):
         if len(parts) == 1:  # nothing to fuse: keep its scores as they are
             return self.retriever("bm25")
         fused = self.fused(parts, weights=[weights[p] for p in parts], method=OpinionPool())
-        return replace(fused, trust=Trust(tuple(_guide(part, parts) for part in parts)))
+        trust = Trust(tuple(_guide(part, parts) for part in parts))
+        return replace(fused, trust=trust, smoothing=self._smoothing(parts))
+
+    def _smoothing(self, parts: Sequence[str]) -> Smoothing | None:
+        """By the vectors, and against sharp words: there are none without both."""
+        if not self.settings.smoothing or not {"bm25_passage", "dense"} <= set(parts):
+            return None
+        words = parts.index("bm25_passage")
+        return Smoothing(self._field_retriever("dense"), words, self.settings.smoothing)
 
     def _field_retriever(self, name: str) -> FieldRetriever:
         similarity: Similarity | None = None
