@@ -304,34 +304,6 @@ static PyObject *products(PyObject *self, PyObject *args)
     return fits && inside ? Py_NewRef(Py_None) : NULL;
 }
 
-PyDoc_STRVAR(between_doc,
-"between(rows, others, dim, products)\n--\n\n"
-"Fill products float32 (m, n) with the inner products of rows float32 (m, dim) and others float32\n"
-"(n, dim), each computed as in `products`. Raises ValueError where sizes disagree.");
-
-static PyObject *between(PyObject *self, PyObject *args)
-{
-    Py_buffer rows, others, results;
-    Py_ssize_t dim;
-    (void)self;
-    if (!PyArg_ParseTuple(args, "y*y*nw*", &rows, &others, &dim, &results))
-        return NULL;
-    Py_ssize_t m = dim > 0 ? rows.len / 4 / dim : 0, n = dim > 0 ? others.len / 4 / dim : 0;
-    int fits = dim > 0 && rows.len == 4 * m * dim && others.len == 4 * n * dim &&
-               results.len == 4 * m * n;
-    if (fits) {
-        Py_BEGIN_ALLOW_THREADS
-        multiply(rows.buf, m, others.buf, n, dim, results.buf);
-        Py_END_ALLOW_THREADS
-    } else {
-        PyErr_SetString(PyExc_ValueError, "rows, others and results do not fit each other");
-    }
-    PyBuffer_Release(&rows);
-    PyBuffer_Release(&others);
-    PyBuffer_Release(&results);
-    return fits ? Py_NewRef(Py_None) : NULL;
-}
-
 /* Takes an instruction set; returns whether this processor has it. */
 static int choose(const char *name)
 {
@@ -373,7 +345,6 @@ static PyMethodDef functions[] = {
     {"nearest", nearest, METH_VARARGS, nearest_doc},
     {"best", best, METH_VARARGS, best_doc},
     {"products", products, METH_VARARGS, products_doc},
-    {"between", between, METH_VARARGS, between_doc},
     {"use", use, METH_VARARGS, use_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -65,16 +65,3 @@ static void choose_best(const int64_t *rows, const float *scores, Py_ssize_t cou
         settle(heap, left, 0, heap[left]);
     }
 }
-
-/* The products of m rows with n others: out (m, n). Of rows with themselves, each pair once. */
-static void multiply(const float *rows, Py_ssize_t m, const float *others, Py_ssize_t n,
-                     Py_ssize_t dim, float *out)
-{
-    int same = rows == others && m == n;
-    for (Py_ssize_t i = 0; i < m; i++)
-        for (Py_ssize_t j = same ? i : 0; j < n; j++) {
-            out[i * n + j] = product(rows + i * dim, others + j * dim, dim);
-            if (same)
-                out[j * n + i] = out[i * n + j];
-        }
-}

@@ -222,19 +222,3 @@ class Vectors:
         rows = np.arange(sizes.sum()) + np.repeat(groups[places] - firsts, sizes)
         best = np.maximum.reduceat(self.scores(query, rows), firsts)
         return TopK(*best_of(places, best, k))
-
-
-def products_between(rows: Float32s, others: Float32s) -> Float32s:
-    """The inner products of `rows` (m, dim) with `others` (n, dim): (m, n).
-
-    Each is computed on its own, so that it depends on nothing but its two rows.
-    """
-    rows, others = np.ascontiguousarray(rows, np.float32), np.ascontiguousarray(others, np.float32)
-    products = np.zeros((len(rows), len(others)), np.float32)
-    scan = kernel()
-    if scan is not None and products.size and rows.shape[1] > 0:
-        scan.between(rows, others, rows.shape[1], products)
-        return products
-    for i, row in enumerate(rows):
-        products[i] = np.einsum("ij,j->i", others, row)
-    return products

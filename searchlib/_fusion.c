@@ -15,7 +15,6 @@
 #include "_fusion_sort.h"
 
 #define LEAST_SPREAD 1e-9 /* fusion.py */
-#define FAR 0.01         /* fusing.py */
 
 static void release(Py_buffer *buffers, int64_t count) {
     for (int64_t i = 0; i < count; i++)
@@ -215,6 +214,19 @@ static PyObject *py_fuse(PyObject *module, PyObject *args) {
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
+/* evenness(scores): of one part's scores of the pool */
+static PyObject *py_evenness(PyObject *module, PyObject *args) {
+    (void)module;
+    Py_buffer scores;
+    if (!PyArg_ParseTuple(args, "y*", &scores)) return NULL;
+    int64_t count = scores.len / 4;
+    double *z = malloc((size_t)(count + 1) * sizeof *z), evenness = 0;
+    if (z) evenness = read_row(scores.buf, count, 0, z).evenness;
+    free(z);
+    PyBuffer_Release(&scores);
+    return z ? PyFloat_FromDouble(evenness) : PyErr_NoMemory();
+}
+
 /* best(ids, scores, best_ids, best_scores): the best, as many as there is room for; ties in the
    order of `ids` */
 static PyObject *py_best(PyObject *module, PyObject *args) {
@@ -242,57 +254,11 @@ static PyObject *py_best(PyObject *module, PyObject *args) {
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
-/* The `most` + 1 largest of a row's numbers that are not its own, or 0: the least of them. */
-static float threshold(const float *row, int64_t count, int64_t own, int64_t most, float *best) {
-    int64_t kept = 0;
-    for (int64_t j = 0; j < count; j++) {
-        if (j == own || (kept > most && row[j] <= best[most])) continue;
-        int64_t at = kept > most ? most : kept++;
-        for (; at > 0 && best[at - 1] < row[j]; at--) best[at] = best[at - 1];
-        best[at] = row[j];
-    }
-    return kept > most && best[most] > 0 ? best[most] : 0;
-}
-
-/* near(similar, own, most, weights): see `nearness` in fusing.py */
-static PyObject *py_near(PyObject *module, PyObject *args) {
-    (void)module;
-    Py_buffer b[3] = {{0}};
-    Py_ssize_t most;
-    if (!PyArg_ParseTuple(args, "y*y*nw*", &b[0], &b[1], &most, &b[2])) return NULL;
-    int64_t rows = b[1].len / 8, count = rows ? b[0].len / 4 / rows : 0;
-    int ok = most > 0 && most < INT32_MAX && b[0].len == 4 * rows * count &&
-             b[2].len == 8 * rows * count;
-    float *best = ok ? malloc((size_t)(most + 1) * sizeof *best) : NULL;
-    if (best) {
-        Py_BEGIN_ALLOW_THREADS
-        for (int64_t i = 0; i < rows; i++) {
-            const float *row = (const float *)b[0].buf + i * count;
-            double *weights = (double *)b[2].buf + i * count, sum = FAR;
-            int64_t own = ((const int64_t *)b[1].buf)[i];
-            float far = threshold(row, count, own, most, best);
-            for (int64_t j = 0; j < count; j++) {
-                weights[j] = j != own && row[j] > far ? (double)row[j] - far : 0;
-                sum += weights[j];
-            }
-            for (int64_t j = 0; j < count; j++) weights[j] /= sum;
-        }
-        Py_END_ALLOW_THREADS
-    } else if (ok) {
-        PyErr_NoMemory();
-    } else {
-        too_short();
-    }
-    free(best);
-    release(b, 3);
-    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
-}
-
 static PyMethodDef functions[] = {
     {"complete", py_complete, METH_VARARGS, "Different ids, and what is known of them."},
     {"fuse", py_fuse, METH_VARARGS, "An opinion pool."},
+    {"evenness", py_evenness, METH_VARARGS, "How even a part's shares are."},
     {"best", py_best, METH_VARARGS, "The best of scored ids."},
-    {"near", py_near, METH_VARARGS, "How near candidates are."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -21,13 +21,11 @@ def fuse(
     fused: NDArray[float32],
     /,
 ) -> None: ...
+def evenness(scores: NDArray[float32], /) -> float: ...
 def best(
     ids: NDArray[int64],
     scores: NDArray[float32],
     best_ids: NDArray[int64],
     best_scores: NDArray[float32],
     /,
-) -> None: ...
-def near(
-    similar: NDArray[float32], own: NDArray[int64], most: int, weights: NDArray[float64], /
 ) -> None: ...

@@ -56,7 +56,7 @@ class Settings:
     bm25_weight: float = 0.45
     sparse_weight: float = 0.2
     dense_weight: float = 1.0
-    smoothing: float = 0.6
+    smoothing: float = 0.5
     calibration: Calibration | None = None
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ from .methods import Method, explained_value
 from .naming import name_ids
 from .pool import Pool
 from .scorer import Floats, Ids, Scorer, explained, ranked_ids
-from .smoothing import Neighbourhood, Smoothing, smoothed
+from .smoothing import Neighbourhood, Smoothing
 from .types import Explanation, Ranking
 
 
@@ -30,7 +30,7 @@ class _Known(NamedTuple):
     where: Selection | None
     unit: Unit
     pool: Pool
-    near: Neighbourhood | None
+    around: Neighbourhood | None
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Fused:
     `method` is a normaliser, one per part, ReciprocalRank or OpinionPool. `depth` is how many of
     each part's best make the pool on which normalisation rests: more makes it steadier and slower,
     and a score never depends on k. Good range 20-200. `trust` adapts the weights to each query,
-    `smoothing` lets a candidate's neighbours in the pool have a say in its score.
+    `smoothing` lets a good candidate's neighbours have a say in its score.
     """
 
     name: str
@@ -110,8 +110,12 @@ class Fused:
         """The k best documents under each of several weightings, searched for once."""
         asked = Completion(self.parts, query, None, "document")
         found = asked.candidates(max(k, self.depth))
-        known = self._known(query, None, "document", found)
-        return [replace(self, weights=weights)._best(found, known, k) for weights in weightings]
+        answers = []
+        for weights in weightings:
+            weighted = replace(self, weights=weights)
+            known = weighted._known(query, None, "document", found)
+            answers.append(weighted._best(found, known, k))
+        return answers
 
     def top_and_scores(
         self, query: str, k: int, ids: Ids, where: Selection | None, unit: Unit
@@ -122,8 +126,7 @@ class Fused:
     def scores(self, query: str, ids: Ids, where: Selection | None, unit: Unit) -> Floats:
         """Fused scores of `ids`, normalised over the same pool as `top`'s."""
         complete = Completion(self.parts, query, where, unit).scores(ids)
-        known = self._asked(query, where, unit)
-        return self._smoothed(ids, self._merged(complete, known.pool), known)
+        return self._final(ids, complete, self._asked(query, where, unit))
 
     def passage_scores(self, query: str, passages: Ids, where: Selection | None) -> Floats:
         """Their parts' scores, normalised as those of documents are; without neighbours."""
@@ -132,7 +135,7 @@ class Fused:
 
     def explain_id(self, query: str, id: int, where: Selection | None, unit: Unit) -> Explanation:
         """The sum of the parts' weighted, normalised scores, each with its own tree, and of what
-        neighbours add."""
+        its neighbours add."""
         known = self._asked(query, where, unit)
         if self.trust is None:
             weights = [Explanation(weight, "weight") for weight in self.weights]
@@ -146,13 +149,12 @@ class Fused:
             value = explained_value(self.method, i, known.pool, score, tree)
             share = weight.value * value.value
             nodes.append(Explanation(share, part.name, "product", (weight, value)))
+        if self.smoothing is not None and known.around is not None:
+            [place] = known.around.places(ids).tolist()
+            if place >= 0:
+                names = name_ids(self.snapshot, known.around.ids, unit)
+                nodes.append(self.smoothing.explain(place, known.pool, known.around, names))
         total = sum(node.value for node in nodes)
-        if self.smoothing is not None and known.near is not None:
-            scores = self._merged(known.pool.scores, known.pool)
-            [near] = known.near.of(ids, lambda outside: self._vectors(outside, known))
-            names = name_ids(self.snapshot, known.near.ids, unit)
-            nodes.append(self.smoothing.explain(total, known.pool, scores, near, names))
-            total += nodes[-1].value
         return Explanation(total, f"{self.name}: sum of parts", "sum", tuple(nodes))
 
     def _asked(self, query: str, where: Selection | None, unit: Unit) -> _Known:
@@ -170,27 +172,24 @@ class Fused:
         return known
 
     def _known(self, query: str, where: Selection | None, unit: Unit, found: Candidates) -> _Known:
-        pool = found.within(self.depth)
-        known = _Known(query, where, unit, Pool(pool.scores), None)
-        if self.smoothing is None:
-            return known
-        near = self.smoothing.neighbourhood(pool.ids, lambda ids: self._vectors(ids, known))
-        return known._replace(near=near)
-
-    def _vectors(self, ids: Ids, known: _Known) -> Floats:
-        assert self.smoothing is not None
-        return self.smoothing.placed.vectors(known.query, ids, known.where, known.unit)
+        within = found.within(self.depth)
+        pool = Pool(within.scores)
+        around = None
+        if (smoothing := self.smoothing) is not None:
+            around = smoothing.neighbourhood(
+                within.ids,
+                self._merged(within.scores, pool),
+                pool,
+                lambda ids: smoothing.placed.vectors(query, ids, where, unit),
+            )
+        return _Known(query, where, unit, pool, around)
 
     def _best(self, found: Candidates, known: _Known, k: int) -> TopK:
-        merged = self._merged(found.scores, known.pool)
-        return best(found.ids, self._smoothed(found.ids, merged, known), k)
+        return best(found.ids, self._final(found.ids, found.scores, known), k)
 
     def _merged(self, scores: Floats, pool: Pool) -> Floats:
         return fused(self.method, self.weights, self.trust, pool, scores)
 
-    def _smoothed(self, ids: Ids, merged: Floats, known: _Known) -> Floats:
-        if self.smoothing is None or known.near is None:
-            return merged
-        of_pool = merged if ids is known.near.ids else self._merged(known.pool.scores, known.pool)
-        near = known.near.of(ids, lambda outside: self._vectors(outside, known))
-        return smoothed(merged, of_pool, near, self.smoothing.share_for(known.pool))
+    def _final(self, ids: Ids, scores: Floats, known: _Known) -> Floats:
+        merged = self._merged(scores, known.pool)
+        return merged if known.around is None else known.around.apply(ids, merged)

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from indexes.types import TopK
 
@@ -17,8 +16,6 @@ from .adaptive import Trust
 from .methods import Method, OpinionPool, values
 from .pool import Pool
 from .scorer import Floats, Ids
-
-FAR = 0.01  # a cosine: neighbours that are together no nearer than that to anything hardly count
 
 try:
     from . import _fusion
@@ -97,29 +94,11 @@ def best(ids: Ids, scores: Floats, k: int) -> TopK:
     return top
 
 
-def nearness(similar: Floats, own: Ids, most: int) -> NDArray[np.float64]:
-    """How near n candidates are to m others, (m, n), from their `similar`ity (m, n).
-
-    A candidate counts by how much more similar it is than the one after the `most` most similar
-    ones, or than 0, which leaves no room for ties; divided by the row's sum and FAR. `own` (m,):
-    which of the n is the same candidate, -1 for none; it counts nothing.
-
-    >>> nearness(np.array([[1, 0.9, 0.5]], np.float32), np.array([0]), 1).round(2).tolist()
-    [[0.0, 0.98, 0.0]]
-    """
-    weights = np.empty(similar.shape)
+def evenness(pool: Pool, part: int) -> float:
+    """`pool.evenness[part]`, without the other parts'."""
     if _fusion is not None:
-        own = np.ascontiguousarray(own, np.int64)
-        _fusion.near(np.ascontiguousarray(similar), own, most, weights)
-        return weights
-    others = similar.astype(np.float64)
-    others[own >= 0, own[own >= 0]] = 0
-    last = np.zeros((len(others), 1))
-    if most < similar.shape[1]:
-        last = np.partition(others, -most - 1, axis=1)[:, [-most - 1]]
-    np.maximum(others - np.maximum(last, 0), 0, out=weights)
-    weights /= weights.sum(1, keepdims=True) + FAR
-    return weights
+        return _fusion.evenness(pool.scores[part])
+    return pool.evenness[part]
 
 
 def _united(given: list[Given], n_parts: int, total: int) -> Union:

@@ -1,9 +1,9 @@
 """Smoothing: what resembles a good candidate is more likely to be good.
 
-The cluster hypothesis (van Rijsbergen 1979) as score regularisation (Diaz, CIKM 2005): a
-candidate's score moves towards the scores of those candidates that its vector is nearest to. It
-moves the less, the further single candidates stand out in their words: who asks for a name or a
-number wants what has it, not what is like it. `benchmarks/fusion.py` shows what that brings.
+The cluster hypothesis (van Rijsbergen 1979) as score regularisation (Diaz, CIKM 2005): among the
+best candidates, a score moves towards the scores of those that its vector is nearest to. It moves
+the less, the further single candidates stand out in their words: who asks for a name or a number
+wants what has it, not what is like it. `benchmarks/fusion.py` shows what that brings.
 """
 
 from __future__ import annotations
@@ -14,21 +14,18 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from indexes.selection import Selection
 from indexes.types import Unit
-from indexes.vectors import products_between
 
 from .errors import BadQuery
-from .fusing import nearness
+from .fusing import evenness
 from .pool import Pool
 from .scorer import Floats, Ids
 from .types import Explanation
 
-Float64s = NDArray[np.float64]
+FAR = 0.01  # a cosine: who is together no nearer than that to another hardly counts
 LEAST_PER_NEIGHBOUR = 6  # candidates: with fewer, all would be each other's neighbours
-
 
 VectorsOf = Callable[[Ids], Floats]
 """The vectors (m, dim) of candidates (m,)."""
@@ -47,16 +44,18 @@ class Smoothing:
     """How much neighbours count in the score of a candidate.
 
     `placed`: whose vectors say what is near. `words`: the number of the part whose sharpness speaks
-    against it. `share` (default 0.6, good range 0.3-0.7): of the neighbours where that part tells
+    against it. `share` (default 0.5, good range 0.3-0.7): of the neighbours where that part tells
     nothing apart; `sharpness` (3, 2-4): how fast it falls as that part's shares get less even.
-    `neighbours` (15, 6-20): at most so many count, and one for every 6 candidates.
+    `candidates` (64, 50-150): so many of the best have neighbours, among themselves;
+    `neighbours` (10, 6-20): at most so many count, and one for every 6 candidates.
     """
 
     placed: Placed
     words: int = 0
-    share: float = 0.6
+    share: float = 0.5
     sharpness: float = 3.0
-    neighbours: int = 15
+    candidates: int = 64
+    neighbours: int = 10
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
@@ -65,96 +64,117 @@ class Smoothing:
             raise BadQuery(
                 f"illegal sharpness of smoothing: {self.sharpness}, must be between 0 and 10"
             )
-        if self.neighbours < 1:
-            raise BadQuery(f"illegal neighbours: {self.neighbours}, must be 1 or more")
+        if self.candidates < 1 or self.neighbours < 1:
+            few = min(self.candidates, self.neighbours)
+            raise BadQuery(f"illegal candidates or neighbours: {few}, must be 1 or more")
 
     def share_for(self, pool: Pool) -> float:
         """The neighbours' share for the query that has this pool."""
-        return self.share * math.exp(self.sharpness * (pool.evenness[self.words] - 1))
+        return self.share * math.exp(self.sharpness * (evenness(pool, self.words) - 1))
 
-    def neighbourhood(self, ids: Ids, vectors_of: VectorsOf) -> Neighbourhood | None:
-        """Who is near whom among a pool's `ids` (n,), ascending; None where they are too few."""
-        most = min(self.neighbours, len(ids) // LEAST_PER_NEIGHBOUR)
+    def neighbourhood(
+        self, ids: Ids, scores: Floats, pool: Pool, vectors_of: VectorsOf
+    ) -> Neighbourhood | None:
+        """The best of a pool's `ids` (n,), ascending, by their `scores` (n,), and who is near whom
+        among them; None where they are too few."""
+        most = min(self.neighbours, min(self.candidates, len(ids)) // LEAST_PER_NEIGHBOUR)
         if not self.share or not most:
             return None
-        directions = _directions(vectors_of(ids))
-        similar = products_between(directions, directions)
-        among = nearness(similar, np.arange(len(ids)), most)
-        return Neighbourhood(ids, directions, most, among)
+        if len(ids) > self.candidates:
+            chosen = np.sort(np.argsort(-scores, kind="stable")[: self.candidates])
+            ids, scores = ids[chosen], scores[chosen]
+        near = nearness(cosines(vectors_of(ids)), most)
+        return Neighbourhood(ids, scores, near, smoothed(scores, near, self.share_for(pool)))
 
     def explain(
-        self, score: float, pool: Pool, scores: Floats, near: Float64s, names: Sequence[str]
+        self, place: int, pool: Pool, among: Neighbourhood, ids: Sequence[str]
     ) -> Explanation:
-        """What smoothing adds to a `score`, given those of the pool (n,), called `names`."""
-        evenness = pool.evenness[self.words]
+        """What smoothing adds to the score of one of the neighbourhood, whose names are `ids`."""
+        even = evenness(pool, self.words)
+        factor = math.exp(self.sharpness * (even - 1))
+        note = f"evenness of the words' shares {even:.3f}"
+        leaves = (Explanation(self.share, "share"), Explanation(factor, "sharpness", note=note))
         share = Explanation(
-            self.share_for(pool),
-            "neighbours' share for this query",
-            "product",
-            (
-                Explanation(self.share, "share"),
-                Explanation(
-                    math.exp(self.sharpness * (evenness - 1)),
-                    "sharpness",
-                    note=f"evenness of the words' shares {evenness:.3f}",
-                ),
-            ),
+            self.share * factor, "neighbours' share for this query", "product", leaves
         )
+        near, scores = among.near[place], among.scores
         nodes = []
-        for place in sorted(np.flatnonzero(near).tolist(), key=lambda i: (-near[i], i)):
-            above = float(scores[place]) - score
+        for other in sorted(np.flatnonzero(near).tolist(), key=lambda i: (-near[i], i)):
+            above = float(scores[other]) - float(scores[place])
             leaves = (
-                Explanation(float(near[place]), "nearness"),
-                Explanation(above, "its score above this one", note=f"{scores[place]:.4f}"),
+                Explanation(float(near[other]), "nearness"),
+                Explanation(above, "its score above this one", note=f"{scores[other]:.4f}"),
             )
             value = leaves[0].value * above
-            nodes.append(Explanation(value, f"neighbour {names[place]}", "product", leaves))
+            nodes.append(Explanation(value, f"neighbour {ids[other]}", "product", leaves))
         moved = Explanation(sum(node.value for node in nodes), "neighbours", "sum", tuple(nodes))
-        return Explanation(
-            share.value * moved.value, "smoothing over neighbours", "product", (share, moved)
-        )
+        value = share.value * moved.value
+        return Explanation(value, "smoothing over neighbours", "product", (share, moved))
 
 
 @dataclass(frozen=True, eq=False)
 class Neighbourhood:
-    """The candidates of a pool, their directions (n, dim), and how near each is to each (n, n)."""
+    """The best candidates of a query: `ids` (n,) ascending, their own `scores`, how `near` each
+    is to each (n, n), and their `smoothed` scores, none below the least of their own."""
 
     ids: Ids
-    directions: Floats
-    most: int
-    among: Float64s
+    scores: Floats
+    near: Floats
+    smoothed: Floats
 
-    def of(self, ids: Ids, vectors_of: VectorsOf) -> Float64s:
-        """How near the pool's candidates are to each of `ids`, in the pool or not: (m, n)."""
-        if ids is self.ids:
-            return self.among
+    def places(self, ids: Ids) -> Ids:
+        """Where `ids` (m,) are among these, -1 where they are not."""
         at = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
-        near = self.among[at]
-        if len(outside := np.flatnonzero(self.ids[at] != ids)):
-            similar = products_between(_directions(vectors_of(ids[outside])), self.directions)
-            near[outside] = nearness(similar, np.full(len(outside), -1), self.most)
-        return near
+        return np.where(self.ids[at] == ids, at, -1)
+
+    def apply(self, ids: Ids, scores: Floats) -> Floats:
+        """`scores` (m,) with the smoothed ones of those who are among these."""
+        at = self.places(ids)
+        return np.where(at < 0, scores, self.smoothed[at])
 
 
-def smoothed(scores: Floats, pool: Floats, near: Float64s, share: float) -> Floats:
-    """Scores (m,) moved towards those of the pool (n,) by how `near` (m, n) they are.
+def cosines(vectors: Floats) -> Floats:
+    """Between all rows (n, dim): (n, n); 0 where a row is 0."""
+    products = vectors @ vectors.T
+    lengths = np.sqrt(np.maximum(products.diagonal(), 0))
+    scales = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    products *= scales
+    products *= scales[:, None]
+    return products
 
-    s + share * sum over j of near[j] * (pool[j] - s); rows of `near` add up to at most 1.
 
-    >>> near = np.array([[0.0, 0.5, 0.5]])
-    >>> smoothed(np.array([2.0]), np.array([2.0, 1.0, 0.0]), near, 0.5).tolist()
-    [1.25]
+def nearness(similar: Floats, most: int) -> Floats:
+    """How near n candidates are to each other, (n, n), from their cosines.
+
+    A candidate counts by how much more similar it is than the one after the `most` most similar
+    ones, or than 0, so that nothing hangs on a tie; over the row's sum and FAR. Itself, nothing.
+
+    >>> nearness(np.array([[1, 0.5, 0], [0.5, 1, 0.25], [0, 0.25, 1]], np.float32), 1).round(2)
+    array([[0.  , 0.98, 0.  ],
+           [0.96, 0.  , 0.  ],
+           [0.  , 0.96, 0.  ]], dtype=float32)
     """
-    # subtle: not `@`, whose rounding depends on how many rows it is given
-    around = np.einsum("ij,j->i", near, pool.astype(np.float64))
-    moved = scores + share * (around - near.sum(1) * scores)
-    result: Floats = moved.astype(np.float32)
-    return result
+    near = similar.copy()
+    np.fill_diagonal(near, 0)
+    if most < len(near):
+        after = len(near) - most - 1
+        near -= np.maximum(np.partition(near, after, axis=1)[:, after, None], 0)
+    np.maximum(near, 0, out=near)
+    near /= np.add.reduce(near, 1, keepdims=True) + np.float32(FAR)
+    return near
 
 
-def _directions(vectors: Floats) -> Floats:
-    """Vectors of length 1, where they have a length."""
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-    lengths[lengths == 0] = 1
-    directions: Floats = vectors / lengths[:, None]
-    return directions
+def smoothed(scores: Floats, near: Floats, share: float) -> Floats:
+    """Scores (n,) moved towards each other by how `near` (n, n) they are.
+
+    s + share * sum over j of near[j] * (s[j] - s); rows of `near` add up to at most 1.
+
+    >>> near = np.array([[0, 0.5, 0.5], [0, 0, 0], [0, 0, 0]], np.float32)
+    >>> smoothed(np.array([2, 1, 0], np.float32), near, 0.5).tolist()
+    [1.25, 1.0, 0.0]
+    """
+    moved: Floats = near @ scores
+    moved -= np.add.reduce(near, 1) * scores
+    moved *= np.float32(share)
+    moved += scores
+    return moved

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from test_fusion import Known
 
-from indexes import vectors
-from indexes.vectors import products_between
 from searchlib import Document, Engine, Settings, fusing
 from searchlib.errors import BadQuery
 from searchlib.fused import Fused
-from searchlib.fusing import FAR, nearness
 from searchlib.methods import OpinionPool
-from searchlib.pool import Pool
-from searchlib.smoothing import Smoothing, smoothed
+from searchlib.pool import Pool, evenness_of
+from searchlib.smoothing import FAR, Smoothing, cosines, nearness, smoothed
 
-needs_c = pytest.mark.skipif(fusing._fusion is None, reason="the C extension was not built")
-PATHS = [pytest.param(True, marks=needs_c, id="c"), pytest.param(False, id="numpy")]
 SIMILAR = st.sampled_from([-0.5, 0.0, 0.25, 0.5, 0.75, 1.0]) | st.floats(-1, 1, width=32)
 
 
@@ -35,65 +30,48 @@ def plainly_near(similar: list[float], own: int, most: int) -> list[float]:
     return [value / (sum(above) + FAR) for value in above]
 
 
-@pytest.mark.parametrize("compiled", PATHS)
 @given(
     rows=st.integers(1, 9).flatmap(
-        lambda n: st.lists(st.lists(SIMILAR, min_size=n, max_size=n), max_size=4)
+        lambda n: st.lists(st.lists(SIMILAR, min_size=n, max_size=n), min_size=n, max_size=n)
     ),
     most=st.integers(1, 10),
-    data=st.data(),
 )
-@settings(deadline=None)
-def test_nearness_is_that_of_the_definition(
-    compiled: bool, rows: list[list[float]], most: int, data: Any
-) -> None:
-    n = len(rows[0]) if rows else 3
-    own = data.draw(st.lists(st.integers(-1, n - 1), min_size=len(rows), max_size=len(rows)))
-    similar = np.array(rows, np.float32).reshape(len(rows), n)
-    with pytest.MonkeyPatch.context() as patch:
-        if not compiled:
-            patch.setattr(fusing, "_fusion", None)
-        near = nearness(similar, np.array(own, np.int64), most)
-    expected = [plainly_near(row, i, most) for row, i in zip(similar.tolist(), own, strict=True)]
-    np.testing.assert_allclose(near, np.reshape(expected, near.shape), atol=1e-12)
+def test_nearness_is_that_of_the_definition(rows: list[list[float]], most: int) -> None:
+    near = nearness(np.array(rows, np.float32), most)
+    expected = [plainly_near(row, i, most) for i, row in enumerate(rows)]
+    np.testing.assert_allclose(near, expected, atol=1e-5)
     assert ((near > 0).sum(1) <= most).all()
     assert (near.sum(1) < 1).all()
 
 
-@pytest.mark.parametrize("compiled", PATHS)
-def test_products_are_the_same_in_any_company(
+def test_cosines_are_those_of_directions() -> None:
+    vectors = np.random.default_rng(3).normal(size=(9, 7)).astype(np.float32)
+    vectors[4] = 0  # a document without text, in some models
+    found = cosines(vectors)
+    for i, one in enumerate(vectors):
+        for j, other in enumerate(vectors):
+            lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
+            assert found[i, j] == pytest.approx(float(one @ other) / (lengths or 1), abs=1e-6)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_evenness_of_one_part_is_the_pool_s(
     compiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not compiled:
-        monkeypatch.setattr(vectors, "kernel", lambda: None)
-    random = np.random.default_rng(3)
-    for dim in (1, 7, 384):
-        rows = random.normal(size=(11, dim)).astype(np.float32)
-        products = products_between(rows, rows)
-        np.testing.assert_allclose(products, rows.astype(float) @ rows.T, rtol=1e-4, atol=1e-4)
-        assert (products == products.T).all()
-        assert (products_between(rows[2:5], rows[4:]) == products[2:5, 4:]).all()
-    assert products_between(rows[:0], rows).shape == (0, 11)
-
-
-@needs_c
-def test_sizes_that_disagree_are_refused() -> None:
-    assert fusing._fusion is not None
-    rows, near = np.zeros((2, 3), np.float32), np.zeros((2, 3))
-    for most, own, weights in ((0, 2, near), (1, 4, near), (1, 2, near[:, :2].copy())):
-        with pytest.raises(ValueError, match="do not fit"):
-            fusing._fusion.near(rows, np.zeros(own, np.int64), most, weights)
-    scan = vectors.kernel()
-    assert scan is not None
-    with pytest.raises(ValueError, match="do not fit"):
-        scan.between(rows, rows, 2, np.zeros((2, 2), np.float32))
+        monkeypatch.setattr(fusing, "_fusion", None)
+    scores = np.random.default_rng(3).gamma(1, 1, (3, 50)).astype(np.float32)
+    scores[1] = 4
+    for pool in (Pool(scores), Pool(scores[:, :1]), Pool(scores[:, :0])):
+        found = [fusing.evenness(pool, part) for part in range(3)]
+        assert found == pytest.approx(evenness_of(pool.z).tolist())
 
 
 def test_scores_move_towards_the_neighbours() -> None:
-    near = np.array([[0.0, 0.8, 0.0], [0.9, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    near = np.array([[0.0, 0.8, 0.0], [0.9, 0.0, 0.0], [0.0, 0.0, 0.0]], np.float32)
     scores = np.array([1.0, 3.0, 2.0], np.float32)
-    assert smoothed(scores, scores, near, 0.5).tolist() == pytest.approx([1.8, 2.1, 2.0])
-    assert smoothed(scores, scores, near, 0.0).tolist() == scores.tolist()
+    assert smoothed(scores, near, 0.5).tolist() == pytest.approx([1.8, 2.1, 2.0])
+    assert smoothed(scores, near, 0.0).tolist() == scores.tolist()
 
 
 @dataclass
@@ -115,54 +93,51 @@ class Named:
 
 
 def a_fusion(depth: int, smoothing: bool = True) -> tuple[Fused, Places]:
-    """Forty documents in eight heaps; two parts."""
+    """Forty documents in eight heaps; two parts. Ten of them have neighbours."""
     random = np.random.default_rng(8)
     heaps = random.normal(size=(8, 6))
     places = Places((heaps[np.arange(40) % 8] + random.normal(0, 0.4, (40, 6))).astype(np.float32))
     parts = [Known(name, random.gamma(1, 1, 40).tolist(), Named()) for name in ("words", "dense")]
-    smooth = Smoothing(places, 0, 0.6, 3.0, 4) if smoothing else None
+    smooth = Smoothing(places, 0, 0.6, 3.0, 20, 4) if smoothing else None
     return Fused("f", tuple(parts), (0.5, 1.0), OpinionPool(), depth, smoothing=smooth), places
 
 
-@pytest.mark.parametrize("depth", [4, 12, 40])
+@pytest.mark.parametrize("depth", [3, 8, 40])
 def test_a_smoothed_fusion_is_that_of_the_definition(depth: int) -> None:
     fusion, places = a_fusion(depth)
     plain, _ = a_fusion(depth, smoothing=False)
     everyone = np.arange(40)
     own = plain.scores("q", everyone, None, "document").astype(float)
-    members = sorted(
-        {int(i) for part in fusion.parts for i in part.top("q", depth, None, "document")[0].ids}
-    )
+    tops = [part.top("q", depth, None, "document")[0].ids.tolist() for part in fusion.parts]
+    pool = sorted(set(tops[0]) | set(tops[1]))
+    chosen = sorted(pool, key=lambda i: (-own[i], i))[:20]
     tables = np.array([part.table for part in fusion.parts], np.float32)
-    share = 0.6 * math.exp(3 * (Pool(tables[:, members]).evenness[0] - 1))
+    share = 0.6 * math.exp(3 * (Pool(tables[:, pool]).evenness[0] - 1))
     directions = places.table / np.linalg.norm(places.table, axis=1, keepdims=True)
-    most = min(4, len(members) // 6)
-    expected = []
-    for i in range(40):
-        similar = (directions[members] @ directions[i]).tolist()
-        at = members.index(i) if i in members else -1
-        near = plainly_near(similar, at, most) if most else [0.0] * len(members)
-        moved = sum(n * (own[j] - own[i]) for n, j in zip(near, members, strict=True))
-        expected.append(own[i] + share * moved)
+    most = min(4, len(chosen) // 6)
+    expected = own.copy()
+    for at, i in enumerate(chosen):
+        near = plainly_near((directions[chosen] @ directions[i]).tolist(), at, most)
+        pulls = [n * (own[j] - own[i]) for n, j in zip(near, chosen, strict=True)]
+        expected[i] += share * sum(pulls) * (most > 0)
     found = fusion.scores("q", everyone, None, "document")
     np.testing.assert_allclose(found, expected, rtol=1e-5)
-    assert most == 0 or np.abs(found - own).max() > 0.05
+    assert np.abs(found - own).max() > 0.05 or not most
+    assert found[chosen].min() >= own[chosen].min() - 1e-6
 
-    [top] = fusion.top(["q"], 4, None, "document")
-    best = sorted(members, key=lambda i: (-found[i], i))[:4]
+    k = min(depth, 6)
+    [top] = fusion.top(["q"], k, None, "document")
+    best = sorted(pool, key=lambda i: (-found[i], i))[:k]
     assert (top.ids.tolist(), top.scores.tolist()) == (best, found[best].tolist())
-    for batch in fusion.top(["q", "p"], 4, None, "document"):
-        assert batch.ids.tolist() == best
-    [[once], [again]] = (
-        [fusion.top_weighted("q", 4, [(0.5, 1.0)])[0]],
-        fusion.top(["q"], 4, None, "document"),
-    )
-    assert once.scores.tolist() == again.scores.tolist()
-    for id in (0, best[0], *sorted(set(range(40)) - set(members))[:1]):
+    [weighted] = fusion.top_weighted("q", k, [(0.5, 1.0)])
+    for other in (*fusion.top(["q", "p"], k, None, "document"), weighted):
+        assert (other.ids.tolist(), other.scores.tolist()) == (best, top.scores.tolist())
+    for id in (0, best[0], *sorted(set(range(40)) - set(chosen))[:1]):
         tree = fusion.explain_id("q", id, None, "document")
         assert tree.value == pytest.approx(float(found[id]), rel=1e-5)
         assert tree.recompute() == pytest.approx(float(found[id]), rel=1e-5)
-        assert (tree.parts[-1].name == "smoothing over neighbours") == bool(most)
+        named = tree.parts[-1].name == "smoothing over neighbours"
+        assert named == (id in chosen and most > 0)
 
 
 def thirty() -> list[Document]:
@@ -197,7 +172,7 @@ def test_an_index_smooths_its_hybrid_and_says_how(heaps: Engine) -> None:
     smoothing = tree.parts[-1]
     assert smoothing.name == "smoothing over neighbours"
     share, moved = smoothing.parts
-    assert 0 < share.value <= 0.6
+    assert 0 < share.value <= 0.5
     assert moved.parts
     assert {part.name.split()[0] for part in moved.parts} == {"neighbour"}
     passages = heaps.search("a boat on the river", 5, unit="passage", explain=True)
@@ -225,8 +200,6 @@ def test_scores_do_not_depend_on_segments(
 def test_no_smoothing_when_asked_or_without_vectors(
     tmp_path_factory: pytest.TempPathFactory, tiny_settings: Settings
 ) -> None:
-    from dataclasses import replace
-
     for changes in ({"smoothing": 0.0}, {"dense_model": None}):
         path = tmp_path_factory.mktemp("none") / "x.index"
         with Engine.create(path, replace(tiny_settings, **changes)) as engine:  # type: ignore[arg-type]
@@ -236,11 +209,13 @@ def test_no_smoothing_when_asked_or_without_vectors(
 
 
 @pytest.mark.parametrize(
-    ("share", "sharpness", "neighbours"), [(1.1, 3, 5), (0.5, -1, 5), (0.5, 3, 0)]
+    "values", [(0, 1.1), (0, 0.5, -1), (0, 0.5, 3, 0), (0, 0.5, 3, 64, 0)], ids=str
 )
-def test_illegal_values_are_refused(share: float, sharpness: float, neighbours: int) -> None:
-    _, places = a_fusion(4)
+def test_illegal_values_are_refused(values: Any) -> None:
+    fusion, places = a_fusion(4)
     with pytest.raises(BadQuery, match="illegal"):
-        Smoothing(places, 0, share, sharpness, neighbours)
+        Smoothing(places, *values)
     with pytest.raises(BadQuery, match="illegal smoothing"):
         Settings(smoothing=1.5)
+    with pytest.raises(BadQuery, match="illegal part of smoothing: 2"):
+        replace(fusion, smoothing=Smoothing(places, 2))
