@@ -78,7 +78,7 @@ class Setting:
 
 GRID = tuple(
     Setting(bm25, sparse, *rates, smoothing)
-    for bm25, sparse, smoothing in itertools.product((0.3, 0.45), (0.2, 0.3), (0.0, 0.3, 0.5, 0.7))
+    for bm25, sparse, smoothing in itertools.product((0.3, 0.45), (0.2, 0.3), (0.0, 0.2, 0.3, 0.4))
     for rates in itertools.product((0.0, 2.0), (0.0, 0.8), (0.0, 1.0))
 )
 
@@ -175,12 +175,9 @@ def scorers(engine: Engine) -> tuple[dict[str, Scorer], dict[Setting, Scorer], l
     systems["shares, fixed weights"] = replace(default, trust=None, smoothing=None)
     systems["shares, adaptive weights"] = replace(default, smoothing=None)
     assert default.smoothing is not None
-    for share in (0.3, 0.5, 0.6, 0.7):
+    for share in (0.15, 0.2, 0.4, 0.5):
         smoothing = replace(default.smoothing, share=share)
         systems[f"smoothed {share:g}"] = replace(default, smoothing=smoothing)
-    systems["smoothed 0.3 evenly"] = replace(
-        default, smoothing=replace(default.smoothing, share=0.3, sharpness=0.0)
-    )
     systems[DEFAULT] = default
     return systems, {setting: setting.of(default) for setting in GRID}, three
 

@@ -214,19 +214,6 @@ static PyObject *py_fuse(PyObject *module, PyObject *args) {
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
-/* evenness(scores): of one part's scores of the pool */
-static PyObject *py_evenness(PyObject *module, PyObject *args) {
-    (void)module;
-    Py_buffer scores;
-    if (!PyArg_ParseTuple(args, "y*", &scores)) return NULL;
-    int64_t count = scores.len / 4;
-    double *z = malloc((size_t)(count + 1) * sizeof *z), evenness = 0;
-    if (z) evenness = read_row(scores.buf, count, 0, z).evenness;
-    free(z);
-    PyBuffer_Release(&scores);
-    return z ? PyFloat_FromDouble(evenness) : PyErr_NoMemory();
-}
-
 /* best(ids, scores, best_ids, best_scores): the best, as many as there is room for; ties in the
    order of `ids` */
 static PyObject *py_best(PyObject *module, PyObject *args) {
@@ -257,7 +244,6 @@ static PyObject *py_best(PyObject *module, PyObject *args) {
 static PyMethodDef functions[] = {
     {"complete", py_complete, METH_VARARGS, "Different ids, and what is known of them."},
     {"fuse", py_fuse, METH_VARARGS, "An opinion pool."},
-    {"evenness", py_evenness, METH_VARARGS, "How even a part's shares are."},
     {"best", py_best, METH_VARARGS, "The best of scored ids."},
     {NULL, NULL, 0, NULL},
 };

@@ -21,7 +21,6 @@ def fuse(
     fused: NDArray[float32],
     /,
 ) -> None: ...
-def evenness(scores: NDArray[float32], /) -> float: ...
 def best(
     ids: NDArray[int64],
     scores: NDArray[float32],

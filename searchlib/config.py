@@ -32,8 +32,7 @@ class Settings:
     0 and 0 are the model as it is (benchmarks/adaptation.md says what the defaults bring).
     `bm25_weight`, `sparse_weight`, `dense_weight`: of the hybrid's parts,
     before each query adapts them (benchmarks/fusion.py shows how these were chosen).
-    `smoothing`: the share that a candidate's neighbours have in its hybrid score, before each query
-    adapts it; 0: none.
+    `smoothing`: the share that its neighbours have in a good candidate's hybrid score; 0: none.
     `calibration`: fitted to judgements of this index; None: the default, where that applies.
 
     Raises:
@@ -56,7 +55,7 @@ class Settings:
     bm25_weight: float = 0.45
     sparse_weight: float = 0.2
     dense_weight: float = 1.0
-    smoothing: float = 0.5
+    smoothing: float = 0.3
     calibration: Calibration | None = None
 
     def __post_init__(self) -> None:

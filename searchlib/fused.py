@@ -66,8 +66,6 @@ class Fused:
             raise BadQuery(f"{len(self.parts)} retrievers but {len(self.method)} normalisers")
         if self.trust is not None and len(self.trust.guides) != len(self.parts):
             raise BadQuery(f"{len(self.parts)} retrievers but {len(self.trust.guides)} guides")
-        if self.smoothing is not None and self.smoothing.words not in range(len(self.parts)):
-            raise BadQuery(f"illegal part of smoothing: {self.smoothing.words}, there is none")
 
     @property
     def snapshot(self) -> Snapshot:
@@ -153,7 +151,7 @@ class Fused:
             [place] = known.around.places(ids).tolist()
             if place >= 0:
                 names = name_ids(self.snapshot, known.around.ids, unit)
-                nodes.append(self.smoothing.explain(place, known.pool, known.around, names))
+                nodes.append(self.smoothing.explain(place, known.around, names))
         total = sum(node.value for node in nodes)
         return Explanation(total, f"{self.name}: sum of parts", "sum", tuple(nodes))
 
@@ -179,7 +177,6 @@ class Fused:
             around = smoothing.neighbourhood(
                 within.ids,
                 self._merged(within.scores, pool),
-                pool,
                 lambda ids: smoothing.placed.vectors(query, ids, where, unit),
             )
         return _Known(query, where, unit, pool, around)

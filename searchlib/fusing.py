@@ -94,13 +94,6 @@ def best(ids: Ids, scores: Floats, k: int) -> TopK:
     return top
 
 
-def evenness(pool: Pool, part: int) -> float:
-    """`pool.evenness[part]`, without the other parts'."""
-    if _fusion is not None:
-        return _fusion.evenness(pool.scores[part])
-    return pool.evenness[part]
-
-
 def _united(given: list[Given], n_parts: int, total: int) -> Union:
     every = np.concatenate([some.ids for some in given])
     ids, places = np.unique(every, return_inverse=True)

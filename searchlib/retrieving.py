@@ -126,11 +126,10 @@ class Retrieving(Opened):
         return replace(fused, trust=trust, smoothing=self._smoothing(parts))
 
     def _smoothing(self, parts: Sequence[str]) -> Smoothing | None:
-        """By the vectors, and against sharp words: there are none without both."""
-        if not self.settings.smoothing or not {"bm25_passage", "dense"} <= set(parts):
+        """By the vectors, if there are any."""
+        if not self.settings.smoothing or "dense" not in parts:
             return None
-        words = parts.index("bm25_passage")
-        return Smoothing(self._field_retriever("dense"), words, self.settings.smoothing)
+        return Smoothing(self._field_retriever("dense"), self.settings.smoothing)
 
     def _field_retriever(self, name: str) -> FieldRetriever:
         similarity: Similarity | None = None

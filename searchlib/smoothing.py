@@ -1,14 +1,12 @@
 """Smoothing: what resembles a good candidate is more likely to be good.
 
 The cluster hypothesis (van Rijsbergen 1979) as score regularisation (Diaz, CIKM 2005): among the
-best candidates, a score moves towards the scores of those that its vector is nearest to. It moves
-the less, the further single candidates stand out in their words: who asks for a name or a number
-wants what has it, not what is like it. `benchmarks/fusion.py` shows what that brings.
+best candidates, a score moves towards the scores of those that its vector is nearest to.
+`benchmarks/fusion.py` shows what that brings.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,8 +17,6 @@ from indexes.selection import Selection
 from indexes.types import Unit
 
 from .errors import BadQuery
-from .fusing import evenness
-from .pool import Pool
 from .scorer import Floats, Ids
 from .types import Explanation
 
@@ -43,37 +39,25 @@ class Placed(Protocol):
 class Smoothing:
     """How much neighbours count in the score of a candidate.
 
-    `placed`: whose vectors say what is near. `words`: the number of the part whose sharpness speaks
-    against it. `share` (default 0.5, good range 0.3-0.7): of the neighbours where that part tells
-    nothing apart; `sharpness` (3, 2-4): how fast it falls as that part's shares get less even.
-    `candidates` (64, 50-150): so many of the best have neighbours, among themselves;
-    `neighbours` (10, 6-20): at most so many count, and one for every 6 candidates.
+    `placed`: whose vectors say what is near. `share` (default 0.3, good range 0.2-0.4): of the
+    neighbours' scores. `candidates` (64, 50-150): so many of the best have neighbours, among
+    themselves; `neighbours` (10, 8-15): at most so many count, and one for every 6 candidates.
     """
 
     placed: Placed
-    words: int = 0
-    share: float = 0.5
-    sharpness: float = 3.0
+    share: float = 0.3
     candidates: int = 64
     neighbours: int = 10
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
             raise BadQuery(f"illegal smoothing: {self.share}, must be between 0 and 1")
-        if not 0 <= self.sharpness <= 10:
-            raise BadQuery(
-                f"illegal sharpness of smoothing: {self.sharpness}, must be between 0 and 10"
-            )
         if self.candidates < 1 or self.neighbours < 1:
             few = min(self.candidates, self.neighbours)
             raise BadQuery(f"illegal candidates or neighbours: {few}, must be 1 or more")
 
-    def share_for(self, pool: Pool) -> float:
-        """The neighbours' share for the query that has this pool."""
-        return self.share * math.exp(self.sharpness * (evenness(pool, self.words) - 1))
-
     def neighbourhood(
-        self, ids: Ids, scores: Floats, pool: Pool, vectors_of: VectorsOf
+        self, ids: Ids, scores: Floats, vectors_of: VectorsOf
     ) -> Neighbourhood | None:
         """The best of a pool's `ids` (n,), ascending, by their `scores` (n,), and who is near whom
         among them; None where they are too few."""
@@ -84,19 +68,10 @@ class Smoothing:
             chosen = np.sort(np.argsort(-scores, kind="stable")[: self.candidates])
             ids, scores = ids[chosen], scores[chosen]
         near = nearness(cosines(vectors_of(ids)), most)
-        return Neighbourhood(ids, scores, near, smoothed(scores, near, self.share_for(pool)))
+        return Neighbourhood(ids, scores, near, smoothed(scores, near, self.share))
 
-    def explain(
-        self, place: int, pool: Pool, among: Neighbourhood, ids: Sequence[str]
-    ) -> Explanation:
-        """What smoothing adds to the score of one of the neighbourhood, whose names are `ids`."""
-        even = evenness(pool, self.words)
-        factor = math.exp(self.sharpness * (even - 1))
-        note = f"evenness of the words' shares {even:.3f}"
-        leaves = (Explanation(self.share, "share"), Explanation(factor, "sharpness", note=note))
-        share = Explanation(
-            self.share * factor, "neighbours' share for this query", "product", leaves
-        )
+    def explain(self, place: int, among: Neighbourhood, names: Sequence[str]) -> Explanation:
+        """What smoothing adds to the score of one of the neighbourhood, which has these names."""
         near, scores = among.near[place], among.scores
         nodes = []
         for other in sorted(np.flatnonzero(near).tolist(), key=lambda i: (-near[i], i)):
@@ -106,8 +81,9 @@ class Smoothing:
                 Explanation(above, "its score above this one", note=f"{scores[other]:.4f}"),
             )
             value = leaves[0].value * above
-            nodes.append(Explanation(value, f"neighbour {ids[other]}", "product", leaves))
+            nodes.append(Explanation(value, f"neighbour {names[other]}", "product", leaves))
         moved = Explanation(sum(node.value for node in nodes), "neighbours", "sum", tuple(nodes))
+        share = Explanation(self.share, "share")
         value = share.value * moved.value
         return Explanation(value, "smoothing over neighbours", "product", (share, moved))
 
