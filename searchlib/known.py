@@ -161,14 +161,34 @@ def encode_once(
     unknown = [distinct[place] for place in missing.tolist()]
     if unknown or not blocks:
         earlier.remind(encoder, unknown)
-        vectors = encoder.encode_document(unknown)
+        vectors = encode_written(encoder, unknown)
         cache.put(fingerprint, unknown, vectors)
         order.append(missing)
         blocks.append(vectors)
+    read = [text for text in unknown if text.strip()]
     if len(blocks) > 1 or len(rows) > len(distinct):
         rows = np.argsort(np.concatenate(order))[rows]
-        return _taken(blocks, rows), unknown
-    return blocks[0], unknown
+        return _taken(blocks, rows), read
+    return blocks[0], read
+
+
+def encode_written(encoder: Encoder, texts: Sequence[str]) -> Vectors:
+    """One row a text, of zeros or without terms where nothing is written.
+
+    A model makes something of no text too, and that is near to very short queries.
+    """
+    written = np.array([bool(text.strip()) for text in texts], np.bool_)
+    if written.all():
+        return encoder.encode_document(texts)
+    vectors = encoder.encode_document([text for text in texts if text.strip()])
+    if isinstance(vectors, np.ndarray):
+        rows = np.zeros((len(texts), vectors.shape[1]), np.float32)
+        rows[written] = vectors
+        return rows
+    counts = np.zeros(len(texts), np.int64)
+    counts[written] = np.diff(vectors.indptr)
+    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    return TermVectors(vectors.terms, indptr, vectors.indices, vectors.values)
 
 
 def _taken(blocks: Sequence[Vectors], rows: NDArray[np.int64]) -> Vectors:

@@ -211,3 +211,13 @@ def test_no_texts_and_only_known_texts(tmp_path: Path, tiny_settings: Settings) 
                         assert (rows[i] == fresh[i]).all()  # type: ignore[index]
                     else:
                         assert rows.row(i) == pytest.approx(fresh.row(i), rel=1e-3)  # type: ignore[union-attr]
+
+
+def test_a_document_without_text_is_like_nothing(tmp_path: Path, tiny_settings: Settings) -> None:
+    with Engine.create(tmp_path / "i", tiny_settings) as engine:
+        engine.add([Document("none", ""), Document("blank", " \n "), Document("a", "the boat")])
+        engine.add([Document("later", "")])
+        scores = dict(engine.rank(["boat"], 4, retriever="dense")[0])
+        assert scores.pop("a") != 0
+        assert scores == {"none": 0, "blank": 0, "later": 0}
+        assert engine.rank(["boat"], 4, retriever="sparse")[0].ids == ("a",)
