@@ -171,6 +171,41 @@ done:
     return PyErr_Occurred() ? NULL : PyLong_FromSsize_t(count);
 }
 
+PyDoc_STRVAR(scan_doc,
+"scan(vectors, query, eligible, rows, scores)\n--\n\n"
+"Fill rows int64 (k,) and scores float32 (k,) with the best of all vectors float32 (n, dim) for one\n"
+"query (dim,), best first, ties by row; as `products` computes them. eligible: one byte a row, or\n"
+"None. Returns how many there are. Raises ValueError where sizes disagree, MemoryError.");
+
+static PyObject *scan(PyObject *self, PyObject *args)
+{
+    enum { VECTORS, QUERY, ROWS, SCORES, ELIGIBLE, BUFFERS };
+    Py_buffer b[BUFFERS] = {{0}};
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y*y*z*w*w*", &b[VECTORS], &b[QUERY], &b[ELIGIBLE], &b[ROWS],
+                          &b[SCORES]))
+        return NULL;
+    Py_ssize_t dim = b[QUERY].len / 4, k = b[SCORES].len / 4, count = 0;
+    Py_ssize_t n = dim > 0 ? b[VECTORS].len / 4 / dim : 0;
+    Scored *heap = NULL;
+    if (dim < 1 || k < 1 || b[QUERY].len != 4 * dim || b[VECTORS].len != 4 * n * dim ||
+        b[ROWS].len != 8 * k || (b[ELIGIBLE].obj && b[ELIGIBLE].len != n)) {
+        PyErr_SetString(PyExc_ValueError, "vectors, query and results do not fit each other");
+    } else if (!(heap = PyMem_Malloc(k * sizeof *heap))) {
+        PyErr_NoMemory();
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+        count = scan_rows(b[VECTORS].buf, n, dim, b[QUERY].buf, b[ELIGIBLE].buf, k, heap,
+                          b[ROWS].buf, b[SCORES].buf);
+        Py_END_ALLOW_THREADS
+    }
+    PyMem_Free(heap);
+    for (int i = 0; i < BUFFERS; i++)
+        if (b[i].obj)
+            PyBuffer_Release(&b[i]);
+    return PyErr_Occurred() ? NULL : PyLong_FromSsize_t(count);
+}
+
 PyDoc_STRVAR(products_doc,
 "products(vectors, query, rows, scores)\n--\n\n"
 "Fill scores float32 (m,) with the inner products of query float32 (dim,) and the rows int64\n"
@@ -251,6 +286,7 @@ static PyObject *use(PyObject *self, PyObject *args)
 static PyMethodDef functions[] = {
     {"nearest", nearest, METH_VARARGS, nearest_doc},
     {"best", best, METH_VARARGS, best_doc},
+    {"scan", scan, METH_VARARGS, scan_doc},
     {"products", products, METH_VARARGS, products_doc},
     {"use", use, METH_VARARGS, use_doc},
     {NULL, NULL, 0, NULL},

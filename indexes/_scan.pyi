@@ -25,6 +25,14 @@ def best(
     scores: NDArray[Any],
     /,
 ) -> int: ...
+def scan(
+    vectors: NDArray[Any],
+    query: NDArray[Any],
+    eligible: NDArray[Any] | None,
+    rows: NDArray[Any],
+    scores: NDArray[Any],
+    /,
+) -> int: ...
 def products(
     vectors: NDArray[Any], query: NDArray[Any], rows: NDArray[Any], scores: NDArray[Any], /
 ) -> None: ...

@@ -46,6 +46,16 @@ static void score_rows(const float *data, Py_ssize_t dim, const float *query, co
     }
 }
 
+/* The places are filled from a heap of `count` rows, best first. */
+static void empty(Scored *heap, Py_ssize_t count, int64_t *best_rows, float *best_scores)
+{
+    for (Py_ssize_t left = count; left-- > 0;) {
+        best_rows[left] = heap[0].row;
+        best_scores[left] = heap[0].score;
+        settle(heap, left, 0, heap[left]);
+    }
+}
+
 /* The k best of `count` scored rows, best first, ties by row; `heap` has room for k. */
 static void choose_best(const int64_t *rows, const float *scores, Py_ssize_t count, Py_ssize_t k,
                         Scored *heap, int64_t *best_rows, float *best_scores)
@@ -59,9 +69,29 @@ static void choose_best(const int64_t *rows, const float *scores, Py_ssize_t cou
         if (worse(heap[0], item))
             settle(heap, k, 0, item);
     }
-    for (Py_ssize_t left = k; left-- > 0;) {
-        best_rows[left] = heap[0].row;
-        best_scores[left] = heap[0].score;
-        settle(heap, left, 0, heap[left]);
+    empty(heap, k, best_rows, best_scores);
+}
+
+/* The same of all n rows that `eligible` (NULL: any) lets through; returns how many there are. */
+static Py_ssize_t scan_rows(const float *data, Py_ssize_t n, Py_ssize_t dim, const float *query,
+                            const uint8_t *eligible, Py_ssize_t k, Scored *heap,
+                            int64_t *best_rows, float *best_scores)
+{
+    Py_ssize_t count = 0;
+    for (Py_ssize_t row = 0; row < n; row++) {
+        if (eligible && !eligible[row])
+            continue;
+        Scored item = {product(data + row * dim, query, dim), row};
+        if (count < k) {
+            heap[count++] = item;
+            for (Py_ssize_t at = count == k ? k / 2 : 0; at-- > 0;)
+                settle(heap, k, at, heap[at]);
+        } else if (worse(heap[0], item)) {
+            settle(heap, k, 0, item);
+        }
     }
+    for (Py_ssize_t at = count < k ? count / 2 : 0; at-- > 0;)
+        settle(heap, count, at, heap[at]);
+    empty(heap, count, best_rows, best_scores);
+    return count;
 }

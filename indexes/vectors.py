@@ -119,6 +119,8 @@ class Vectors:
             or kernel() is None
             or wanted > MANY * self.n_rows
         ):
+            if len(queries) == 1 and groups is None and kernel() is not None and self.dim > 0:
+                return [self._scanned(queries[0], k, eligible)]
             return self._scan(queries, k, eligible, groups)
         return self._look_up(self._codes, queries, k, eligible, groups, wanted=wanted)
 
@@ -149,6 +151,12 @@ class Vectors:
         blocks = range(0, self.n_rows, ROWS_AT_ONCE)
         parts = (self.data[start : start + ROWS_AT_ONCE] for start in blocks)
         return float(np.sqrt(max((np.einsum("ij,ij->i", p, p).max() for p in parts), default=0)))
+
+    def _scanned(self, query: Float32s, k: int, eligible: Bools | None) -> TopK:
+        """The k best rows for one query, by one pass in C: BLAS pays for many queries only."""
+        rows, scores = np.empty(k, np.int64), np.empty(k, np.float32)
+        count = kernel().scan(self.data, query, eligible, rows, scores)  # type: ignore[union-attr]
+        return TopK(rows[:count], scores[:count])
 
     def _scan(
         self,

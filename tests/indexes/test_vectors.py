@@ -64,6 +64,27 @@ def test_exact_search_equals_sorting_everything(
                 best = np.where(allowed, best, -np.inf)
             expected = [pair for pair in ranked(best.tolist(), k) if pair[1] > -np.inf]
             assert pairs_of(ranking) == expected
+            alone = Vectors({"vectors": rows}).search(
+                query[None], k, eligible=allowed, groups=groups
+            )
+            assert pairs_of(alone[0]) == expected
+
+
+def test_sizes_that_disagree_are_refused() -> None:
+    scan = kernel()
+    if scan is None:
+        pytest.skip("the C extension was not built")
+    data, query = np.zeros((3, 4), np.float32), np.zeros(4, np.float32)
+    rows, scores = np.zeros(2, np.int64), np.zeros(2, np.float32)
+    assert scan.scan(data, query, None, rows, scores) == 2
+    for wrong in (
+        (data, query[:3].copy(), None, rows, scores),
+        (data, query, np.ones(2, np.bool_), rows, scores),
+        (data, query, None, rows[:1].copy(), scores),
+        (data, query, None, rows[:0].copy(), scores[:0].copy()),
+    ):
+        with pytest.raises(ValueError, match="do not fit"):
+            scan.scan(*wrong)
 
 
 @settings(deadline=None, max_examples=25)
