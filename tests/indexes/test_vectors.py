@@ -78,7 +78,7 @@ def test_sizes_that_disagree_are_refused() -> None:
     rows, scores = np.zeros(2, np.int64), np.zeros(2, np.float32)
     assert scan.scan(data, query, None, rows, scores) == 2
     for wrong in (
-        (data, query[:3].copy(), None, rows, scores),
+        (data, np.zeros(5, np.float32), None, rows, scores),
         (data, query, np.ones(2, np.bool_), rows, scores),
         (data, query, None, rows[:1].copy(), scores),
         (data, query, None, rows[:0].copy(), scores[:0].copy()),
