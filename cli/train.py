@@ -28,6 +28,7 @@ from .training import (
     print_outcome,
     read_given,
     read_judged,
+    reading_with,
     scorer_of,
     source_of,
     with_steps,
@@ -139,6 +140,14 @@ def adapt(
     dense_model: DenseModel = None,
     no_sparse: NoSparse = False,
     no_dense: NoDense = False,
+    reading_steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Steps in which a sparse model first guesses hidden words of the documents; 0: "
+            "none [default: 150].",
+            show_default=False,
+        ),
+    ] = None,
     steps: Steps = None,
     minutes: Minutes = None,
     seed: Seed = 0,
@@ -155,8 +164,9 @@ def adapt(
 ) -> None:  # fmt: skip
     """Makes a model better on your documents, without judgements.
 
-    Queries are made of the documents, candidates mined with the index, and the model learns to
-    rank them as all retrievers together do. Then old and new are compared on queries that were
+    A sparse model first guesses hidden words of the documents. Queries are made of them, candidates
+    mined with the index, and the model learns to rank these as all retrievers together do
+    (--steps 0: not that). Then old and new are compared on queries that were
     held out; without a gain that is no luck, nothing is written to MODEL. What was finished
     stays if this is interrupted; the same command goes on.
     """
@@ -167,7 +177,7 @@ def adapt(
         id=id, title=title, text=text, metadata=None, input_format=input_format,
         encoding=encoding, max_document=max_document, skip_bad=skip_bad,
     )  # fmt: skip
-    check(out, minutes, steps)
+    check(out, minutes, steps, least=0)
     given, judged, scorer = (
         read_given(queries),
         read_judged(test, split),
@@ -188,7 +198,7 @@ def adapt(
         defaults,
         pairs=pair_settings,
         mining=replace(defaults.mining, seed=seed),
-        making=making_with(defaults.making, steps, seed),
+        making=reading_with(making_with(defaults.making, steps, seed), reading_steps),
     )
     with going_on(out, work) as progress:
         outcome = run(

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from searchlib.training.publishing import Outcome
     from searchlib.training.source import Source
 
-UNITS = {"queries": "queries", "mining": "queries", "training": "steps"}  # else documents
+UNITS = {
+    "queries": "queries",
+    "mining": "queries",
+    "reading": "steps",
+    "training": "steps",
+}  # else documents
 
 
 class Kind(StrEnum):
@@ -69,7 +74,7 @@ def going_on(out: Path, work: Path | None) -> Iterator[_Progress]:
         progress.close()
 
 
-def check(out: Path, minutes: float | None, steps: int | None) -> None:
+def check(out: Path, minutes: float | None, steps: int | None, least: int = 1) -> None:
     """What is wrong with these is told before anything is read."""
     from searchlib.errors import BadQuery
     from searchlib.training.new_folder import must_be_free
@@ -77,8 +82,8 @@ def check(out: Path, minutes: float | None, steps: int | None) -> None:
     must_be_free(out)
     if minutes is not None and not minutes > 0:
         raise BadQuery(f"illegal minutes: {minutes}, must be more than 0")
-    if steps is not None and steps < 1:
-        raise BadQuery(f"illegal steps: {steps}, must be 1 or more")
+    if steps is not None and steps < least:
+        raise BadQuery(f"illegal steps: {steps}, must be {least} or more")
 
 
 def source_of(
@@ -138,6 +143,13 @@ def making_with(defaults: Any, steps: int | None, seed: int) -> Any:
     """How the model is made, with what was asked for."""
     given = {} if steps is None else {"steps": steps}
     return replace(defaults, training=replace(defaults.training, seed=seed, **given))
+
+
+def reading_with(making: Any, steps: int | None) -> Any:
+    """How the model is made, with as many steps of reading as were asked for."""
+    return (
+        making if steps is None else replace(making, reading=replace(making.reading, steps=steps))
+    )
 
 
 def with_steps(fit: Any, steps: int | None) -> Any:

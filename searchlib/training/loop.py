@@ -1,4 +1,4 @@
-"""The one training loop: sparse and dense, with a teacher or with judgements."""
+"""The one training loop: sparse and dense, whatever a step is to achieve (`objectives.py`)."""
 
 from __future__ import annotations
 
@@ -8,19 +8,25 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from . import losses
 from .artefacts import filling, sync_folder, undamaged
-from .batch import Batch
-from .models import Trainable, TrainableSparse
 
 _STATE = ("exp_avg", "exp_avg_sq")  # what AdamW remembers of a parameter
+
+
+Drawn = TypeVar("Drawn")
+
+
+class Trained(Protocol):
+    """What has weights."""
+
+    def parameters(self) -> list[torch.nn.Parameter]: ...
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,9 @@ class TrainingSettings:
 
 
 @dataclass
-class _State:
+class State:
+    """How far a training is. `scale`: what an objective multiplies scores by, once it is known."""
+
     step: int = 0
     scale: float = 0.0
     best: float = -1.0
@@ -55,8 +63,9 @@ class _State:
 
 
 def train(
-    model: Trainable,
-    draw: Callable[[np.random.Generator], Batch],
+    model: Trained,
+    draw: Callable[[np.random.Generator], Drawn],
+    objective: Callable[[Drawn, State], tuple[Tensor, dict[str, float]]],
     settings: TrainingSettings,
     folder: Path,
     *,
@@ -65,14 +74,15 @@ def train(
 ) -> float:
     """Train `model` in place, and return the best validation's value (0 without one).
 
-    `draw` makes step i's batch from a generator seeded by (seed, i). `folder` holds the
+    `draw` makes step i's batch from a generator seeded by (seed, i), `objective` the loss of a
+    batch, and figures for the log. `folder` holds the
     checkpoint; a run that was cut off goes on from it as if it had never stopped. `validate`
     measures the model (more is better); the weights of the best measurement are those that
     remain. `report` gets {"step", "loss", ...} of each step and {"step", "validation"}.
     """
     parameters = model.parameters()
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.01)
-    state = _restore(parameters, optimizer, settings, folder) or _State()
+    state = _restore(parameters, optimizer, settings, folder) or State()
     if validate is not None and state.step == 0:
         _measure(validate, parameters, state, folder, report)
     while state.step < settings.steps:
@@ -82,7 +92,7 @@ def train(
         batch = draw(np.random.default_rng([settings.seed, state.step]))
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * rate(state.step, settings.steps)
-        values = _step(model, optimizer, batch, settings, state)
+        values = _step(parameters, optimizer, *objective(batch, state))
         state.step += 1
         state.seconds += time.monotonic() - began
         report({"step": state.step, **values, "seconds": round(state.seconds, 2)})
@@ -107,50 +117,22 @@ def rate(step: int, steps: int) -> float:
 
 
 def _step(
-    model: Trainable,
+    parameters: list[Any],
     optimizer: torch.optim.Optimizer,
-    batch: Batch,
-    settings: TrainingSettings,
-    state: _State,
+    loss: Tensor,
+    values: dict[str, float],
 ) -> dict[str, float]:
-    queries = model.encode(batch.queries, query=True)
-    documents = model.encode(batch.documents, query=False)
-    scores = model.scores(queries, documents)
-    values: dict[str, float] = {}
-    if batch.teacher is not None:
-        teacher = torch.from_numpy(batch.teacher).to(scores.device)
-        if not state.scale:
-            state.scale = settings.scale or _spread(teacher) / _spread(scores)
-        scaled = scores * (state.scale / settings.temperature)
-        loss = losses.divergence(scaled, teacher, settings.temperature)
-    else:
-        assert batch.positives is not None
-        if not state.scale:
-            state.scale = settings.scale or 3.0 / _spread(scores)
-        positives = torch.from_numpy(batch.positives).to(scores.device)
-        loss = losses.contrast(scores * state.scale, positives)
-    values["ranking_loss"] = float(loss.detach())
-    if isinstance(model, TrainableSparse):
-        work = losses.flops(queries) + losses.flops(documents)
-        loss = loss + settings.flops * losses.quadratic_ramp(state.step, settings.steps // 3) * work
-        values["flops"] = float(work.detach())
-        values["document_terms"] = float((documents > 0).sum(1).float().mean())
-        values["query_terms"] = float((queries > 0).sum(1).float().mean())
     optimizer.zero_grad()
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
     optimizer.step()
     return {"loss": float(loss.detach()), **values}
-
-
-def _spread(scores: Tensor) -> float:
-    return max(float(scores.detach().std(dim=1).mean()), 1e-6)
 
 
 def _measure(
     validate: Callable[[], float],
     parameters: list[Any],
-    state: _State,
+    state: State,
     folder: Path,
     report: Callable[[dict[str, Any]], None],
 ) -> None:
@@ -165,7 +147,7 @@ def _checkpoint(
     parameters: list[Any],
     optimizer: torch.optim.Optimizer,
     settings: TrainingSettings,
-    state: _State,
+    state: State,
     folder: Path,
 ) -> None:
     tensors = {str(i): p.detach() for i, p in enumerate(parameters)}
@@ -182,7 +164,7 @@ def _restore(
     optimizer: torch.optim.Optimizer,
     settings: TrainingSettings,
     folder: Path,
-) -> _State | None:
+) -> State | None:
     """The state of a run with the same settings that was cut off, put in place."""
     path = folder / "checkpoint.safetensors"
     if not path.is_file():
@@ -194,7 +176,7 @@ def _restore(
             said = json.loads(file.metadata()["searchlib"])
         if said["settings"] != asdict(settings):
             return None
-        state = _State(**said["state"])
+        state = State(**said["state"])
         tensors = _load(parameters, path)
         for i, parameter in enumerate(parameters):
             if f"{i}.{_STATE[0]}" in tensors:

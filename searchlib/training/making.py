@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,30 +22,34 @@ from ..errors import UnsupportedModel
 from ..indexing import no_progress
 from ..protocols import Progress
 from ..searching import Searching
-from .artefacts import write_whole
 from .batch import Batch
 from .drawing import DrawSettings, Material, draw
 from .export import export_dense, export_sparse
 from .held_out import ndcg_of_lists, own_gains
 from .log import TrainingLog, read_log
-from .loop import TrainingSettings, train
+from .loop import State, TrainingSettings, train
 from .models import Trainable, TrainableDense, TrainableSparse
 from .new_folder import new_folder
+from .objectives import ranking
+from .pacing import affordable
 from .publishing import LOG, MODEL
+from .reading import ReadingSettings, read_corpus
 from .source import Kind, model_of
-from .work import once
 
 CHECK_CANDIDATES = 8  # of each query that training is checked with
 TEXTS_AT_ONCE = 64
-_TRIED = 3  # batches that tell how long a step takes
 
 
 @dataclass(frozen=True)
 class MakingSettings:
-    """What the loop is given, and what it draws its batches from."""
+    """What the loop is given, and what it draws its batches from.
+
+    `reading`: None for models that only learn to rank.
+    """
 
     training: TrainingSettings = field(default_factory=TrainingSettings)
     drawing: DrawSettings = field(default_factory=DrawSettings)
+    reading: ReadingSettings | None = None
 
 
 def make_model(
@@ -71,18 +74,32 @@ def make_model(
         given = resolve(model_of(engine, kind)).path
         source = base_of(given) if kind == "sparse" else given
         model = trainable(source, kind, engine.settings.passage_tokens, device)
+
+        def validate() -> float:
+            return float(ndcg_of(model, checks).mean())
+
+        began = time.monotonic()
         if isinstance(model, TrainableSparse):
             score_as_indexed(model, engine)
+            if settings.reading is not None and settings.reading.steps:
+                before = TrainableSparse(source, engine.settings.passage_tokens, device)
+                read_corpus(
+                    model, before, settings.reading, work, material,
+                    like=settings.training, validate=validate, seconds=seconds,
+                    on_progress=on_progress,
+                )  # fmt: skip
+        if seconds is not None:
+            seconds = max(1.0, seconds - (time.monotonic() - began))
+        ranks = ranking(model, settings.training)
 
         def drawn(rng: np.random.Generator) -> Batch:
             return draw(material, settings.drawing, rng)
 
-        steps = once(
-            work / "steps.json",
-            lambda: _affordable(model, drawn, settings.training, seconds),
-            lambda path, number: write_whole(path, json.dumps(number).encode()),
-            lambda path: int(json.loads(path.read_bytes())),
-        )
+        wanted = replace(settings.training, scale=1.0)
+        steps = affordable(
+            work / "steps.json", model, settings.training, seconds,
+            lambda rng: ranking(model, wanted)(drawn(rng), State())[0],
+        )  # fmt: skip
         with TrainingLog(work / LOG) as log:
 
             def report(entry: dict[str, float]) -> None:
@@ -92,10 +109,11 @@ def make_model(
             train(
                 model,
                 drawn,
+                ranks,
                 replace(settings.training, steps=steps),
                 work / "checkpoints",
                 report=report,
-                validate=lambda: float(ndcg_of(model, checks).mean()),
+                validate=validate,
             )
         with new_folder(work / MODEL) as folder, quiet():
             if kind == "sparse":
@@ -157,25 +175,3 @@ def score_as_indexed(model: TrainableSparse, engine: Searching) -> None:
     weights = engine.snapshot.query_weights("sparse", every)
     model.factors = torch.from_numpy(weights).to(model.weight.device)
     model.length_power = engine.settings.sparse_length_power
-
-
-def _affordable(
-    model: Trainable,
-    drawn: Callable[[np.random.Generator], Batch],
-    settings: TrainingSettings,
-    seconds: float | None,
-) -> int:
-    """How many steps of those wanted fit into a time, told by a few batches; at least one."""
-    if seconds is None:
-        return settings.steps
-    times = []
-    for number in range(_TRIED):
-        began = time.monotonic()
-        batch = drawn(np.random.default_rng([settings.seed, number]))
-        queries = model.encode(batch.queries, query=True)
-        model.scores(queries, model.encode(batch.documents, query=False)).sum().backward()
-        times.append(time.monotonic() - began)
-    for parameter in model.parameters():
-        parameter.grad = None
-    left = seconds - sum(times)
-    return int(max(1, min(settings.steps, left / (1.3 * float(np.median(times))))))

@@ -6,7 +6,7 @@ tokens are chosen, in whole words; of these 80 % become [MASK], 10 % another tok
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,33 +76,32 @@ class Masking:
         return numbers[order[fits]]
 
 
-def masked_batches(
-    texts: Sequence[str],
+@dataclass(frozen=True)
+class MaskedTexts:
+    """Texts with words hidden, and some of the same texts whole."""
+
+    masked: MaskedBatch
+    replayed: Sequence[str]
+
+
+def draw_masked(
+    texts: Callable[[Ids], list[str]],
+    passages: Ids,
     tokenizer: Tokenizer,
     masking: Masking,
-    size: int,
     *,
-    seed: int,
-    start: int = 0,
-) -> Iterator[MaskedBatch]:
-    """Endless batches of `size` texts, each epoch in an order of its own, masked anew each time.
-
-    A step's batch depends on the seed and the step only. Raises BadQuery if there are no texts.
-    """
-    if not texts or size < 1:
-        raise BadQuery(f"nothing to mask: {len(texts)} texts, batches of {size}")
-    step = start
-    while True:
-        rng = np.random.default_rng((seed, step))
-        places = np.arange(step * size, (step + 1) * size)
-        orders = {
-            epoch: np.random.default_rng((seed, epoch, 1)).permutation(len(texts))
-            for epoch in np.unique(places // len(texts)).tolist()
-        }
-        rows = [orders[p // len(texts)][p % len(texts)] for p in places.tolist()]
-        encoded = tokenizer.encode_words([texts[row] for row in rows])
-        yield stacked([masking(ids.astype(np.int64), words, rng) for ids, words in encoded])
-        step += 1
+    count: int,
+    replayed: int,
+    rng: np.random.Generator,
+) -> MaskedTexts:
+    """`count` different passages of those given, masked, the first `replayed` of them whole too;
+    equal generators give equal batches. Raises BadQuery if there is nothing to draw."""
+    if not len(passages) or count < 1:
+        raise BadQuery(f"nothing to mask: {len(passages)} texts, batches of {count}")
+    drawn = texts(rng.permutation(passages)[:count])
+    encoded = tokenizer.encode_words(drawn)
+    masked = stacked([masking(ids.astype(np.int64), words, rng) for ids, words in encoded])
+    return MaskedTexts(masked, drawn[:replayed])
 
 
 def stacked(texts: Sequence[tuple[Ids, Ids]], padding: int = 0) -> MaskedBatch:

@@ -18,6 +18,7 @@ from ..encoders.sparse_layout import Expansion, read_sparse
 from ..encoders.tokenizing import Ids, Tokenizer
 from ..errors import UnsupportedModel
 from .head import Rows, pooled
+from .mlm import IGNORED, MaskedBatch
 
 _BUDGET = 4096  # tokens a forward pass, padding included
 
@@ -114,6 +115,19 @@ class TrainableSparse:
         """(n, V) weights >= 0."""
         rows = self._body.rows(texts, self._prompts[query])
         return pooled(rows, self.weight, self.bias)
+
+    def surprise(self, batch: MaskedBatch) -> Tensor:
+        """Cross-entropy of the hidden tokens, a mean over them (0 if there are none); only their
+        logits are made."""
+        device = self._body.device
+        ids, attention, labels = (
+            torch.from_numpy(some).to(device) for some in (batch.ids, batch.attention, batch.labels)
+        )
+        hidden: Tensor = self._model(input_ids=ids, attention_mask=attention)[0]
+        chosen = labels != IGNORED
+        logits = hidden[chosen] @ self.weight.T + self.bias
+        total = functional.cross_entropy(logits, labels[chosen], reduction="sum")
+        return total / max(1, len(logits))
 
     def parameters(self) -> list[nn.Parameter]:
         """All that is trained, each once."""

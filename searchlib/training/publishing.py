@@ -26,6 +26,7 @@ from .source import Kind
 from .work import copy_of_index
 
 CARD, LOG, PLOT = "README.md", "log.jsonl", "plot.png"
+READING_LOG = "reading.jsonl"  # of the steps before
 MODEL, JUDGEMENTS, AFTER = "model", "judgements.json", "after.index"
 
 
@@ -116,6 +117,8 @@ def publish(work: Path, target: Path, card: Card) -> None:
         if entries:
             shutil.copyfile(work / LOG, folder / LOG)
             plot_log(entries, folder / PLOT)
+        if (work / READING_LOG).is_file():
+            shutil.copyfile(work / READING_LOG, folder / READING_LOG)
 
 
 def with_model(settings: Settings, kind: Kind, model: Path) -> Settings:
