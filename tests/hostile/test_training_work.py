@@ -18,6 +18,7 @@ from searchlib.training.batch import Batch
 from searchlib.training.log import TrainingLog, read_log
 from searchlib.training.loop import TrainingSettings, train
 from searchlib.training.mining import CandidateLists, read_lists, write_lists
+from searchlib.training.objectives import ranking
 from searchlib.training.pairs import PseudoQuery, read_pairs, write_pairs
 from searchlib.training.publishing import read_judgements
 from searchlib.training.work import same_as_begun
@@ -47,7 +48,7 @@ def run(folder: Path) -> float:
     settings = TrainingSettings(steps=2, checkpoint_every=1, evaluate_every=1)
     model: Any = Numbers()
     return train(
-        model, lambda rng: batch, settings, folder,
+        model, lambda rng: batch, ranking(model, settings), settings, folder,
         report=lambda entry: None, validate=lambda: float(model.own[0].detach()),
     )  # fmt: skip
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from tiny_models import WORDS
 
 from searchlib.encoders.tokenizing import Tokenizer
 from searchlib.errors import BadQuery, UnsupportedModel
-from searchlib.training.mlm import IGNORED, Masking, masked_batches, stacked
+from searchlib.training.mlm import IGNORED, MaskedTexts, Masking, draw_masked, stacked
 
 TEXTS = [
     "the cats and the dogs",
@@ -99,23 +98,34 @@ def test_shares() -> None:
     assert (read[chosen] == ids[chosen]).mean() == pytest.approx(0.1, abs=0.01)
 
 
-def test_batches_go_on_where_they_stopped(tokenizer: Tokenizer) -> None:
+def drawn(tokenizer: Tokenizer, seed: int, count: int = 2) -> MaskedTexts:
+    """Some of the texts, one of them whole too."""
+    return draw_masked(
+        lambda ids: [TEXTS[i] for i in ids], np.arange(len(TEXTS)), tokenizer,
+        Masking.of(tokenizer), count=count, replayed=1, rng=np.random.default_rng(seed),
+    )  # fmt: skip
+
+
+def test_drawn_texts_are_masked(tokenizer: Tokenizer) -> None:
     masking = Masking.of(tokenizer)
     assert masking.mask == WORDS.index("[MASK]")
     assert not set(masking.others) & set(tokenizer.special_ids)
-    steps = list(islice(masked_batches(TEXTS, tokenizer, masking, 2, seed=3), 6))
-    later = list(islice(masked_batches(TEXTS, tokenizer, masking, 2, seed=3, start=4), 2))
-    for one, other in zip(steps[4:], later, strict=True):
-        assert (one.ids == other.ids).all()
-        assert (one.labels == other.labels).all()
     special = set(tokenizer.special_ids.tolist())
-    for batch in steps:
-        assert batch.ids.shape == batch.attention.shape == batch.labels.shape
-        assert not set(batch.labels.ravel().tolist()) & special
-        assert (batch.labels[batch.attention == 0] == IGNORED).all()
-    assert any((a.ids.shape != b.ids.shape) or (a.ids != b.ids).any()
-               for a, b in zip(steps, masked_batches(TEXTS, tokenizer, masking, 2, seed=4),
-                               strict=False))  # fmt: skip
+    seen = set()
+    for seed in range(30):
+        batch, again = drawn(tokenizer, seed), drawn(tokenizer, seed)
+        masked = batch.masked
+        assert (masked.ids == again.masked.ids).all()
+        assert (masked.labels == again.masked.labels).all()
+        assert masked.ids.shape == masked.attention.shape == masked.labels.shape
+        assert not set(masked.labels.ravel().tolist()) & special
+        assert (masked.labels[masked.attention == 0] == IGNORED).all()
+        [whole] = batch.replayed
+        true = np.where(masked.labels != IGNORED, masked.labels, masked.ids)[0]
+        assert tokenizer.encode([whole])[0].tolist() == true[: masked.attention[0].sum()].tolist()
+        seen.add(whole)
+    assert seen == set(TEXTS)
+    assert len(drawn(tokenizer, 0, count=99).masked.ids) == len(TEXTS)
 
 
 def test_stacked_pads() -> None:
@@ -127,7 +137,7 @@ def test_stacked_pads() -> None:
 
 def test_nothing_to_mask(tokenizer: Tokenizer) -> None:
     with pytest.raises(BadQuery, match="nothing to mask"):
-        next(masked_batches([], tokenizer, Masking.of(tokenizer), 2, seed=0))
+        drawn(tokenizer, 0, count=0)
     with pytest.raises(BadQuery, match="share"):
         Masking(4, np.arange(5), share=1.0)
 
