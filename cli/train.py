@@ -143,8 +143,8 @@ def adapt(
     reading_steps: Annotated[
         int | None,
         typer.Option(
-            help="Steps in which a sparse model first guesses hidden words of the documents; 0: "
-            "none [default: 150].",
+            help="Steps in which a sparse model first guesses hidden words of the documents, such "
+            "as 150 [default: none].",
             show_default=False,
         ),
     ] = None,
@@ -164,11 +164,10 @@ def adapt(
 ) -> None:  # fmt: skip
     """Makes a model better on your documents, without judgements.
 
-    A sparse model first guesses hidden words of the documents. Queries are made of them, candidates
-    mined with the index, and the model learns to rank these as all retrievers together do
-    (--steps 0: not that). Then old and new are compared on queries that were
-    held out; without a gain that is no luck, nothing is written to MODEL. What was finished
-    stays if this is interrupted; the same command goes on.
+    Queries are made of the documents, candidates mined with the index, and the model learns to
+    rank them as all retrievers together do (--steps 0: it does not, but may read them). Then old
+    and new are compared on queries that were held out; without a gain that is no luck, nothing is
+    written to MODEL. What was finished stays if this is interrupted; the same command goes on.
     """
     models = chosen_models(
         dense_model=dense_model, sparse_model=sparse_model, no_dense=no_dense, no_sparse=no_sparse

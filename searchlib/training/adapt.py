@@ -1,10 +1,10 @@
 """Adaptation without labels: a model learns a corpus from its own text, and proves it.
 
 Steps, each leaving its finished work in the work folder: an index (`source`), pseudo-queries
-(`pairs`), candidates with complete scores (`mining`), reading the corpus (`reading`), training
-against the teacher (`making`), judging on held-out queries and publishing (`publishing`). GPL
-(Wang et al. 2022, arXiv:2112.07577) does so for dense models with a generator and a cross-encoder;
-here the teacher is the index's own ensemble.
+(`pairs`), candidates with complete scores (`mining`), reading the corpus if asked (`reading`),
+training against the teacher (`making`), judging on held-out queries and publishing (`publishing`).
+GPL (Wang et al. 2022, arXiv:2112.07577) does so for dense models with a generator and a
+cross-encoder; here the teacher is the index's own ensemble.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class AdaptSettings:
     mining: MiningSettings = field(default_factory=MiningSettings)
     teacher: TeacherWeights = field(default_factory=TeacherWeights)
     making: MakingSettings = field(
-        default_factory=lambda: MakingSettings(reading=ReadingSettings())
+        default_factory=lambda: MakingSettings(reading=ReadingSettings(steps=0))
     )
     tested: int = 1000
 

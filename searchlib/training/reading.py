@@ -30,7 +30,7 @@ class ReadingSettings:
     much that counts beside guessing (0: the model forgets how to expand within 100 steps).
     """
 
-    steps: int = 150
+    steps: int = 150  # `adapt` has 0: benchmarks/adaptation.md says why
     learning_rate: float = 5e-5
     texts: int = 16
     replayed: int = 8
