@@ -138,12 +138,14 @@ def encode_once(
     """One row a text for field `name`, and which texts the encoder had to read for that.
 
     A row comes from the cache, else from the index (as stored, or made of what is), else from
-    the encoder, which reads each text once. `dimension`: of its vectors; None for terms.
+    the encoder, which reads each text once; where nothing is written, it is empty. `dimension`: of
+    its vectors; None for terms.
     """
     places: dict[str, int] = {}
     rows = np.array([places.setdefault(text, len(places)) for text in texts], np.int64)
     distinct = list(places)
-    missing = np.arange(len(distinct))
+    written = np.array([bool(text.strip()) for text in distinct], np.bool_)
+    missing = np.flatnonzero(written)
     order: list[NDArray[np.int64]] = []
     blocks: list[Vectors] = []
     fingerprint = encoder.fingerprint
@@ -161,34 +163,28 @@ def encode_once(
     unknown = [distinct[place] for place in missing.tolist()]
     if unknown or not blocks:
         earlier.remind(encoder, unknown)
-        vectors = encode_written(encoder, unknown)
+        vectors = encoder.encode_document(unknown)
         cache.put(fingerprint, unknown, vectors)
         order.append(missing)
         blocks.append(vectors)
-    read = [text for text in unknown if text.strip()]
+    if len(blank := np.flatnonzero(~written)):
+        order.append(blank)
+        blocks.append(_nothing(blocks[0], len(blank)))
     if len(blocks) > 1 or len(rows) > len(distinct):
         rows = np.argsort(np.concatenate(order))[rows]
-        return _taken(blocks, rows), read
-    return blocks[0], read
+        return _taken(blocks, rows), unknown
+    return blocks[0], unknown
 
 
-def encode_written(encoder: Encoder, texts: Sequence[str]) -> Vectors:
-    """One row a text, of zeros or without terms where nothing is written.
+def _nothing(like: Vectors, count: int) -> Vectors:
+    """Rows of texts in which nothing is written: zeros, no terms.
 
-    A model makes something of no text too, and that is near to very short queries.
+    A model makes something of them too, and that is near to very short queries.
     """
-    written = np.array([bool(text.strip()) for text in texts], np.bool_)
-    if written.all():
-        return encoder.encode_document(texts)
-    vectors = encoder.encode_document([text for text in texts if text.strip()])
-    if isinstance(vectors, np.ndarray):
-        rows = np.zeros((len(texts), vectors.shape[1]), np.float32)
-        rows[written] = vectors
-        return rows
-    counts = np.zeros(len(texts), np.int64)
-    counts[written] = np.diff(vectors.indptr)
-    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-    return TermVectors(vectors.terms, indptr, vectors.indices, vectors.values)
+    if isinstance(like, np.ndarray):
+        return np.zeros((count, like.shape[1]), np.float32)
+    none = np.empty(0, np.int32)
+    return TermVectors([], np.zeros(count + 1, np.int64), none, none.astype(np.float32))
 
 
 def _taken(blocks: Sequence[Vectors], rows: NDArray[np.int64]) -> Vectors:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -220,4 +221,20 @@ def test_a_document_without_text_is_like_nothing(tmp_path: Path, tiny_settings: 
         scores = dict(engine.rank(["boat"], 4, retriever="dense")[0])
         assert scores.pop("a") != 0
         assert scores == {"none": 0, "blank": 0, "later": 0}
+        assert engine.rank(["boat"], 4, retriever="sparse")[0].ids == ("a",)
+
+
+def test_what_an_older_version_made_of_no_text_is_forgotten(
+    tmp_path: Path, tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def something(like: Any, count: int) -> Any:
+        return np.repeat(like[:1], count, 0) if isinstance(like, np.ndarray) else like.select(0, 1)
+
+    with Engine.create(tmp_path / "i", tiny_settings) as engine:
+        with monkeypatch.context() as patch:
+            patch.setattr(known, "_nothing", something)
+            engine.add([Document("a", "the boat"), Document("none", "")])
+        assert dict(engine.rank(["boat"], 2, retriever="dense")[0])["none"] != 0
+        engine.reencode(replace(tiny_settings, k1=1.0))
+        assert dict(engine.rank(["boat"], 2, retriever="dense")[0])["none"] == 0
         assert engine.rank(["boat"], 4, retriever="sparse")[0].ids == ("a",)
