@@ -50,7 +50,7 @@ class TuneReport:
     before: dict[str, float]
     queries: int = 0
     best_single: str = ""  # the best retriever alone
-    alone: float | None = None  # its mean
+    alone: float | None = None  # its mean, smoothed as the hybrid is
     mean_before: float | None = None
     mean_tuned: float | None = None
     gain: float | None = None

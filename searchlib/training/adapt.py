@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..encoders.analyzer import Analyzer
-from ..errors import BadInput
+from ..errors import BadInput, BadQuery
 from ..indexing import no_progress
 from ..protocols import Progress
 from ..retrievers import FieldRetriever
@@ -98,9 +98,11 @@ def adapt(
     none of them says the opposite. If not, nothing is put at `target`, and what was trained
     stays in the work folder.
 
-    Raises BadInput for a source that cannot be trained on, or if `target` exists.
+    Raises BadInput for a source that cannot be trained on, or if `target` exists; BadQuery if
+    there is nothing to train with.
     """
     started = time.monotonic()
+    _check(settings)
     must_be_free(target)
     place = work or work_beside(target)
     plan = {
@@ -159,6 +161,18 @@ def adapt(
     if work is None and outcome.model is not None:
         shutil.rmtree(place, ignore_errors=True)
     return outcome
+
+
+def _check(settings: AdaptSettings) -> None:
+    """Raise BadQuery for steps that make no sense."""
+    making = settings.making
+    reads = making.reading is not None and making.reading.steps > 0
+    if reads and settings.kind != "sparse":
+        raise BadQuery(
+            "only a sparse model can guess hidden words; a dense one has no reading steps"
+        )
+    if not reads and not making.training.steps:
+        raise BadQuery("no steps and no reading steps: nothing to do")
 
 
 def time_left(started: float, minutes: float | None) -> float | None:

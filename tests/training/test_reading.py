@@ -127,6 +127,19 @@ def test_a_killed_run_reads_on(
     assert calls == 4 + 4  # a checkpoint every second step: steps 3 to 6
 
 
+def test_steps_that_make_no_sense_are_refused(engine: Engine, tmp_path: Path) -> None:
+    defaults = AdaptSettings()
+    reads = replace(defaults.making, reading=ReadingSettings(steps=1))
+    idle = replace(defaults.making, training=replace(defaults.making.training, steps=0))
+    for settings, message in (
+        (replace(defaults, kind="dense", making=reads), "only a sparse model"),
+        (replace(defaults, making=idle), "nothing to do"),
+    ):
+        with pytest.raises(BadQuery, match=message):
+            adapt(engine.path, tmp_path / "m", settings)
+    assert not list(tmp_path.iterdir())
+
+
 def test_illegal_reading_is_refused() -> None:
     for values in ({"steps": -1}, {"texts": 0}, {"replayed": 17}):
         with pytest.raises(BadQuery, match="illegal reading"):
