@@ -29,7 +29,7 @@ from .weights import Weights, sense
 CONSTANT = 0.3  # what stands beside a dense vector of length 1, for the vocabulary's mean
 STRENGTH = 0.1  # of the ridge, in mean squares of the inputs
 PRIOR = 0.5  # the same where there is a map to begin with, in squares of the inputs
-_TOGETHER = 256  # texts whose predictions are in memory at once: 31 MB of 30,522 terms
+_TOGETHER = 16  # texts whose predictions are in memory at once: 2 MB of 30,522 terms
 
 
 def inputs(vectors: Array) -> Array:
