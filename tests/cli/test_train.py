@@ -98,7 +98,7 @@ def test_the_examples_are_right(cli: Run, folder: Path) -> None:
     for command in ("adapt", "finetune"):
         for line in cli(command, "--help").out.partition("Example:\n")[2].strip().splitlines():
             words = shlex.split(line)[1:]
-            result = cli(*words, "--steps", "0")
+            result = cli(*words, "--steps", "-1")
             assert result.code == 1
             assert "illegal steps" in result.error
 
@@ -111,6 +111,12 @@ def test_the_examples_are_right(cli: Run, folder: Path) -> None:
         (("corpus.jsonl", "--out", "taken"), ("taken is there already",)),
         (("corpus.jsonl", "--out", "no/where"), ("is no folder",)),
         (("corpus.jsonl", "--out", "m", "--minutes", "-1"), ("minutes",)),
+        (("corpus.jsonl", "--out", "m", "--steps", "0"), ("nothing to do",)),
+        (("corpus.jsonl", "--out", "m", "--reading-steps", "-1"), ("illegal reading",)),
+        (
+            ("corpus.jsonl", "--out", "m", "--kind", "dense", "--reading-steps", "3"),
+            ("only a sparse model",),
+        ),
         (("corpus.jsonl", "--out", "m", "--most", "0"), ("most",)),
         (("corpus.jsonl", "--out", "m", "--kinds", "titel"), ("titel", "title")),
         (("corpus.jsonl", "--out", "m", "--queries", "absent.txt"), ("absent.txt",)),
