@@ -24,12 +24,14 @@ from .types import Explanation, Ranking
 
 
 class _Known(NamedTuple):
-    """The query that came last: its pool, and who is near whom in it."""
+    """The query that came last: its pool, that pool fused, and who is near whom in it."""
 
     query: str
     where: Selection | None
     unit: Unit
+    ids: Ids  # (n,) ascending
     pool: Pool
+    merged: Floats  # (n,)
     around: Neighbourhood | None
 
 
@@ -172,14 +174,15 @@ class Fused:
     def _known(self, query: str, where: Selection | None, unit: Unit, found: Candidates) -> _Known:
         within = found.within(self.depth)
         pool = Pool(within.scores)
+        merged = self._merged(within.scores, pool)
         around = None
         if (smoothing := self.smoothing) is not None:
             around = smoothing.neighbourhood(
                 within.ids,
-                self._merged(within.scores, pool),
+                merged,
                 lambda ids: smoothing.placed.vectors(query, ids, where, unit),
             )
-        return _Known(query, where, unit, pool, around)
+        return _Known(query, where, unit, within.ids, pool, merged, around)
 
     def _best(self, found: Candidates, known: _Known, k: int) -> TopK:
         return best(found.ids, self._final(found.ids, found.scores, known), k)
@@ -188,5 +191,5 @@ class Fused:
         return fused(self.method, self.weights, self.trust, pool, scores)
 
     def _final(self, ids: Ids, scores: Floats, known: _Known) -> Floats:
-        merged = self._merged(scores, known.pool)
+        merged = known.merged if ids is known.ids else self._merged(scores, known.pool)
         return merged if known.around is None else known.around.apply(ids, merged)

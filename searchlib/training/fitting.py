@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,9 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import BadQuery
-from ..protocols import Progress
 from . import losses
-from .log import TrainingLog
 from .loop import rate
 
 Ids = NDArray[np.int64]
@@ -94,20 +90,6 @@ def fit(
         loss.backward()
         optimizer.step()
         report({"step": step + 1, "loss": float(loss.detach())})
-
-
-@contextmanager
-def logged(
-    path: Path, settings: FitSettings, on_progress: Progress
-) -> Iterator[Callable[[dict[str, float]], None]]:
-    """What `fit` reports to: a log at `path`, and the user."""
-    with TrainingLog(path) as log:
-
-        def report(entry: dict[str, float]) -> None:
-            log.write(entry)
-            on_progress(int(entry["step"]), settings.steps, "training")
-
-        yield report
 
 
 def scale_of(scores: Tensor, settings: FitSettings) -> float:

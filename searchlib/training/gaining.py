@@ -26,7 +26,8 @@ from ..protocols import Progress
 from ..retrievers import FieldRetriever
 from ..searching import Searching
 from .export import copy_model
-from .fitting import FitSettings, fit, logged
+from .fitting import FitSettings, fit
+from .log import logged
 from .mapping import passages_to_learn
 from .new_folder import new_folder
 from .publishing import LOG, MODEL
@@ -103,7 +104,7 @@ def make_gains(
     weights = engine.snapshot.query_weights("sparse", asked)
     asked = TermVectors(asked.terms, asked.indptr, asked.indices, weights)
     assert isinstance(rows, TermVectors)
-    with logged(work / LOG, settings, on_progress) as report:
+    with logged(work / LOG, settings.steps, on_progress) as report:
         factors = fit_gains(asked, rows, places, settings, seed=seed, report=report)
     before = encoder.gains
     made = np.ones(encoder.tokenizer.size, np.float32) if before is None else before.copy()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -12,6 +13,7 @@ from typing import Any, Self, TextIO
 from indexes.refusals import refusals
 
 from ..errors import BadInput
+from ..protocols import Progress
 from .artefacts import write_whole
 
 Entry = Mapping[str, Any]
@@ -64,6 +66,20 @@ class TrainingLog:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+@contextmanager
+def logged(
+    path: Path, steps: int, on_progress: Progress, note: str = "training"
+) -> Iterator[Callable[[dict[str, float]], None]]:
+    """What a training of so many steps reports to: a log at `path`, and the user."""
+    with TrainingLog(path) as log:
+
+        def report(entry: dict[str, float]) -> None:
+            log.write(entry)
+            on_progress(int(entry["step"]), steps, note)
+
+        yield report
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

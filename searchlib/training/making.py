@@ -26,7 +26,7 @@ from .batch import Batch
 from .drawing import DrawSettings, Material, draw
 from .export import export_dense, export_sparse
 from .held_out import ndcg_of_lists, own_gains
-from .log import TrainingLog, read_log
+from .log import logged, read_log
 from .loop import State, TrainingSettings, train
 from .models import Trainable, TrainableDense, TrainableSparse
 from .new_folder import new_folder
@@ -95,17 +95,11 @@ def make_model(
         def drawn(rng: np.random.Generator) -> Batch:
             return draw(material, settings.drawing, rng)
 
-        wanted = replace(settings.training, scale=1.0)
         steps = affordable(
             work / "steps.json", model, settings.training, seconds,
-            lambda rng: ranking(model, wanted)(drawn(rng), State())[0],
+            lambda rng: ranks(drawn(rng), State())[0],
         )  # fmt: skip
-        with TrainingLog(work / LOG) as log:
-
-            def report(entry: dict[str, float]) -> None:
-                log.write(entry)
-                on_progress(int(entry["step"]), steps, "training")
-
+        with logged(work / LOG, steps, on_progress) as report:
             train(
                 model,
                 drawn,

@@ -24,7 +24,8 @@ from ..protocols import Progress
 from ..searching import Searching
 from .adapt import vectors
 from .export import export_map
-from .fitting import FitSettings, fit, logged
+from .fitting import FitSettings, fit
+from .log import logged
 from .mining import passages_of
 from .new_folder import new_folder
 from .publishing import LOG, MODEL
@@ -91,7 +92,7 @@ def make_map(
     asked = vectors(engine, list(topics.values()))
     assert isinstance(rows, np.ndarray)
     assert asked is not None
-    with logged(work / LOG, settings, on_progress) as report:
+    with logged(work / LOG, settings.steps, on_progress) as report:
         matrix = fit_map(
             asked, rows, places, settings,
             normal=Normalize() in layout.steps[-1:], seed=seed, report=report,

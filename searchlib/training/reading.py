@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import BadQuery
 from ..protocols import Progress
 from .drawing import Material
-from .log import TrainingLog
+from .log import logged
 from .loop import State, TrainingSettings, train
 from .mlm import MaskedTexts, Masking, draw_masked
 from .models import TrainableSparse
@@ -86,12 +86,7 @@ def read_corpus(
         work / "reading.json", model, training, None if seconds is None else seconds / 3,
         lambda rng: objective(drawn(rng), State())[0],
     )  # fmt: skip
-    with TrainingLog(work / READING_LOG) as log:
-
-        def report(entry: dict[str, float]) -> None:
-            log.write(entry)
-            on_progress(int(entry["step"]), steps, "reading")
-
+    with logged(work / READING_LOG, steps, on_progress, "reading") as report:
         train(
             model, drawn, objective, replace(training, steps=steps), work / "reading",
             report=report, validate=validate,
