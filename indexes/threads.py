@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 Part = TypeVar("Part")
 Answer = TypeVar("Answer")
 
+_RUN = 8  # items that are worth a thread
 
 _most: list[int] = []  # what `at_most` says, the last one counts
 
@@ -46,6 +47,16 @@ def on_threads(answer: Callable[[Part], Answer], parts: Sequence[Part]) -> list[
     if len(parts) == 1 or cores() == 1:
         return [answer(part) for part in parts]
     return list(_pool().map(answer, parts))
+
+
+def in_runs(work: Callable[[Sequence[Part]], list[Answer]], items: Sequence[Part]) -> list[Answer]:
+    """`work(items)`, whose answers are one an item, done in as many runs as there are cores."""
+    count = min(cores(), len(items) // _RUN)
+    if count <= 1:
+        return work(items)
+    size = -(-len(items) // count)
+    runs = [items[start : start + size] for start in range(0, len(items), size)]
+    return [answer for answers in on_threads(work, runs) for answer in answers]
 
 
 @cache

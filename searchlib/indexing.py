@@ -11,6 +11,7 @@ import numpy as np
 
 from indexes.manifest import VectorField
 from indexes.snapshot import Snapshot
+from indexes.threads import in_runs
 from indexes.types import Record, TermVectors
 from indexes.writer import Writer
 
@@ -19,7 +20,7 @@ from .intake import Hashed, Sourced, checked, is_chunk
 from .known import Earlier, encode_once
 from .passages import passage_text
 from .protocols import Encoder, Progress, Splitter, Vectors
-from .types import Document
+from .types import Document, Passage
 
 UNCHANGED = "unchanged"  # a progress note: these were in the index already
 COMMIT_SECONDS = 30.0  # at most this much work is lost when the plug is pulled
@@ -216,14 +217,21 @@ class Pipeline:
     def _split(self, documents: Sequence[Hashed]) -> tuple[list[Record], list[str]]:
         records: list[Record] = []
         texts: list[str] = []
-        for document, hash in documents:
-            passages = self.splitter(document)
+        for (document, hash), passages in zip(documents, self._passages(documents), strict=True):
             texts += map(_TEXT, passages)
             places = tuple(map(_PLACE, passages))
             records.append(
                 Record(document.id, document.title, document.text, document.metadata, hash, places)
             )
         return records, texts
+
+    def _passages(self, documents: Sequence[Hashed]) -> list[list[Passage]]:
+        """Of each document; on several cores where a model's tokenizer says where to cut."""
+
+        def some(part: Sequence[Hashed]) -> list[list[Passage]]:
+            return [self.splitter(document) for document, _ in part]
+
+        return in_runs(some, documents) if self.passage_encoders else some(documents)
 
 
 def encode_distinct(encoder: Encoder, texts: Sequence[str]) -> Vectors:

@@ -22,6 +22,7 @@ from .tokenizing import Ids, Tokenizer
 from .weights import sense
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from .network import Network
@@ -72,9 +73,21 @@ class Backbone:
             raise BadInput("texts must be a list of strings, not one string; write [text]")
         results: list[Result] = []
         with sense(self._transformer.path):
-            for _, tokens in windows(texts, lambda part: self.tokenizer.encode(part, prompt)):
+            parallel = self.gpu is not None
+
+            def tokenize(part: Sequence[str]) -> list[Ids]:
+                return self.tokenizer.encode(part, prompt, parallel)
+
+            for _, tokens in windows(texts, tokenize):
                 results += self.run_tokens(tokens, lean, full)
         return results
+
+    @property
+    def gpu(self) -> torch.device | None:
+        """The (first) GPU that torch runs it on; None on a CPU, and until torch is needed."""
+        if "_network" not in self.__dict__ or self._network.kind == "cpu":
+            return None
+        return self._network.devices[0]
 
     def run_tokens(
         self,

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ from .blend_layout import BlendLayout
 from .terms import Terms
 from .ternary import Ternary
 from .weights import Weights, sense
+
+if TYPE_CHECKING:
+    from .blend_device import DeviceMap
 
 CONSTANT = 0.3  # what stands beside a dense vector of length 1, for the vocabulary's mean
 STRENGTH = 0.1  # of the ridge, in mean squares of the inputs
@@ -191,16 +194,37 @@ class Blend:
         """The same where the texts' dense vectors (n, dim) are known."""
         share = self._layout.query_share if query else self._layout.document_share
         extra = self._layout.extra_query_terms if query else 0
-        made: list[Terms] = []
         with sense(self._layout.path), np.errstate(over="ignore", invalid="ignore"):
             map = self.map
             if vectors.shape[1] + 1 != len(map.codes):
                 raise ValueError(f"a map of {len(map.codes)} rows for {vectors.shape[1]} numbers")
+            if self._dense.gpu is not None and all(terms.positions is None for terms in found):
+                return self._on_gpu(vectors, found, share, extra)
+            made: list[Terms] = []
             for start in range(0, len(found), _TOGETHER):
                 rows = predicted(vectors[start : start + _TOGETHER], map)
                 some = found[start : start + _TOGETHER]
                 made += [blended(t, row, share, extra) for t, row in zip(some, rows, strict=True)]
         return made
+
+    def _on_gpu(
+        self, vectors: Array, found: Sequence[Terms], share: float, extra: int
+    ) -> list[Terms]:
+        """The same, where the dense model runs by now."""
+        from .blend_device import TOGETHER, blended_rows
+
+        made: list[Terms] = []
+        for start in range(0, len(found), TOGETHER):
+            rows = self._device_map.predicted(inputs(vectors[start : start + TOGETHER]))
+            made += blended_rows(found[start : start + TOGETHER], rows, share, extra)
+        return made
+
+    @cached_property
+    def _device_map(self) -> DeviceMap:
+        from .blend_device import DeviceMap
+
+        assert self._dense.gpu is not None
+        return DeviceMap(self.map, self._dense.gpu)
 
     @cached_property
     def map(self) -> Ternary:

@@ -22,6 +22,7 @@ from .tokenizing import Ids, Span, Tokenizer
 from .weights import sense
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from .network import Network
@@ -101,6 +102,11 @@ class DenseEncoder:
         """Whether it looks vectors up instead of running a network."""
         return isinstance(self._layout, StaticLayout)
 
+    @property
+    def gpu(self) -> torch.device | None:
+        """The GPU that it runs on by now; None while there is none."""
+        return self._body.gpu if isinstance(self._body, Pooled) else None
+
     @cached_property
     def dimension(self) -> int:
         """Length of a vector."""
@@ -167,6 +173,11 @@ class Pooled:
         self._layout = layout
         self._backbone = Backbone(layout.transformer, "hidden", max_tokens, device)
         self.tokenizer = self._backbone.tokenizer
+
+    @property
+    def gpu(self) -> torch.device | None:
+        """The GPU that it runs on by now."""
+        return self._backbone.gpu
 
     def vectors(self, texts: Sequence[str], prompt: str) -> NDArray[np.float32]:
         """(n, dimension) float32, one row a text; at least one text."""

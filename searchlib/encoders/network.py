@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import BadInput, UnsupportedModel
 from .batching import Pool, batches
+from .half import Half
 from .quiet import quiet
 from .tokenizing import Ids
 from .weights import Weights
@@ -21,7 +22,8 @@ Task = Literal["hidden", "masked", "labels"]
 Result = TypeVar("Result")
 
 _CPU_BUDGET = 512  # tokens a batch: its activations stay in a core's cache
-_GPU_BUDGET = 65_536
+_GPU_BUDGET = 32_768
+_STREAMS = 2  # of work on each GPU: one computes while another's batch comes and goes
 
 
 class Network:
@@ -33,6 +35,7 @@ class Network:
     a classifier's labels (`run` then gives (batch, labels)).
 
     `device`: "cpu", "cuda" (all GPUs), "cuda:1", "mps", or None: the GPUs if any, else the CPU.
+    A GPU computes in half precision (see `half`), by several streams.
     """
 
     def __init__(self, folder: Path, task: Task, device: str | None = None) -> None:
@@ -52,8 +55,14 @@ class Network:
                 kind = torch.float16 if self.kind == "cuda" else torch.float32
                 moved = weight.to(place, kind)
                 self._decoders.append((moved, None if bias is None else bias.to(place)))
+        if self.kind == "cuda":
+            torch.cuda.synchronize()  # subtle: other streams read what this one copies
+        self._half = Half() if self.kind == "cuda" else None
+        self._streams: list[Any] = []
+        if self.kind == "cuda":
+            self._streams = [torch.cuda.Stream(at) for at in self.devices * _STREAMS]
         # on the CPU one thread a batch beats many threads on one: no waiting at each operation
-        self.workers = torch.get_num_threads() if self.kind == "cpu" else len(self.devices)
+        self.workers = torch.get_num_threads() if self.kind == "cpu" else len(self._streams) or 1
         self._pool: Pool[Any] = Pool(self.workers, self._release)
         self._pad = int(getattr(model.config, "pad_token_id", None) or 0)
 
@@ -72,10 +81,15 @@ class Network:
         budget = _CPU_BUDGET if self.kind == "cpu" else _GPU_BUDGET
 
         def one(worker: int, rows: list[int]) -> Result:
-            with torch.inference_mode():
-                kinds = None if types is None else [types[row] for row in rows]
-                hidden = self._hidden(worker, [tokens[row] for row in rows], kinds)
-                return work(worker, hidden, [lengths[row] for row in rows])
+            kinds = None if types is None else [types[row] for row in rows]
+            some = [tokens[row] for row in rows]
+            with torch.inference_mode(), self._stream(worker):
+                if self._half is None:
+                    return work(worker, self._hidden(worker, some, kinds), [*map(len, some)])
+                return self._half.run(
+                    lambda: self._hidden(worker, some, kinds),
+                    lambda hidden: work(worker, hidden, [*map(len, some)]),
+                )
 
         def single_threaded() -> None:
             if self.kind == "cpu":
@@ -93,7 +107,14 @@ class Network:
         return self._decoders[self._place(worker)]
 
     def _place(self, worker: int) -> int:
-        return 0 if self.kind == "cpu" else worker
+        return 0 if self.kind == "cpu" else worker % len(self.devices)
+
+    def _stream(self, worker: int) -> contextlib.AbstractContextManager[Any]:
+        """Everything in it is computed on a worker's own stream of its GPU, where it has one."""
+        if not self._streams:
+            return contextlib.nullcontext()
+        chosen: contextlib.AbstractContextManager[Any] = torch.cuda.stream(self._streams[worker])
+        return chosen
 
     def _hidden(self, worker: int, tokens: list[Ids], types: list[Ids] | None) -> Tensor:
         lengths = [len(ids) for ids in tokens]
@@ -117,23 +138,9 @@ class Network:
             }
         elif device.type != "cpu":
             inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
-        with self._autocast():
-            output = self.models[self._place(worker)](**inputs)
+        output = self.models[self._place(worker)](**inputs)
         hidden: Tensor = output[0]
         return hidden
-
-    @property
-    def _half(self) -> torch.dtype | None:
-        if self.kind != "cuda":
-            return None
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self._half is None:
-            return contextlib.nullcontext()
-        context: contextlib.AbstractContextManager[Any]
-        context = torch.autocast("cuda", dtype=self._half)
-        return context
 
     def _release(self) -> None:
         if self.kind == "cuda":

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from indexes.threads import in_runs
+
 from ..errors import UnsupportedModel
 from .weights import read_json
 
@@ -43,12 +45,19 @@ class Tokenizer:
                 f"{self.special_tokens_count}, the number of special tokens"
             )
 
-    def encode(self, texts: Sequence[str], prompt: str = "") -> list[Ids]:
-        """One array of ids a text, special tokens included; `prompt` goes before each text."""
-        pieces = self._tokenizer.encode_batch_fast(
-            [clean(prompt + text) for text in texts], add_special_tokens=False
-        )
-        return [self.wrap(piece.ids) for piece in pieces]
+    def encode(self, texts: Sequence[str], prompt: str = "", parallel: bool = False) -> list[Ids]:
+        """One array of ids a text, special tokens included; `prompt` goes before each text.
+
+        In `parallel`, on all cores: a GPU would wait for one.
+        """
+
+        def some(part: Sequence[str]) -> list[Ids]:
+            pieces = self._tokenizer.encode_batch_fast(
+                [clean(prompt + text) for text in part], add_special_tokens=False
+            )
+            return [self.wrap(piece.ids) for piece in pieces]
+
+        return in_runs(some, texts) if parallel else some(texts)
 
     def words(self, texts: Sequence[str], prompt: str = "") -> list[Ids]:
         """As `encode`, without the special tokens."""
@@ -92,7 +101,8 @@ class Tokenizer:
         >>> tokenizer.offsets("lean times")  # doctest: +SKIP
         [(0, 4), (5, 10)]
         """
-        pieces = self._tokenizer.encode(clean(text), add_special_tokens=False)
+        # subtle: of a batch, as only that lets other threads run meanwhile
+        [pieces] = self._tokenizer.encode_batch([clean(text)], add_special_tokens=False)
         found: list[Span] = pieces.offsets
         return found
 

@@ -17,28 +17,44 @@ from torch.nn import functional
 
 from ..encoders.native import best_kernel, largest_logits
 
-_TILE = 1 << 25  # logits at a time on a GPU
+_TILE = 1 << 27  # logits at a time on a GPU
 
 
 def winners(rows: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """The active terms of a text (m,) and the token (m,) whose logit is each one's largest.
 
     `rows` (T, D) of one text, `weight` (V, D), `bias` (V,); a term is active where its largest
-    logit is above 0. No gradient.
+    logit is above 0. On the CPU, without gradient.
     """
     rows, weight, bias = rows.detach(), weight.detach(), bias.detach()
-    if rows.device.type == "cpu":
-        found = largest_logits(rows.numpy(), weight.numpy(), best_kernel())
-        terms = torch.from_numpy(np.flatnonzero(found + bias.numpy() > 0))
-        return terms, (rows @ weight[terms].T).argmax(dim=0)
-    tile = max(1, _TILE // len(rows))
-    best = [
-        (rows @ weight[start : start + tile].T).max(dim=0) for start in range(0, len(weight), tile)
-    ]
-    values = torch.cat([some.values for some in best])
-    places = torch.cat([some.indices for some in best])
-    terms = torch.nonzero(values.float() + bias > 0).squeeze(1)
-    return terms, places[terms]
+    found = largest_logits(rows.numpy(), weight.numpy(), best_kernel())
+    terms = torch.from_numpy(np.flatnonzero(found + bias.numpy() > 0))
+    return terms, (rows @ weight[terms].T).argmax(dim=0)
+
+
+def winners_together(rows: Rows, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of all texts: (text, term, place in `rows.flat`), each (m,); as `winners`, in a few steps.
+
+    For GPUs, where many small steps cost more than padding does.
+    """
+    flat, weight, bias = rows.flat.detach(), weight.detach(), bias.detach()
+    starts, lengths = (
+        torch.tensor(some, device=flat.device) for some in (rows.starts, rows.lengths)
+    )
+    longest = max(rows.lengths)
+    # subtle: a text's last token at padded places can't change a maximum
+    places = torch.arange(longest, device=flat.device).unsqueeze(0)
+    places = starts.unsqueeze(1) + torch.minimum(places, lengths.unsqueeze(1) - 1)
+    padded = flat[places].reshape(-1, flat.shape[1])
+    tile = max(1, _TILE // len(padded))
+    found = []
+    for start in range(0, len(weight), tile):
+        part = slice(start, start + tile)
+        best = (padded @ weight[part].T).view(len(rows), longest, -1).max(dim=1)
+        texts, terms = torch.nonzero(best.values + bias[part] > 0, as_tuple=True)
+        found.append((texts, terms + start, places[texts, best.indices[texts, terms]]))
+    texts, terms, tokens = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return texts, terms, tokens
 
 
 @dataclass(frozen=True)
@@ -62,15 +78,24 @@ def pooled(rows: Rows, weight: Tensor, bias: Tensor) -> Tensor:
 
     Formal et al. 2021 (arXiv:2109.10086), eq. 2 and 4; a gradient reaches rows, weight and bias.
     """
-    with torch.no_grad(), ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        # the kernel uses one core a text
-        found = list(pool.map(lambda i: winners(rows.of(i), weight, bias), range(len(rows))))
-    columns = torch.cat([terms for terms, _ in found])
-    tokens = torch.cat([at + start for (_, at), start in zip(found, rows.starts, strict=True)])
-    owners = torch.cat([torch.full_like(terms, i) for i, (terms, _) in enumerate(found)])
+    if rows.flat.device.type == "cpu":
+        owners, columns, tokens = _winners_one_by_one(rows, weight, bias)
+    else:
+        with torch.no_grad():
+            owners, columns, tokens = winners_together(rows, weight, bias)
     # subtle: the gradient of `embedding` is summed many times as fast as that of indexing
     chosen = functional.embedding(tokens, rows.flat) * functional.embedding(columns, weight)
     logits = chosen.sum(dim=1) + bias.index_select(0, columns)
     out = logits.new_zeros(len(rows), len(weight))
     # subtle: rounding may differ from the kernel's, so that a winner is a little below 0 here
     return out.index_put((owners, columns), torch.log1p(torch.relu(logits)))
+
+
+def _winners_one_by_one(rows: Rows, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    with torch.no_grad(), ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        # the kernel uses one core a text
+        found = list(pool.map(lambda i: winners(rows.of(i), weight, bias), range(len(rows))))
+    columns = torch.cat([terms for terms, _ in found])
+    tokens = torch.cat([at + start for (_, at), start in zip(found, rows.starts, strict=True)])
+    owners = torch.cat([torch.full_like(terms, i) for i, (terms, _) in enumerate(found)])
+    return owners, columns, tokens

@@ -20,7 +20,8 @@ from ..errors import UnsupportedModel
 from .head import Rows, pooled
 from .mlm import IGNORED, MaskedBatch
 
-_BUDGET = 4096  # tokens a forward pass, padding included
+_CPU_BUDGET = 4096  # tokens a forward pass, padding included
+_GPU_BUDGET = 65_536
 
 
 class _Body:
@@ -38,13 +39,19 @@ class _Body:
         starts = [0] * len(tokens)
         flats: list[Tensor] = []
         end = 0
-        for some in batches(lengths, _BUDGET):
+        budget = _CPU_BUDGET if self.device.type == "cpu" else _GPU_BUDGET
+        for some in batches(lengths, budget):
             hidden = self._hidden([tokens[i] for i in some])
             flats.append(hidden.reshape(-1, hidden.shape[-1]))
             for row, i in enumerate(some):
                 starts[i] = end + row * hidden.shape[1]
             end += len(flats[-1])
         return Rows(torch.cat(flats), starts, lengths)
+
+    def precision(self) -> torch.autocast:
+        """Within it a CUDA GPU computes in bf16, the weights and what is summed staying fp32."""
+        half = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=half)
 
     def _hidden(self, tokens: list[Ids]) -> Tensor:
         longest = max(len(ids) for ids in tokens)
@@ -113,8 +120,9 @@ class TrainableSparse:
 
     def encode(self, texts: Sequence[str], query: bool) -> Tensor:
         """(n, V) weights >= 0."""
-        rows = self._body.rows(texts, self._prompts[query])
-        return pooled(rows, self.weight, self.bias)
+        with self._body.precision():
+            rows = self._body.rows(texts, self._prompts[query])
+            return pooled(rows, self.weight, self.bias)
 
     def surprise(self, batch: MaskedBatch) -> Tensor:
         """Cross-entropy of the hidden tokens, a mean over them (0 if there are none); only their
@@ -123,10 +131,11 @@ class TrainableSparse:
         ids, attention, labels = (
             torch.from_numpy(some).to(device) for some in (batch.ids, batch.attention, batch.labels)
         )
-        hidden: Tensor = self._model(input_ids=ids, attention_mask=attention)[0]
         chosen = labels != IGNORED
-        logits = hidden[chosen] @ self.weight.T + self.bias
-        total = functional.cross_entropy(logits, labels[chosen], reduction="sum")
+        with self._body.precision():
+            hidden: Tensor = self._model(input_ids=ids, attention_mask=attention)[0]
+            logits = hidden[chosen] @ self.weight.T + self.bias
+        total = functional.cross_entropy(logits.float(), labels[chosen], reduction="sum")
         return total / max(1, len(logits))
 
     def parameters(self) -> list[nn.Parameter]:
@@ -174,7 +183,8 @@ class TrainableDense:
         skip = 0
         if prompt and not layout.include_prompt:
             skip = self.tokenizer.prompt_length(prompt)
-        rows = self._body.rows(texts, prompt)
+        with self._body.precision():
+            rows = self._body.rows(texts, prompt)
         padded = nn.utils.rnn.pad_sequence([rows.of(i) for i in range(len(rows))], batch_first=True)
         vectors = pool_batch(padded, rows.lengths, layout.pooling, skip)
         return functional.normalize(vectors, dim=1) if Normalize() in layout.steps else vectors

@@ -6,8 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from searchlib.training import losses  # noqa: E402
-from searchlib.training.head import Rows, pooled  # noqa: E402
+from searchlib.training import head, losses  # noqa: E402
+from searchlib.training.head import Rows, pooled, winners, winners_together  # noqa: E402
 
 
 def test_weights_and_gradients_equal_those_of_all_logits() -> None:
@@ -28,6 +28,22 @@ def test_weights_and_gradients_equal_those_of_all_logits() -> None:
     torch.testing.assert_close(ours, all_logits, rtol=1e-4, atol=1e-5)
     for found, expected in zip(gradients(ours), gradients(all_logits), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_winners_found_together_are_those_found_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(4)
+    monkeypatch.setattr(head, "_TILE", 100)  # several tiles
+    rows = Rows(torch.randn(12, 8), [0, 4, 9], [4, 3, 1])  # padding after the second and third
+    weight, bias = torch.randn(30, 8), torch.randn(30) - 2
+    texts, terms, places = winners_together(rows, weight, bias)
+    found = sorted(zip(texts.tolist(), terms.tolist(), places.tolist(), strict=True))
+    expected = []
+    for text, start in enumerate(rows.starts):
+        own, at = winners(rows.of(text), weight, bias)
+        pairs = zip(own.tolist(), at.tolist(), strict=True)
+        expected += [(text, term, start + place) for term, place in pairs]
+    assert found == sorted(expected)
+    assert len(found) > 10
 
 
 def test_losses_by_hand() -> None:
