@@ -16,6 +16,8 @@ test: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@if $(BIN)/python tests/gpu/there.py; then \
+	  echo 'on the GPU:' && SEARCHLIB_TEST_GPU=1 $(BIN)/python -m pytest tests/gpu; fi
 	$(BIN)/python -m pytest
 
 venv: $(INSTALLED)

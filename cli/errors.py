@@ -40,6 +40,8 @@ def report(error: Exception) -> int:
         say("stopped")
     elif isinstance(error, MemoryError):
         say("out of memory; a smaller --memory or smaller documents may help")
+    elif isinstance(error, RuntimeError) and "out of memory" in str(error):  # torch's
+        say("the GPU is out of memory; free it of other work, or use --device cpu")
     else:
         kind = type(error).__name__
         say(f"this is a bug: {kind}: {error} (searchlib --debug shows where; please report it)")

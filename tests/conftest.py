@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,10 @@ import pytest
 from tiny_models import make_bert
 
 from searchlib import Document, Engine, Settings
+
+# Exactness is tested on the CPU, on any machine alike; `tests/gpu` says what a GPU may round.
+if not os.environ.get("SEARCHLIB_TEST_GPU"):
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 CORPUS = [
     Document("blues", "The blues band played. A song in the night.", "Concert", {"year": 1999}),

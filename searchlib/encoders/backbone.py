@@ -182,6 +182,8 @@ def maybe_gpu() -> bool:
     """Whether torch might find a GPU here, as far as can be told without loading it."""
     if not sys.platform.startswith("linux"):
         return True
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):  # hidden from torch
+        return False
     return any(Path(name).exists() for name in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg"))
 
 

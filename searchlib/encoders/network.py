@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import BadInput, UnsupportedModel
 from .batching import Pool, batches
-from .half import Half
+from .gpu import Half, planless_attention
 from .quiet import quiet
 from .tokenizing import Ids
 from .weights import Weights
@@ -97,7 +97,8 @@ class Network:
 
         before = torch.get_num_threads()
         try:
-            yield from self._pool.run(batches(lengths, budget), lengths, one, single_threaded)
+            with planless_attention():
+                yield from self._pool.run(batches(lengths, budget), lengths, one, single_threaded)
         finally:
             if torch.get_num_threads() != before:
                 torch.set_num_threads(before)

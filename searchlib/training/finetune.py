@@ -52,7 +52,7 @@ class FinetuneSettings:
     map: FitSettings = MAP
     gains: FitSettings = GAINS
     mining: MiningSettings = field(default_factory=MiningSettings)
-    making: MakingSettings = field(default_factory=MakingSettings)
+    making: MakingSettings = field(default_factory=lambda: MakingSettings(share=0.5))
     held_out: float = 0.15
     seed: int = 0
 

@@ -18,7 +18,7 @@ from ..encoders.dense_layout import read_dense
 from ..encoders.models import resolve
 from ..encoders.quiet import quiet
 from ..encoders.sparse_layout import read_sparse
-from ..errors import UnsupportedModel
+from ..errors import BadQuery, UnsupportedModel
 from ..indexing import no_progress
 from ..protocols import Progress
 from ..searching import Searching
@@ -44,12 +44,19 @@ TEXTS_AT_ONCE = 64
 class MakingSettings:
     """What the loop is given, and what it draws its batches from.
 
-    `reading`: None for models that only learn to rank.
+    `reading`: None for models that only learn to rank. `share`: how far the weights go of the way
+    from what they were to what training made them: a part of it keeps more of what a model could
+    do for other queries (WiSE-FT: Wortsman et al. 2021, arXiv:2109.01903).
     """
 
     training: TrainingSettings = field(default_factory=TrainingSettings)
     drawing: DrawSettings = field(default_factory=DrawSettings)
     reading: ReadingSettings | None = None
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise BadQuery(f"illegal share: {self.share}, must be above 0 and at most 1")
 
 
 def make_model(
@@ -109,6 +116,12 @@ def make_model(
                 report=report,
                 validate=validate,
             )
+        if settings.share < 1:
+            go_back(
+                model,
+                trainable(source, kind, engine.settings.passage_tokens, device),
+                settings.share,
+            )
         with new_folder(work / MODEL) as folder, quiet():
             if kind == "sparse":
                 export_sparse(source, read_sparse(source).plain(), model.save, folder)
@@ -117,6 +130,13 @@ def make_model(
                 export_dense(source, read_dense(source), model.save, folder)
     entries = read_log(work / LOG)
     return int(entries[-1]["step"]) if entries else 0
+
+
+def go_back(model: Trainable, before: Trainable, share: float) -> None:
+    """Set a model's weights to `share` of the way from those of `before` to its own."""
+    with torch.no_grad():
+        for parameter, old in zip(model.parameters(), before.parameters(), strict=True):
+            parameter.copy_(torch.lerp(old, parameter, share))
 
 
 def check_trainable(model: str, kind: Kind) -> None:

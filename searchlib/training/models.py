@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.nn import functional
 
 from ..encoders.batching import batches
 from ..encoders.dense_layout import Normalize, Projection, read_dense
+from ..encoders.gpu import planless_attention
 from ..encoders.network import load, pick_devices
 from ..encoders.pooling import pool_batch
 from ..encoders.sparse_layout import Expansion, read_sparse
@@ -34,7 +36,7 @@ class _Body:
 
     def rows(self, texts: Sequence[str], prompt: str) -> Rows:
         """The hidden rows of texts; those of like length share a pass."""
-        tokens = self.tokenizer.encode(texts, prompt)
+        tokens = self.tokenizer.encode(texts, prompt, parallel=self.device.type != "cpu")
         lengths = [len(ids) for ids in tokens]
         starts = [0] * len(tokens)
         flats: list[Tensor] = []
@@ -48,10 +50,12 @@ class _Body:
             end += len(flats[-1])
         return Rows(torch.cat(flats), starts, lengths)
 
-    def precision(self) -> torch.autocast:
+    @contextmanager
+    def precision(self) -> Iterator[None]:
         """Within it a CUDA GPU computes in bf16, the weights and what is summed staying fp32."""
         half = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=half)
+        with planless_attention(), torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            yield
 
     def _hidden(self, tokens: list[Ids]) -> Tensor:
         longest = max(len(ids) for ids in tokens)

@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from searchlib.encoders import backbone
 from searchlib.encoders.blend import blended, inputs, predicted
 from searchlib.encoders.blend_device import DeviceMap, blended_rows
 from searchlib.encoders.dense import DenseEncoder
-from searchlib.encoders.half import Half
+from searchlib.encoders.gpu import Half, planless_attention
 from searchlib.encoders.heads import Terms
 from searchlib.encoders.sparse import SparseEncoder
 from searchlib.encoders.ternary import Ternary
@@ -102,3 +103,31 @@ def test_what_fits_in_half_precision_stays_in_it() -> None:
     half = Half("cpu")
     kind = half.run(lambda: torch.ones(2, 3) @ torch.ones(3, 3), lambda hidden: hidden.dtype)
     assert kind == half.kind == torch.float16
+
+
+def test_a_gpu_that_is_hidden_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for hidden in ("", "-1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+        backbone.maybe_gpu.cache_clear()
+        assert not backbone.maybe_gpu()
+    backbone.maybe_gpu.cache_clear()
+
+
+def test_attention_without_plans_leaves_torch_as_it_was() -> None:
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    with planless_attention():
+        assert not torch.backends.cuda.cudnn_sdp_enabled()
+    assert torch.backends.cuda.cudnn_sdp_enabled() == before
+
+
+def test_texts_tokenised_on_several_cores_are_the_same(
+    tiny_dense: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("indexes.threads.cores", lambda: 3)
+    tokenizer = DenseEncoder(tiny_dense).tokenizer
+    some = [f"the cat in the garden {'night ' * i}" for i in range(50)]
+    found, expected = (
+        tokenizer.encode(some, "song ", parallel=True),
+        tokenizer.encode(some, "song "),
+    )
+    assert [ids.tolist() for ids in found] == [ids.tolist() for ids in expected]

@@ -159,7 +159,7 @@ def test_what_is_not_there(write, tmp_path):
         ("a.csv", "id,text\n"),
         ("a.tsv", ""),
         ("a.trec", ""),
-        ("a.jsonl", gzip.compress(b"")),
+        ("a.jsonl", gzip.compress(b"", mtime=0)),
     ],
 )
 def test_nothing_in_it(write, name, content):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import pytest
 
@@ -31,3 +32,17 @@ def test_answers_come_in_order_and_alone_on_the_callers_thread(
     with at_most(1):
         assert set(on_threads(lambda part: threading.get_ident(), parts)) == {threading.get_ident()}
     assert threading.get_ident() not in on_threads(lambda part: threading.get_ident(), parts)
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 16, 100])
+def test_runs_of_items_are_answered_in_order(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "cores", lambda: 3)
+    runs: list[int] = []
+
+    def work(items: Sequence[int]) -> list[int]:
+        runs.append(len(items))
+        return [item * 2 for item in items]
+
+    assert threads.in_runs(work, range(count)) == [item * 2 for item in range(count)]
+    assert sum(runs) == count
+    assert len(runs) == {0: 1, 1: 1, 7: 1, 16: 2, 100: 3}[count]
