@@ -16,6 +16,7 @@ import json
 import multiprocessing
 import os
 import random
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -215,11 +216,31 @@ def _kilobytes(status: Path, name: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
+def indexing(texts: list[str], options: argparse.Namespace) -> Result:
+    """Documents a second from text to a committed index with all fields, the models at work."""
+    from searchlib import Document, Engine, Settings
+
+    say(f"indexing {len(texts):,} documents")
+    documents = [Document(str(number), text) for number, text in enumerate(texts)]
+    warm = min(64, len(texts) // 2)
+    with tempfile.TemporaryDirectory() as folder:
+        path, settings = Path(folder) / "some.index", Settings(dense_model=options.dense_model)
+        with Engine.create(path, settings, device=options.device) as engine:
+            engine.add(documents[:warm])
+            started = time.perf_counter()
+            engine.add(documents[warm:])
+            rate = (len(texts) - warm) / (time.perf_counter() - started)
+    return Result(OURS, "indexing, all fields", len(texts), "docs/s", rate)
+
+
 def measure(options: argparse.Namespace) -> Iterator[Result]:
     """Every figure, for the chosen kinds of encoders."""
     count = options.documents or (12 if options.quick else 8192 if on_gpu(options) else 192)
     rounds = options.rounds or (2 if options.quick else 7)
     texts = documents(count, options.beir)
+    if options.index:
+        yield indexing(texts, options)
+        return
     kinds: list[Kind] = [options.kind] if options.kind else ["sparse", "dense"]
     threads = [cores()] if on_gpu(options) else [1] if options.quick else sorted({1, cores()})
     for kind in kinds:
@@ -244,6 +265,7 @@ def arguments() -> argparse.ArgumentParser:
     made.add_argument("--sparse-model", default=SPARSE_BASE, help="name or folder")
     made.add_argument("--dense-model", default=DENSE_DEFAULT, help="name or folder")
     made.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: the best there is)")
+    made.add_argument("--index", action="store_true", help="index them, and nothing else")
     made.add_argument("--alone", action="store_true", help="without peers")
     return made
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -15,6 +16,7 @@ Part = TypeVar("Part")
 Answer = TypeVar("Answer")
 
 _RUN = 8  # items that are worth a thread
+_STACK = 1 << 20  # bytes of a thread that computes
 
 _most: list[int] = []  # what `at_most` says, the last one counts
 
@@ -46,7 +48,22 @@ def on_threads(answer: Callable[[Part], Answer], parts: Sequence[Part]) -> list[
     """Each part's answer, in order; several parts share the threads."""
     if len(parts) == 1 or cores() == 1:
         return [answer(part) for part in parts]
-    return list(_pool().map(answer, parts))
+    with small_stacks():
+        answers = _pool().map(answer, parts)
+    return list(answers)
+
+
+@contextmanager
+def small_stacks() -> Iterator[None]:
+    """Threads that begin within the block get a stack of 1 MiB, not of 8.
+
+    For those that compute. A limit on a process's memory counts whole stacks, used or not.
+    """
+    before = threading.stack_size(_STACK)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
 
 
 def in_runs(work: Callable[[Sequence[Part]], list[Answer]], items: Sequence[Part]) -> list[Answer]:

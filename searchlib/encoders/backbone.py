@@ -11,7 +11,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from indexes.threads import cores
+from indexes.threads import cores, small_stacks
 
 from ..errors import BadInput
 from .batching import windows
@@ -164,7 +164,8 @@ def _each(
     order = sorted(range(len(tokens)), key=lambda row: -len(tokens[row]))
     with ThreadPoolExecutor(workers, thread_name_prefix="encode") as pool:
         try:
-            found = pool.map(lambda row: encode(tokens[row]), order)
+            with small_stacks():
+                found = pool.map(lambda row: encode(tokens[row]), order)
             for row, result in zip(order, found, strict=True):
                 yield [row], [result]
         finally:

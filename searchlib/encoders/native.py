@@ -22,7 +22,8 @@ except ImportError:  # installed without a compiler
     _fused = None  # type: ignore[assignment, unused-ignore]
 
 FEW_TOKENS = 64
-"""For up to so many tokens `affine` is the faster one; above, BLAS is."""
+FEW_WEIGHTS = 1 << 16
+"""For up to so many tokens, or of so many weights, `affine` is the faster one; above, BLAS is."""
 _FEWEST_ROWS = 12  # of a weight matrix, for the compiled kernels
 _TILE = 1 << 20  # logits at a time in numpy: 4 MiB
 
@@ -59,7 +60,9 @@ def affine(rows: Array, weight: Array, bias: Array, kernel: int | None) -> Array
 
     `kernel`: as for `largest_logits`. A layer that reads the result finds its columns contiguous.
     """
-    if kernel is None or len(rows) > FEW_TOKENS or not _fits(rows, weight):
+    # subtle: BLAS asks the system for 32 MB for each thread that multiplies
+    large = len(rows) > FEW_TOKENS and weight.size > FEW_WEIGHTS
+    if kernel is None or large or not _fits(rows, weight):
         # subtle: for a short text W @ X' is up to twice as fast in BLAS as X @ W'
         product: Array = (weight @ rows.T).T
         product += bias

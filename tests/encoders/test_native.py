@@ -61,6 +61,32 @@ def test_affine(kernel: int | None, shape: tuple[int, int, int]) -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("shape", "compiled"),
+    [((256, 128, 128), True), ((64, 384, 384), True), ((65, 384, 384), False)],
+)
+def test_small_products_do_without_blas(
+    shape: tuple[int, int, int], compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if native.best_kernel() is None:
+        pytest.skip("the extension was not compiled")
+    from searchlib.encoders import _fused
+
+    calls: list[int] = []
+
+    class Counted:
+        @staticmethod
+        def affine(*arguments: object) -> None:
+            calls.append(1)
+            _fused.affine(*arguments)  # type: ignore[arg-type]
+
+    x, weight, bias = arrays(*shape)
+    monkeypatch.setattr(native, "_fused", Counted)
+    found = native.affine(x, weight, bias, native.best_kernel())
+    np.testing.assert_allclose(found, x @ weight.T + bias, rtol=1e-3, atol=1e-3)
+    assert bool(calls) == compiled
+
+
 def test_kernels_refuse_what_does_not_fit() -> None:
     if native.best_kernel() is None:
         pytest.skip("the extension was not compiled")

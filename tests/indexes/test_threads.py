@@ -46,3 +46,10 @@ def test_runs_of_items_are_answered_in_order(count: int, monkeypatch: pytest.Mon
     assert threads.in_runs(work, range(count)) == [item * 2 for item in range(count)]
     assert sum(runs) == count
     assert len(runs) == {0: 1, 1: 1, 7: 1, 16: 2, 100: 3}[count]
+
+
+def test_stacks_are_small_within_the_block_only() -> None:
+    before = threading.stack_size()
+    with threads.small_stacks():
+        assert 0 < threading.stack_size() <= 1 << 20
+    assert threading.stack_size() == before
