@@ -84,8 +84,8 @@ class Backbone:
 
     @property
     def gpu(self) -> torch.device | None:
-        """The (first) GPU that torch runs it on; None on a CPU, and until torch is needed."""
-        if "_network" not in self.__dict__ or self._network.kind == "cpu":
+        """The (first) CUDA GPU that torch runs it on; None elsewhere, and until torch is needed."""
+        if "_network" not in self.__dict__ or self._network.kind != "cuda":
             return None
         return self._network.devices[0]
 
