@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +35,15 @@ class Numbering:
         Raises ValueError for a number that there is not.
         """
         ids = np.asarray(ids, np.int64)
-        self.check(ids, unit)
         bases = self._bases[unit]
+        if len(ids) and (ids[1:] >= ids[:-1]).all():  # as most are: segments are runs of them
+            ends = ids.searchsorted(bases).tolist()
+            if ends[0] == 0 and ends[-1] == len(ids):
+                for segment, (start, end) in enumerate(pairwise(ends)):
+                    if start < end:
+                        yield segment, np.arange(start, end), ids[start:end] - bases[segment]
+                return
+        self.check(ids, unit)
         owner = np.searchsorted(bases, ids, side="right") - 1
         for segment in np.flatnonzero(np.bincount(owner)).tolist():
             places = np.flatnonzero(owner == segment)

@@ -18,6 +18,7 @@ Answer = TypeVar("Answer")
 _RUN = 8  # items that are worth a thread
 _STACK = 1 << 20  # bytes of a thread that computes
 
+_starting = threading.RLock()  # the size of stacks is the process's own
 _most: list[int] = []  # what `at_most` says, the last one counts
 
 
@@ -59,11 +60,12 @@ def small_stacks() -> Iterator[None]:
 
     For those that compute. A limit on a process's memory counts whole stacks, used or not.
     """
-    before = threading.stack_size(_STACK)
-    try:
-        yield
-    finally:
-        threading.stack_size(before)
+    with _starting:
+        before = threading.stack_size(_STACK)
+        try:
+            yield
+        finally:
+            threading.stack_size(before)
 
 
 def in_runs(work: Callable[[Sequence[Part]], list[Answer]], items: Sequence[Part]) -> list[Answer]:

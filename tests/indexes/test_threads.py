@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -52,4 +53,20 @@ def test_stacks_are_small_within_the_block_only() -> None:
     before = threading.stack_size()
     with threads.small_stacks():
         assert 0 < threading.stack_size() <= 1 << 20
+    assert threading.stack_size() == before
+
+
+def test_stacks_are_as_they_were_after_blocks_in_several_threads() -> None:
+    before = threading.stack_size()
+
+    def enter() -> None:
+        for _ in range(300):
+            with threads.small_stacks():
+                time.sleep(0)
+
+    others = [threading.Thread(target=enter) for _ in range(4)]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join()
     assert threading.stack_size() == before
