@@ -35,7 +35,7 @@ class Network:
     a classifier's labels (`run` then gives (batch, labels)).
 
     `device`: "cpu", "cuda" (all GPUs), "cuda:1", "mps", or None: the GPUs if any, else the CPU.
-    A GPU computes in half precision (see `half`), by several streams.
+    A GPU computes in half precision (see `gpu`), by several streams.
     """
 
     def __init__(self, folder: Path, task: Task, device: str | None = None) -> None:
@@ -55,11 +55,11 @@ class Network:
                 kind = torch.float16 if self.kind == "cuda" else torch.float32
                 moved = weight.to(place, kind)
                 self._decoders.append((moved, None if bias is None else bias.to(place)))
-        if self.kind == "cuda":
-            torch.cuda.synchronize()  # subtle: other streams read what this one copies
         self._half = Half() if self.kind == "cuda" else None
         self._streams: list[Any] = []
         if self.kind == "cuda":
+            for place in self.devices:
+                torch.cuda.synchronize(place)  # subtle: other streams read what this one copies
             self._streams = [torch.cuda.Stream(at) for at in self.devices * _STREAMS]
         # on the CPU one thread a batch beats many threads on one: no waiting at each operation
         self.workers = torch.get_num_threads() if self.kind == "cpu" else len(self._streams) or 1
