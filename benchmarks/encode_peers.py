@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -90,12 +91,27 @@ def sentence_transformers(
     made = made.half() if half else made
 
     def encode(texts: list[str]) -> Any:
-        return made.encode(texts, batch_size=256 if half else 32, show_progress_bar=False)
+        with tokenising_in_parallel():
+            return made.encode(texts, batch_size=256 if half else 32, show_progress_bar=False)
 
     def matrix(found: Any) -> Array:
         return np.asarray(found if kind == "dense" else found.to_dense().float().cpu(), np.float32)
 
     return System(encode, matrix, lambda text: made.encode(text, show_progress_bar=False))
+
+
+@contextlib.contextmanager
+def tokenising_in_parallel() -> Iterator[None]:
+    """Tokenizers on all cores, which searchlib forbids them in its process: it has its own way."""
+    before = os.environ.get("TOKENIZERS_PARALLELISM")
+    os.environ["TOKENIZERS_PARALLELISM"] = "true"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TOKENIZERS_PARALLELISM"]
+        else:
+            os.environ["TOKENIZERS_PARALLELISM"] = before
 
 
 def openvino(kind: Kind, model: str, threads: int, sample: list[str]) -> System | None:
