@@ -3,12 +3,12 @@
 Each size is indexed by a process of its own, from a generator, so that the documents themselves
 take no memory, and then searched by another. What counts is memory that only the process has
 (anonymous: not the index's mapped files, which the system may take back at any time), beyond
-what a document for each core takes: interpreter, libraries, models, and threads at work. BM25
-alone at 10,000 and 200,000 documents; with the neural fields at sizes that take minutes.
+what indexing a single document takes: interpreter, libraries and models. BM25 alone at 10,000
+and 200,000 documents; with the neural fields at sizes that take minutes.
 
 With `--limited` each is done again under a limit that the system keeps (RLIMIT_DATA: private
-memory that can be written to, used or not: a thread that multiplies matrices asks for 32 MB and
-writes to less than one): what these few documents take and the allowed memory, no byte more.
+memory that can be written to, used or not): what a single document takes and the allowed memory,
+no byte more.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from report import Result, judged, one_line_errors, parser, print_results, provenance, say
 
-from indexes.threads import cores
 from searchlib.config import DENSE_MODEL, SPARSE_MODEL
 
 if TYPE_CHECKING:
@@ -140,7 +139,7 @@ def measure(sizes: dict[str, tuple[int, ...]], options: argparse.Namespace) -> I
     for system, counts in sizes.items():
         with tempfile.TemporaryDirectory() as folder:
             alone: dict[str, Peaks] = {}
-            for count in (cores(), *counts):
+            for count in (1, *counts):
                 say(f"{system}: {count:,} documents")
                 path = Path(folder) / f"{count}.index"
                 for task in ("index", "search"):
@@ -151,9 +150,9 @@ def measure(sizes: dict[str, tuple[int, ...]], options: argparse.Namespace) -> I
                     alone.setdefault(task, peaks)
                     yield Result(system, task, count, "peak MB", peaks.resident / 1e6)
                     grown = (peaks.own - alone[task].own) / 1e6
-                    result = Result(system, task, count, "own MB beyond the first documents", grown)
+                    result = Result(system, task, count, "own MB beyond one document", grown)
                     yield judged(result, f"<= {allowed[task] / 1e6:g}")
-                    if options.limited and count > cores():
+                    if options.limited and count > 1:
                         shutil.move(path, aside := path.with_suffix(".aside"))
                         if task == "search":
                             shutil.copytree(aside, path)
