@@ -227,8 +227,8 @@ def finetune(
         bool,
         typer.Option(
             "--whole",
-            help="Train all of the model's weights (slow without a GPU), not a map of its vectors "
-            "or factors of its terms.",
+            help="Train all of the model's weights (slow without a GPU) and go half of the way to "
+            "what comes out, instead of a map of its vectors or factors of its terms.",
         ),
     ] = False,
     sparse_model: SparseModel = None,
