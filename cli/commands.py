@@ -34,6 +34,7 @@ MODULES = {
     "adapt": "train",
     "finetune": "train",
     "distill": "distill",
+    "glance": "glance",
     "gaps": "gaps",
 }
 """The module of each sub-command, in the order in which the help lists them."""

@@ -59,7 +59,11 @@ OutputFormat = Annotated[
 ]  # fmt: skip
 RetrieverName = Annotated[
     str,
-    typer.Option("--retriever", "-r", help="hybrid, bm25, bm25_passage, sparse, dense or lookup."),
+    typer.Option(
+        "--retriever",
+        "-r",
+        help="hybrid, instant, bm25, bm25_passage, sparse, lookup, dense or static.",
+    ),
 ]
 K = Annotated[int, typer.Option("-k", help="How many results.")]
 Where = Annotated[

@@ -18,7 +18,8 @@ UNCHANGED = "unchanged"  # searchlib.indexing's word
 class Progress:
     """A context manager to be called with (done, total, note); shows rate and time left.
 
-    What is noted as UNCHANGED took no work: rate and time left count from there on.
+    What is noted as UNCHANGED took no work: rate and time left count from there on. So they do
+    where less is done than before: the next part of the work has begun.
 
     >>> with Progress("documents") as progress:
     ...     progress(100, 5000)
@@ -28,6 +29,7 @@ class Progress:
         self.unit = unit
         self._start = self._last = time.monotonic()
         self._before = 0  # done without work
+        self._done = 0
         self._bar: Bar | None = None
         self._task: TaskID | None = None
 
@@ -44,8 +46,9 @@ class Progress:
             self._bar.stop()
 
     def __call__(self, done: int, total: int | None, note: str = "") -> None:
-        if note == UNCHANGED:
+        if note == UNCHANGED or done < self._done:
             self._start, self._before = time.monotonic(), done
+        self._done = done
         if sys.stderr.isatty():
             self._draw(done, total, note)
         elif time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:

@@ -107,6 +107,14 @@ def reencode(
     ] = None,
     no_dense: Annotated[bool, typer.Option("--no-dense", help="No dense vectors.")] = False,
     no_sparse: Annotated[bool, typer.Option("--no-sparse", help="No sparse vectors.")] = False,
+    static_queries: Annotated[
+        str | None,
+        typer.Option(
+            help="Vectors of queries for -r static, lookup and instant: a folder that `glance` "
+            "made, or searchlib/glance, which comes along.",
+            show_default=False,
+        ),
+    ] = None,
     abandon: Annotated[
         bool, typer.Option("--abandon", help="Give up one that was begun and not finished.")
     ] = False,
@@ -128,6 +136,8 @@ def reencode(
             no_sparse=no_sparse,
         )
     }
+    if static_queries is not None:
+        given["static_queries"] = static_queries
     if abandon and given:
         raise typer.BadParameter("--abandon takes no model")
     progress = Progress("documents")

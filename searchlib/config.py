@@ -12,6 +12,7 @@ from .errors import BadQuery
 
 DENSE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 SPARSE_MODEL = "searchlib/gloss"
+QUERIES = "searchlib/glance"
 
 DenseKind = Literal["auto", "exact", "pq"]
 
@@ -30,6 +31,9 @@ class Settings:
     `sparse_idf`: queries' learned weights are multiplied by that power of the index's own idf;
     `sparse_length_power`: documents' are divided by that power of their Euclidean length.
     0 and 0 are the model as it is (benchmarks/adaptation.md says what the defaults bring).
+    `static_queries`: a table of query vectors for the dense model, a name or a folder, which
+    "static", "lookup" and "instant" ask; None: none. The default serves the default dense model
+    alone, and goes unused with others.
     `bm25_weight`, `sparse_weight`, `dense_weight`: of the hybrid's parts,
     before each query adapts them (benchmarks/fusion.py shows how these were chosen).
     `smoothing`: the share that its neighbours have in a good candidate's hybrid score; 0: none.
@@ -52,6 +56,7 @@ class Settings:
     sparse_queries: Pruning = field(default_factory=Pruning)
     sparse_idf: float = 0.75
     sparse_length_power: float = 0.3
+    static_queries: str | None = QUERIES
     bm25_weight: float = 0.45
     sparse_weight: float = 0.2
     dense_weight: float = 1.0
@@ -97,6 +102,7 @@ class Settings:
             self,
             dense_model=absolute(self.dense_model),
             sparse_model=absolute(self.sparse_model),
+            static_queries=absolute(self.static_queries),
         )
 
     def to_json(self) -> dict[str, Any]:

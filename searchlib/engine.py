@@ -18,7 +18,7 @@ from .intake import with_origins
 from .known import Earlier
 from .maintenance import Maintenance, maintain
 from .protocols import Progress
-from .representations import make_encoders, make_fields, make_splitter
+from .representations import check_static_queries, make_encoders, make_fields, make_splitter
 from .searching import Searching
 from .types import Document
 from .updating import Edit, UpdateReport, patched, replaced, update_metadata
@@ -164,12 +164,14 @@ class Engine(Searching):
             BadInput: a re-encoding with other settings was begun (see `abandon_reencoding`).
             Locked: another process is at work on the same, or does not end to write.
             ModelNotFound: a model's files are nowhere to be found.
+            ModelMismatch: the table of query vectors is for another dense model.
         """
         from .successor import reencode
 
         settings = settings.resolved()
         encoders = make_encoders(settings, self._device)
         fields = {spec.name: spec for spec in make_fields(settings, encoders)}
+        check_static_queries(settings, fields)
         return reencode(
             self,
             settings,

@@ -16,11 +16,17 @@ from .errors import BadQuery
 from .protocols import Encoder, Splitter
 from .query_cache import QueryCache
 from .recorded import recorded_settings
-from .representations import check_fingerprint, make_encoder, make_splitter
+from .representations import (
+    check_fingerprint,
+    make_encoder,
+    make_splitter,
+    make_static_queries,
+)
 from .scorer import Scorer
 
 if TYPE_CHECKING:
     from .encoders.lookup import LookupEncoder
+    from .encoders.static_queries import StaticQueries
 
 
 class Opened:
@@ -77,7 +83,8 @@ class Opened:
             self.settings = settings
             self._caches.clear()
             self._encoders.clear()
-            self.__dict__.pop("_lookup", None)
+            for made in ("_lookup", "_static"):
+                self.__dict__.pop(made, None)
 
     # -- retrievers
 
@@ -88,7 +95,12 @@ class Opened:
             names += ["sparse", "lookup"]
         if "dense" in self.snapshot.fields:
             names.append("dense")
-        return [*names, "hybrid"]
+            if self._static is not None:
+                names.append("static")
+        names.append("hybrid")
+        if "lookup" in names or "static" in names:
+            names.append("instant")
+        return names
 
     # -- looking inside
 
@@ -127,8 +139,12 @@ class Opened:
 
     def _query_cache(self, name: str) -> QueryCache:
         if name not in self._caches:
+            encoder: Encoder
             if name == "lookup":
-                encoder: Encoder = self._lookup
+                encoder = self._lookup
+            elif name == "static":
+                assert self._static is not None
+                encoder = self._static
             else:
                 if name not in self.snapshot.fields:
                     raise BadQuery(
@@ -163,4 +179,9 @@ class Opened:
         from .encoders.lookup import LookupEncoder
 
         assert self.settings.sparse_model is not None
-        return LookupEncoder(self.settings.sparse_model)
+        return LookupEncoder(self.settings.sparse_model, static=self._static)
+
+    @functools.cached_property
+    def _static(self) -> StaticQueries | None:
+        """The table for queries of the index's dense model; None where there is none."""
+        return make_static_queries(self.settings, self.snapshot.fields)

@@ -23,6 +23,7 @@ from .types import Document, Passage
 if TYPE_CHECKING:
     from .encoders.dense import DenseEncoder
     from .encoders.sparse import SparseEncoder
+    from .encoders.static_queries import StaticQueries
 
 _UNKNOWN, _OTHER, _WORD = np.arange(3, dtype=np.uint8)
 
@@ -97,6 +98,30 @@ def make_fields(settings: Settings, encoders: Mapping[str, Encoder]) -> Iterator
         assert isinstance(dense, DenseEncoder)
         made_by = {"model": settings.dense_model, "fingerprint": dense.fingerprint}
         yield VectorField("dense", dense.dimension, "passage", settings.dense_kind, made_by)
+
+
+def check_static_queries(settings: Settings, fields: Mapping[str, FieldSpec]) -> None:
+    """Load the table of query vectors, if there is one for the dense field.
+
+    Raises:
+        ModelNotFound, UnsupportedModel: there is none where the settings say.
+        ModelMismatch: it is for another dense model.
+    """
+    table = make_static_queries(settings, fields)
+    if table is not None:
+        table.encode_query([""])
+
+
+def make_static_queries(
+    settings: Settings, fields: Mapping[str, FieldSpec]
+) -> StaticQueries | None:
+    """The table of query vectors for the dense field; None where it has none."""
+    if "dense" not in fields:
+        return None
+    from .encoders.static_queries import static_queries
+
+    fingerprint = fields["dense"].encoder["fingerprint"]
+    return static_queries(settings.static_queries, settings.dense_model, fingerprint)
 
 
 def make_splitter(settings: Settings, encoders: Mapping[str, Encoder]) -> Splitter:

@@ -27,6 +27,10 @@ from .scorer import Scorer
 from .smoothing import Smoothing
 from .types import Document
 
+LOOKUP, STATIC = 1.5, 0.75
+"""What "lookup" and "static" count in "instant", in weights of "sparse" and "dense" in "hybrid"
+(benchmarks/adaptation.md)."""
+
 
 class Retrieving(Opened):
     """What an open index is asked by."""
@@ -36,9 +40,11 @@ class Retrieving(Opened):
 
         "bm25", over whole documents; "bm25_passage", a document scoring as its best passage, as
         with the encoders; "sparse", learned expansion on both sides; "lookup", the same documents
-        with inference-free queries; "dense"; "hybrid", which fuses "bm25_passage", "sparse" and
-        "dense", each trusted as far as its scores for the query warrant (an index without models
-        has "bm25" for it).
+        with inference-free queries; "dense"; "static", the same vectors with queries from a table;
+        "hybrid", which fuses "bm25_passage", "sparse" and "dense", each trusted as far as its
+        scores for the query warrant (an index without models has "bm25" for it); "instant", which
+        fuses "bm25_passage", "lookup" and "static" likewise, as far as they are there, and runs no
+        model.
 
         Raises:
             BadQuery: there is none of that name in this index.
@@ -48,7 +54,8 @@ class Retrieving(Opened):
             if name not in self.retriever_names():
                 there = ", ".join(self.retriever_names())
                 raise BadQuery(f"unknown retriever {name!r}; this index has {there}")
-            known = self._hybrid() if name == "hybrid" else self._field_retriever(name)
+            fusions = {"hybrid": self._hybrid, "instant": self._instant}
+            known = fusions[name]() if name in fusions else self._field_retriever(name)
             self._scorers[name] = known
         return known
 
@@ -113,23 +120,42 @@ class Retrieving(Opened):
         return self.retriever(retriever) if isinstance(retriever, str) else retriever
 
     def _hybrid(self) -> Scorer:
-        weights = {
-            "bm25_passage": self.settings.bm25_weight,
-            "sparse": self.settings.sparse_weight,
-            "dense": self.settings.dense_weight,
-        }
+        settings = self.settings
+        return self._trusted(
+            "hybrid",
+            {
+                "bm25_passage": settings.bm25_weight,
+                "sparse": settings.sparse_weight,
+                "dense": settings.dense_weight,
+            },
+        )
+
+    def _instant(self) -> Scorer:
+        settings = self.settings
+        return self._trusted(
+            "instant",
+            {
+                "bm25_passage": settings.bm25_weight,
+                "lookup": settings.sparse_weight * LOOKUP,
+                "static": settings.dense_weight * STATIC,
+            },
+        )
+
+    def _trusted(self, name: str, weights: Mapping[str, float]) -> Scorer:
+        """The parts that are there, fused, trusted as far as each query warrants, and smoothed."""
         parts = [part for part in weights if part in self.retriever_names()]
         if len(parts) == 1:  # nothing to fuse: keep its scores as they are
             return self.retriever("bm25")
         fused = self.fused(parts, weights=[weights[p] for p in parts], method=OpinionPool())
         trust = Trust(tuple(_guide(part, parts) for part in parts))
-        return replace(fused, trust=trust, smoothing=self._smoothing(parts))
+        return replace(fused, name=name, trust=trust, smoothing=self._smoothing(parts))
 
     def _smoothing(self, parts: Sequence[str]) -> Smoothing | None:
         """By the vectors, if there are any."""
-        if not self.settings.smoothing or "dense" not in parts:
-            return None
-        return Smoothing(self._field_retriever("dense"), self.settings.smoothing)
+        for part in ("dense", "static"):  # either has the documents' vectors
+            if self.settings.smoothing and part in parts:
+                return Smoothing(self._field_retriever(part), self.settings.smoothing)
+        return None
 
     def _field_retriever(self, name: str) -> FieldRetriever:
         similarity: Similarity | None = None
@@ -141,11 +167,14 @@ class Retrieving(Opened):
         elif name == "lookup":
             fields = {"document": "sparse", "passage": "sparse"}
             similarity = Dot() if self._lookup.has_table else None  # the field's own
+        elif name == "static":
+            fields = {"document": "dense", "passage": "dense"}
         else:
             fields = {"document": name, "passage": name}
         sources = self._sources if "sparse" in fields.values() else None
         cache = self._query_cache("bm25" if name == "bm25_passage" else name)
-        return FieldRetriever(name, self.snapshot, fields, cache, similarity, sources)
+        shares = self._static.shares if name == "static" and self._static is not None else None
+        return FieldRetriever(name, self.snapshot, fields, cache, similarity, sources, shares)
 
     def _sources(self, passage: int) -> dict[str, str]:
         from .encoders.sparse import SparseEncoder
@@ -165,4 +194,5 @@ class Retrieving(Opened):
 
 def _guide(part: str, parts: Sequence[str]) -> int | None:
     """The number of the part that a part should agree with: the expansion with the vectors."""
-    return parts.index("dense") if part == "sparse" and "dense" in parts else None
+    guide = {"sparse": "dense", "lookup": "static"}.get(part)
+    return parts.index(guide) if guide in parts else None

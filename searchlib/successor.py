@@ -55,6 +55,15 @@ def reencode(
     if engine.settings == settings and engine.snapshot.fields == fields:
         discard(folder)
         return AddReport()
+    if replace(engine.settings, static_queries=settings.static_queries) == settings and (
+        engine.snapshot.fields == fields
+    ):  # how queries are made is no document's concern
+        with patient_writer(engine.path) as own:
+            engine.refresh()  # nobody else can write from here on
+            now = replace(engine.settings, static_queries=settings.static_queries)
+            own.commit(now.to_json())
+        engine.refresh()
+        return AddReport()
     splitter = splitter_of(engine)
     reports: list[AddReport] = []
 

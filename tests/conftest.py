@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tiny_models import make_bert
+from tiny_models import make_bert, make_queries
 
 from searchlib import Document, Engine, Settings
 
@@ -46,11 +46,18 @@ def tiny_sparse(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_settings(tiny_dense: Path, tiny_sparse: Path) -> Settings:
-    """Settings with the tiny models and short passages."""
+def tiny_queries(tmp_path_factory: pytest.TempPathFactory, tiny_dense: Path) -> Path:
+    """A folder with a random table of query vectors for the dense encoder."""
+    return make_queries(tmp_path_factory.mktemp("queries") / "table", tiny_dense)
+
+
+@pytest.fixture(scope="session")
+def tiny_settings(tiny_dense: Path, tiny_sparse: Path, tiny_queries: Path) -> Settings:
+    """Settings with the tiny models, a table for queries, and short passages."""
     return Settings(
-        dense_model=str(tiny_dense), sparse_model=str(tiny_sparse), passage_tokens=32, overlap=4
-    )
+        dense_model=str(tiny_dense), sparse_model=str(tiny_sparse),
+        static_queries=str(tiny_queries), passage_tokens=32, overlap=4,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,9 @@ from searchlib.methods import ReciprocalRank
 from searchlib.naming import find_id
 from searchlib.provenance import term_sources
 
-RETRIEVERS = ["bm25", "bm25_passage", "sparse", "lookup", "dense", "hybrid"]
+RETRIEVERS = [
+    "bm25", "bm25_passage", "sparse", "lookup", "dense", "static", "hybrid", "instant",
+]  # fmt: skip
 QUERIES = ["the blues song", "bread in the oven", "boat on a river", "cat"]
 WORDS_ONLY = Settings(dense_model=None, sparse_model=None)
 

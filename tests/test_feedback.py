@@ -20,7 +20,9 @@ from searchlib.fused import Fused
 from searchlib.refined import WHOLE, FirstPass, Refined
 from searchlib.types import Explanation
 
-RETRIEVERS = ["bm25", "bm25_passage", "sparse", "lookup", "dense", "hybrid"]
+RETRIEVERS = [
+    "bm25", "bm25_passage", "sparse", "lookup", "dense", "static", "hybrid", "instant",
+]  # fmt: skip
 QUERY = "the band and the child in the garden"
 FEEDBACK = Feedback(passages=4, terms=6, weight=0.6)
 ROWS = st.dictionaries(st.sampled_from("abcdef"), st.floats(1, 9, width=16), min_size=1, max_size=5)
@@ -143,7 +145,7 @@ def refined_query(engine: Engine, name: str, where: str | None) -> TermVectors |
 
 
 @pytest.mark.parametrize("where", [None, "year >= 1999"])
-@pytest.mark.parametrize("name", RETRIEVERS[:-1])
+@pytest.mark.parametrize("name", RETRIEVERS[:-2])
 def test_a_field_is_searched_with_the_refined_query(
     engine: Engine, name: str, where: str | None
 ) -> None:

@@ -12,7 +12,9 @@ from searchlib.cursors import make_cursor, read_cursor
 from searchlib.errors import BadQuery
 from searchlib.paging import ranked_part
 
-RETRIEVERS = ["bm25", "bm25_passage", "sparse", "lookup", "dense", "hybrid"]
+RETRIEVERS = [
+    "bm25", "bm25_passage", "sparse", "lookup", "dense", "static", "hybrid", "instant",
+]  # fmt: skip
 QUERY = "the blues song bread boat"
 
 

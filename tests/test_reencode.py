@@ -24,7 +24,9 @@ from searchlib.encoders.sparse import SparseEncoder
 from searchlib.errors import BadInput
 
 QUERIES = ["the cat in the tree", "bread dough", "a boat"]
-RETRIEVERS = ["bm25", "bm25_passage", "sparse", "lookup", "dense", "hybrid"]
+RETRIEVERS = [
+    "bm25", "bm25_passage", "sparse", "lookup", "dense", "static", "hybrid", "instant",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

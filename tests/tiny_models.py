@@ -55,6 +55,24 @@ def make_bert(folder: Path, *, masked: bool, seed: int = 0, max_tokens: int = 64
     return folder
 
 
+def make_queries(folder: Path, dense: Path, **said: str) -> Path:
+    """A table of random query vectors for a dense model of 32 dimensions."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    from searchlib.encoders.dense import DenseEncoder
+    from searchlib.encoders.nibbles import Nibbles
+    from searchlib.encoders.static_queries import vocabulary_hash
+
+    tokenizer = DenseEncoder(dense).tokenizer
+    matrix = np.random.default_rng(0).normal(size=(tokenizer.size, 32)).astype(np.float32)
+    folder.mkdir()
+    save_file(Nibbles.of(matrix).tensors, folder / "model.safetensors")
+    config = {"dense": str(dense), "vocabulary": vocabulary_hash(tokenizer), "dimension": 32}
+    (folder / "queries.json").write_text(json.dumps(config | said))
+    return folder
+
+
 def make_classifier(
     folder: Path, labels: Sequence[str] = ("LABEL_0",), *, seed: int = 0, max_tokens: int = 64
 ) -> Path:

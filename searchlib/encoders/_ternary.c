@@ -26,9 +26,10 @@ static void fill_meaning(void)
 }
 
 /* sums[4 j + i] = sum over the rows of x[row] * entry i of codes[row][j], for `count` bytes. */
-static void add_up(Four *restrict sums, const float *restrict x, const unsigned char *restrict codes,
+static void add_up(float *found, const float *restrict x, const unsigned char *restrict codes,
                    Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t count)
 {
+    Four *restrict sums = (Four *)found;
     memset(sums, 0, (size_t)count * sizeof *sums);
     Py_ssize_t row = 0;
     for (; row + 4 <= rows; row += 4) {
@@ -45,16 +46,51 @@ static void add_up(Four *restrict sums, const float *restrict x, const unsigned 
     }
 }
 
-static void multiply(const float *x, Py_ssize_t texts, const unsigned char *codes, Py_ssize_t rows,
-                     Py_ssize_t stride, const float *scales, Py_ssize_t columns, float *out)
+typedef struct {
+    const char *name;
+    Py_ssize_t bytes; /* of a row that it adds up at a time */
+    void (*add_up)(float *, const float *, const unsigned char *, Py_ssize_t, Py_ssize_t,
+                   Py_ssize_t);
+} Kind;
+
+#if defined(__x86_64__)
+#include "_ternary_wide.h"
+#endif
+
+static const Kind KINDS[] = {
+#if defined(__x86_64__)
+    {"avx512", WIDE_BYTES, add_up_wide},
+#endif
+    {"any", BYTES, add_up},
+};
+#define KINDS_COUNT ((int)(sizeof KINDS / sizeof KINDS[0]))
+
+static int runs_here(const Kind *kind)
 {
-    Four sums[BYTES];
-    for (Py_ssize_t start = 0; start < stride; start += BYTES) {
-        Py_ssize_t count = stride - start < BYTES ? stride - start : BYTES;
+#if defined(__x86_64__)
+    if (!strcmp(kind->name, "avx512")) return __builtin_cpu_supports("avx512f");
+#endif
+    return kind->add_up == add_up;
+}
+
+static const Kind *kind_named(const char *name)
+{
+    for (int i = 0; i < KINDS_COUNT; i++)
+        if (!strcmp(KINDS[i].name, name) && runs_here(&KINDS[i])) return &KINDS[i];
+    PyErr_Format(PyExc_ValueError, "no kernel %s here", name);
+    return NULL;
+}
+
+static void multiply(const Kind *kind, const float *x, Py_ssize_t texts, const unsigned char *codes,
+                     Py_ssize_t rows, Py_ssize_t stride, const float *scales, Py_ssize_t columns,
+                     float *out)
+{
+    float found[4 * BYTES] __attribute__((aligned(64)));
+    for (Py_ssize_t start = 0; start < stride; start += kind->bytes) {
+        Py_ssize_t count = stride - start < kind->bytes ? stride - start : kind->bytes;
         Py_ssize_t first = 4 * start, wide = columns - first < 4 * count ? columns - first : 4 * count;
         for (Py_ssize_t t = 0; t < texts; t++) {
-            add_up(sums, x + t * rows, codes + start, rows, stride, count);
-            const float *found = (const float *)sums;
+            kind->add_up(found, x + t * rows, codes + start, rows, stride, count);
             float *to = out + t * columns + first;
             for (Py_ssize_t j = 0; j < wide; j++) to[j] = found[j] * scales[first + j];
         }
@@ -68,11 +104,14 @@ static PyObject *py_product(PyObject *module, PyObject *args)
     static const char *const formats[N] = {"f", "B", "f", "f"};
     PyObject *objects[N], *result = NULL;
     Py_buffer b[N];
+    const char *name;
     int held = 0;
     (void)module;
-    if (!PyArg_ParseTuple(args, "OOOO", &objects[LEFT], &objects[CODES], &objects[SCALES],
-                          &objects[OUT]))
+    if (!PyArg_ParseTuple(args, "OOOOs", &objects[LEFT], &objects[CODES], &objects[SCALES],
+                          &objects[OUT], &name))
         return NULL;
+    const Kind *kind = kind_named(name);
+    if (!kind) return NULL;
     for (; held < N; held++) {
         int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (held == OUT ? PyBUF_WRITABLE : 0);
         if (PyObject_GetBuffer(objects[held], &b[held], flags) < 0) goto release;
@@ -90,8 +129,8 @@ static PyObject *py_product(PyObject *module, PyObject *args)
         goto release;
     }
     Py_BEGIN_ALLOW_THREADS
-    multiply(b[LEFT].buf, texts, b[CODES].buf, rows, b[CODES].shape[1], b[SCALES].buf, columns,
-             b[OUT].buf);
+    multiply(kind, b[LEFT].buf, texts, b[CODES].buf, rows, b[CODES].shape[1], b[SCALES].buf,
+             columns, b[OUT].buf);
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 release:
@@ -99,9 +138,24 @@ release:
     return result;
 }
 
+static PyObject *py_kernels(PyObject *module, PyObject *none)
+{
+    PyObject *names = PyList_New(0);
+    (void)module;
+    (void)none;
+    for (int i = 0; names && i < KINDS_COUNT; i++) {
+        PyObject *name = runs_here(&KINDS[i]) ? PyUnicode_FromString(KINDS[i].name) : NULL;
+        if ((runs_here(&KINDS[i]) && !name) || (name && PyList_Append(names, name) < 0))
+            Py_CLEAR(names);
+        Py_XDECREF(name);
+    }
+    return names;
+}
+
 static PyMethodDef METHODS[] = {
+    {"kernels", py_kernels, METH_NOARGS, "The names of those that run here, the fastest first."},
     {"product", py_product, METH_VARARGS,
-     "product(rows, codes, scales, out): out = rows @ (the entries that codes stand for) * scales."},
+     "product(rows, codes, scales, out, kernel): out = rows @ (what codes stand for) * scales."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -112,6 +166,9 @@ static struct PyModuleDef MODULE = {
 
 PyMODINIT_FUNC PyInit__ternary(void)
 {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+#endif
     fill_meaning();
     return PyModule_Create(&MODULE);
 }

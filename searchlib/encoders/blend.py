@@ -116,6 +116,30 @@ def _heaviest(weights: Array, k: int) -> NDArray[np.int32]:
     return kept
 
 
+def check_width(map: Ternary, vectors: Array) -> None:
+    """Raise ValueError where a map is not one from vectors as wide as these."""
+    if vectors.shape[1] + 1 != len(map.codes):
+        raise ValueError(f"a map of {len(map.codes)} rows for {vectors.shape[1]} numbers")
+
+
+def mixed(
+    found: Sequence[Terms], vectors: Array, map: Ternary, share: float, extra: int
+) -> list[Terms]:
+    """Texts' terms, each `blended` with what a map predicts of their dense vectors (n, dim)."""
+    made: list[Terms] = []
+    for start in range(0, len(found), _TOGETHER):
+        rows = predicted(vectors[start : start + _TOGETHER], map)
+        some = found[start : start + _TOGETHER]
+        made += [blended(t, row, share, extra) for t, row in zip(some, rows, strict=True)]
+    return made
+
+
+def read_map(layout: BlendLayout, size: int) -> Ternary:
+    """A blend's map from dense vectors to a vocabulary of `size`. Raises ValueError, KeyError."""
+    weights = Weights(layout.path)
+    return Ternary.checked(weights["codes"], weights["scales"], size)
+
+
 def stored_terms(rows: TermVectors, ids: NDArray[np.int32], power: float) -> list[Terms]:
     """Rows that were divided by a power < 1 of their length, as they were before.
 
@@ -196,16 +220,10 @@ class Blend:
         extra = self._layout.extra_query_terms if query else 0
         with sense(self._layout.path), np.errstate(over="ignore", invalid="ignore"):
             map = self.map
-            if vectors.shape[1] + 1 != len(map.codes):
-                raise ValueError(f"a map of {len(map.codes)} rows for {vectors.shape[1]} numbers")
+            check_width(map, vectors)
             if self._dense.gpu is not None and all(terms.positions is None for terms in found):
                 return self._on_gpu(vectors, found, share, extra)
-            made: list[Terms] = []
-            for start in range(0, len(found), _TOGETHER):
-                rows = predicted(vectors[start : start + _TOGETHER], map)
-                some = found[start : start + _TOGETHER]
-                made += [blended(t, row, share, extra) for t, row in zip(some, rows, strict=True)]
-        return made
+            return mixed(found, vectors, map, share, extra)
 
     def _on_gpu(
         self, vectors: Array, found: Sequence[Terms], share: float, extra: int
@@ -229,6 +247,4 @@ class Blend:
     @cached_property
     def map(self) -> Ternary:
         """From dense vectors to the vocabulary. Raises ValueError, KeyError."""
-        weights = Weights(self._layout.path)
-        codes, scales = weights["codes"], weights["scales"]
-        return Ternary.checked(codes, scales, self._size)
+        return read_map(self._layout, self._size)

@@ -15,8 +15,9 @@ import numpy as np
 from indexes.types import TermVectors
 
 from ..errors import UnsupportedModel
+from .blend import check_width, mixed, read_map
 from .layout import digest_of, tokenizer_bytes
-from .models import SPARSE_DEFAULT, ModelFolder, resolve
+from .models import QUERIES_DEFAULT, SPARSE_DEFAULT, ModelFolder, resolve
 from .neighbours import (
     KEPT,
     Neighbours,
@@ -27,8 +28,10 @@ from .neighbours import (
     table_terms,
 )
 from .pruning import Pruning
-from .sparse_layout import Table, read_sparse, table_bytes
+from .sparse_layout import SparseLayout, Table, read_sparse, table_bytes
+from .static_queries import StaticQueries, static_queries
 from .terms import Terms, term_vectors
+from .ternary import Ternary
 from .tokenizing import Span, Tokenizer
 from .weights import Weights, read_json, sense
 
@@ -62,8 +65,10 @@ class LookupEncoder:
 
     The table is the model's own (OpenSearch's idf.json, sentence-transformers'
     SparseStaticEmbedding). For a model without one it is made once, of what the model makes of
-    each word-piece alone (`neighbours.py`), and kept in the user's cache; its queries are to be
-    weighted by the index's document frequencies, as the model's own are.
+    each word-piece alone (`neighbours.py`), and kept in the user's cache (the default model's comes
+    with searchlib); its queries are to be weighted by the index's document frequencies, as the
+    model's own are. A model's blend takes part where the dense model it needs has a table of
+    query vectors: `static`, or the one that comes with searchlib (`static_queries.py`).
 
     >>> LookupEncoder().encode_query(["lean times"]).row(0)  # doctest: +SKIP
     {'times': 3.1, 'lean': 3.0, 'recession': 0.9, ...}
@@ -76,8 +81,11 @@ class LookupEncoder:
         max_tokens: int | None = None,
         documents: Pruning = Pruning(),  # noqa: B008  frozen
         queries: Pruning = Pruning(),  # noqa: B008
+        *,
+        static: StaticQueries | None = None,
     ) -> None:
         self.name = str(model)
+        self._offered = static
         self._settings = (device, max_tokens, documents)
         self._queries = queries
 
@@ -88,7 +96,7 @@ class LookupEncoder:
             found, tokenizer = table.terms(texts), table.tokenizer
         else:
             tokenizer = self._tokenizer
-            found = table_terms(self._neighbours, tokenizer, texts)
+            found = self._blended(texts, table_terms(self._neighbours, tokenizer, texts))
         rows = [self._queries(row.ids, row.weights) for row in found]
         return term_vectors(rows, tokenizer.term)
 
@@ -125,6 +133,8 @@ class LookupEncoder:
         """Hash of table, tokenizer and settings, and of the model that makes the documents."""
         source = self._source
         table = table_bytes(source).hex() if self.has_table else f"neighbours {KEPT}"
+        if not self.has_table and self._static is not None:
+            table += self._static.fingerprint
         return digest_of(
             "lookup", table, tokenizer_bytes(source.path).hex(), self._documents.fingerprint
         )
@@ -147,9 +157,38 @@ class LookupEncoder:
         device, max_tokens, documents = self._settings
         return SparseEncoder(self.name, device, max_tokens, documents)
 
+    def _blended(self, texts: Sequence[str], found: list[Terms]) -> list[Terms]:
+        """What the model's blend makes of the terms, by static vectors instead of dense ones."""
+        layout, static = self._layout.blend, self._static
+        if layout is None or static is None or not found:
+            return found
+        vectors = static.encode_query(texts)
+        with sense(layout.path), np.errstate(over="ignore", invalid="ignore"):
+            check_width(self._map, vectors)
+            return mixed(found, vectors, self._map, layout.query_share, layout.extra_query_terms)
+
+    @cached_property
+    def _static(self) -> StaticQueries | None:
+        """Queries' vectors for the model's blend; None where there is no blend, or no table."""
+        blend, offered = self._layout.blend, self._offered
+        if blend is None:
+            return None
+        if offered is not None and offered.dense == blend.dense:
+            return offered
+        return static_queries(QUERIES_DEFAULT, blend.dense)
+
+    @cached_property
+    def _map(self) -> Ternary:
+        assert self._layout.blend is not None
+        return read_map(self._layout.blend, self._tokenizer.size)
+
+    @cached_property
+    def _layout(self) -> SparseLayout:
+        return read_sparse(self.folder.path)
+
     @cached_property
     def _source(self) -> Table:
-        layout = read_sparse(self.folder.path)
+        layout = self._layout
         if isinstance(layout.query, Table):
             return layout.query
         transformer = layout.query.transformer
@@ -167,7 +206,7 @@ class LookupEncoder:
     def _neighbours(self) -> Neighbours:
         if self._tokenizer.size < WORTH_KEEPING:
             return make_neighbours(self._documents.expander)
-        digest = read_sparse(self.folder.path).plain().digest()
+        digest = self._layout.plain().digest()
         table = kept_neighbours(digest, self._tokenizer)
         if table is None:
             log.warning("making the table of expansions of %s, once (some 15 s)", self.name)

@@ -20,10 +20,18 @@ DENSE_DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
 SPARSE_DEFAULT = "searchlib/gloss"
 SPARSE_BASE = "rasyosef/splade-tiny"  # what the default blends with the dense default
 
-BUNDLED = {SPARSE_DEFAULT: Path(__file__).with_name("gloss")}
+QUERIES_DEFAULT = "searchlib/glance"  # vectors of queries for the dense default
+
+TABLES = Path(__file__).with_name("tables")
+"""Tables of expansions that come with searchlib, for SPARSE_BASE."""
+
+BUNDLED = {
+    SPARSE_DEFAULT: Path(__file__).with_name("gloss"),
+    QUERIES_DEFAULT: Path(__file__).with_name("glance"),
+}
 """Models that come with searchlib: folders of the package."""
 
-MARKS = ("config.json", "modules.json", "blend/blend.json")
+MARKS = ("config.json", "modules.json", "blend/blend.json", "queries.json")
 """A folder with one of these files is a model's."""
 
 
@@ -53,7 +61,7 @@ class Availability:
     """What a known name resolves to without any download; `folder` is None if it needs one."""
 
     name: str
-    kind: Literal["dense", "sparse", "other"]
+    kind: Literal["dense", "sparse", "queries", "other"]
     folder: ModelFolder | None
 
 
@@ -146,10 +154,11 @@ def available() -> list[Availability]:
 
     Nothing is downloaded.
     """
-    kinds: dict[str, Literal["dense", "sparse"]] = {
+    kinds: dict[str, Literal["dense", "sparse", "queries"]] = {
         DENSE_DEFAULT: "dense",
         SPARSE_DEFAULT: "sparse",
         SPARSE_BASE: "sparse",
+        QUERIES_DEFAULT: "queries",
     }
     names = list(kinds)
     if _hub_cache().is_dir():

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import UnsupportedModel
 from .activations import Array
-from .models import user_cache
+from .models import TABLES, user_cache
 from .terms import Terms
 from .tokenizing import Tokenizer
 from .weights import Weights
@@ -70,15 +70,24 @@ def make_neighbours(expander: Expander) -> Neighbours:
 
 
 def kept_neighbours(digest: str, tokenizer: Tokenizer) -> Neighbours | None:
-    """The table made earlier of the model with that digest, or None."""
+    """The table of the model with that digest that comes with searchlib, or was made earlier."""
+    for folder in (TABLES, user_cache() / "tables"):
+        table = _read(folder / _name(digest), tokenizer.size)
+        if table is not None:
+            return table
+    return None
+
+
+def _read(folder: Path, size: int) -> Neighbours | None:
+    """A folder's table of so many tokens; None where there is none that makes sense."""
     try:
-        tensors = Weights(_folder(digest))
+        tensors = Weights(folder)
         starts, ids, weights = (tensors[name] for name in ("starts", "ids", "weights"))
     except (UnsupportedModel, KeyError):
         return None
     sound = (
         starts.dtype == np.int64
-        and len(starts) == tokenizer.size + 1
+        and len(starts) == size + 1
         and starts[0] == 0
         and (np.diff(starts) >= 0).all()
         and starts[-1] == len(ids) == len(weights)
@@ -93,7 +102,7 @@ def keep_neighbours(digest: str, table: Neighbours) -> None:
     from safetensors.numpy import save
 
     tensors = {"starts": table.starts, "ids": table.ids, "weights": table.weights}
-    place = _folder(digest) / "model.safetensors"
+    place = user_cache() / "tables" / _name(digest) / "model.safetensors"
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         number, temporary = tempfile.mkstemp(dir=place.parent)
@@ -109,8 +118,8 @@ def keep_neighbours(digest: str, table: Neighbours) -> None:
         log.warning("cannot keep the table of expansions in %s: %s", place.parent, error.strerror)
 
 
-def _folder(digest: str) -> Path:
-    return user_cache() / "tables" / f"{digest}-{KEPT}"
+def _name(digest: str) -> str:
+    return f"{digest}-{KEPT}"
 
 
 def table_terms(table: Neighbours, tokenizer: Tokenizer, texts: Sequence[str]) -> list[Terms]:

@@ -22,6 +22,12 @@ except ImportError:  # installed without a compiler
 THRESHOLD = 0.7  # of the mean magnitude
 _ENTRIES = np.array([0, 1, -1, 0], np.int8)  # what two bits stand for
 _COLUMNS = 4096  # of a matrix at a time, in numpy
+NUMPY = "numpy"
+
+
+def kernels() -> list[str]:
+    """What can make products here, the fastest first: C's kernels, and numpy."""
+    return [*(_ternary.kernels() if _ternary is not None else []), NUMPY]
 
 
 @dataclass(frozen=True)
@@ -74,12 +80,13 @@ class Ternary:
         """The same as float32 (m, V)."""
         return self._part(0, len(self.codes[0]))[:, : len(self.scales)] * self.scales
 
-    def product(self, rows: Array, *, compiled: bool = True) -> Array:
-        """rows (n, m) times the matrix, float32 (n, V); in C where it can be, if `compiled`."""
+    def product(self, rows: Array, *, kernel: str | None = None) -> Array:
+        """rows (n, m) times the matrix, float32 (n, V); `kernel`: one of `kernels()`."""
+        kernel = kernels()[0] if kernel is None else kernel
         rows = np.ascontiguousarray(rows, np.float32)
         out = np.empty((len(rows), len(self.scales)), np.float32)
-        if _ternary is not None and compiled:
-            _ternary.product(rows, self.codes, self.scales, out)
+        if kernel != NUMPY:
+            _ternary.product(rows, self.codes, self.scales, out, kernel)
             return out
         for start in range(0, self.codes.shape[1], _COLUMNS // 4):
             stop = start + _COLUMNS // 4

@@ -144,7 +144,10 @@ def test_compare_fits_a_terminal(cli: Run, folder: Path, monkeypatch: pytest.Mon
 
 def test_info_and_verify(cli: Run, notes: Path) -> None:
     (info,) = cli("info", notes).lines
-    assert (info["documents"], info["retrievers"]) == (4, ["bm25", "bm25_passage", "hybrid"])
+    assert (info["documents"], info["retrievers"]) == (
+        4,
+        ["bm25", "bm25_passage", "hybrid"],
+    )
     assert info["settings"]["k1"] == 0.9
     assert info["bytes"] > 0
     assert cli("verify", notes).lines == []

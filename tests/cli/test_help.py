@@ -12,10 +12,11 @@ from commandline import WORDS_ONLY, Run
 COMMANDS = (
     "index", "add", "update", "delete", "sync", "reencode", "search", "browse", "facets",
     "explain", "expand", "run", "eval", "compare", "tune", "info", "verify", "merge", "vacuum",
-    "models", "blend", "adapt", "finetune", "distill", "gaps",
+    "models", "blend", "adapt", "finetune", "distill", "glance", "gaps",
 )  # fmt: skip
 NEEDING_MODELS = (  # they have tests of their own
-    "expand", "models", "reencode", "blend", "adapt", "finetune", "distill", "gaps", "tune",
+    "expand", "models", "reencode", "blend", "adapt", "finetune", "distill", "glance", "gaps",
+    "tune",
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from commandline import ROOT, Run
 
-RETRIEVERS = ["bm25", "bm25_passage", "sparse", "lookup", "dense", "hybrid"]
+RETRIEVERS = ["bm25", "bm25_passage", "sparse", "lookup", "dense", "hybrid", "instant"]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from searchlib.encoders import ternary
-from searchlib.encoders.ternary import Ternary
+from searchlib.encoders.ternary import Ternary, kernels
 
 SIZES = st.tuples(st.integers(1, 9), st.integers(1, 40))
 FLOATS = st.floats(-8, 8, width=32, allow_subnormal=False)
@@ -36,15 +36,15 @@ def test_the_formula(matrix: Any) -> None:
     assert (rebuilt.matrix() == made.matrix()).all()
 
 
-@pytest.mark.parametrize("columns", [1, 3, 4, 2047, 2048, 2050, 9001])
+@pytest.mark.parametrize("columns", [1, 3, 4, 255, 256, 257, 2047, 2048, 2050, 9001])
 @pytest.mark.parametrize(("texts", "rows"), [(0, 3), (1, 1), (1, 385), (3, 7)])
 def test_products(texts: int, rows: int, columns: int) -> None:
     rng = np.random.default_rng(columns)
     made = Ternary.of(rng.normal(size=(rows, columns)).astype(np.float32))
     given = rng.normal(size=(rows, texts)).astype(np.float32).T  # not contiguous
     expected = given.astype(np.float64) @ made.matrix().astype(np.float64)
-    for compiled in (True, False):
-        found = made.product(given, compiled=compiled)
+    for kernel in kernels():
+        found = made.product(given, kernel=kernel)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
@@ -52,10 +52,8 @@ def test_products(texts: int, rows: int, columns: int) -> None:
 def test_a_code_that_means_nothing_is_zero() -> None:
     odd = Ternary(np.full((2, 1), 0b11100100, np.uint8), np.ones(4, np.float32))
     assert odd.matrix().tolist() == [[0, 1, -1, 0]] * 2
-    for compiled in (True, False):
-        assert odd.product(np.ones((1, 2), np.float32), compiled=compiled).tolist() == [
-            [0, 2, -2, 0]
-        ]
+    for kernel in kernels():
+        assert odd.product(np.ones((1, 2), np.float32), kernel=kernel).tolist() == [[0, 2, -2, 0]]
 
 
 @pytest.mark.skipif(ternary._ternary is None, reason="the extension is not compiled")
@@ -63,15 +61,16 @@ def test_the_extension_refuses_what_does_not_fit() -> None:
     codes, scales = np.zeros((2, 2), np.uint8), np.ones(7, np.float32)
     rows, out = np.ones((1, 2), np.float32), np.empty((1, 7), np.float32)
     product: Any = ternary._ternary.product
-    product(rows, codes, scales, out)
+    product(rows, codes, scales, out, "any")
     for wrong in (
-        (rows[:, :1], codes, scales, out),
-        (rows, codes[:, :1], scales, out),
-        (rows, codes, scales[:4], out),
-        (rows, codes, scales, out[:, :6]),
-        (rows.astype(np.float64), codes, scales, out),
-        (rows, codes.astype(np.int32), scales, out),
-        (rows[0], codes, scales, out),
+        (rows[:, :1], codes, scales, out, "any"),
+        (rows, codes[:, :1], scales, out, "any"),
+        (rows, codes, scales[:4], out, "any"),
+        (rows, codes, scales, out[:, :6], "any"),
+        (rows.astype(np.float64), codes, scales, out, "any"),
+        (rows, codes.astype(np.int32), scales, out, "any"),
+        (rows[0], codes, scales, out, "any"),
+        (rows, codes, scales, out, "numpy"),
     ):
         with pytest.raises((ValueError, BufferError)):
             product(*wrong)
