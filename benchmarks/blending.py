@@ -14,13 +14,13 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from effectiveness import QUERIES_AT_ONCE, QUICK_QUERIES, chosen_collections, opened
 from report import one_line_errors, parser, provenance, say
 
+from searchlib import Settings
 from searchlib.evaluation import Collection, Comparison, compare, compare_pooled, evaluate, run_of
 
 if TYPE_CHECKING:
@@ -48,7 +48,6 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    from searchlib import Settings
     from searchlib.encoders.models import SPARSE_BASE, SPARSE_DEFAULT
     from searchlib.training.blending import DOCUMENT_SHARE, EXTRA, QUERY_SHARE, fit_blend
 
@@ -65,7 +64,8 @@ def main() -> None:
             plain = Settings(sparse_model=SPARSE_BASE)
             with opened(collection, plain, options.cache, options.device) as engine:
                 measure(engine, collection, options, "plain", values)
-                with reencoded(engine, SPARSE_DEFAULT, options.device) as gloss:
+                gloss_model = {"sparse_model": SPARSE_DEFAULT}
+                with copied(engine, gloss_model, options.device) as gloss:
                     measure(gloss, collection, options, "gloss", values)
                     with tempfile.TemporaryDirectory() as folder:
                         model = Path(folder) / "own"
@@ -77,14 +77,15 @@ def main() -> None:
                             extra_query_terms=int(chosen(options.extra_query_terms, EXTRA)),
                         )
                         say(f"{collection.name}: {made}")
-                        with reencoded(gloss, str(model), options.device) as own:
+                        own_model = {"sparse_model": str(model)}
+                        with copied(gloss, own_model, options.device) as own:
                             measure(own, collection, options, "own", values)
         print(table(values, [collection.name for collection in collections]))
 
 
 @contextmanager
-def reencoded(engine: Engine, model: str, device: str | None) -> Iterator[Engine]:
-    """A copy of an index with another sparse model."""
+def copied(engine: Engine, changed: dict[str, str], device: str | None) -> Iterator[Engine]:
+    """A copy of an index with other settings."""
     from searchlib import Engine
 
     started = time.monotonic()
@@ -92,27 +93,35 @@ def reencoded(engine: Engine, model: str, device: str | None) -> Iterator[Engine
         copy = Path(folder) / "copy.index"
         shutil.copytree(engine.path, copy)
         with Engine.open(copy, device=device) as other:
-            done = other.reencode(replace(engine.settings, sparse_model=model))
+            settings = Settings.from_json(engine.settings.to_json() | changed)
+            done = other.reencode(settings)
             taken = time.monotonic() - started
-            say(f"{model}: {done.known} passages known, {done.encoded} encoded, {taken:.1f} s")
+            say(f"{changed}: {done.known} passages known, {done.encoded} encoded, {taken:.1f} s")
             yield other
 
 
 def measure(
     engine: Engine, collection: Collection, options: argparse.Namespace, system: str, values: Values
 ) -> None:
-    """Put every query's value into `values`."""
+    """Put every query's value into `values`, for all RETRIEVERS."""
+    for retriever in RETRIEVERS:
+        found = measured(engine, collection, options, retriever)
+        values.setdefault(f"{retriever} {system}", {})[collection.name] = found
+
+
+def measured(
+    engine: Engine, collection: Collection, options: argparse.Namespace, retriever: str
+) -> dict[str, float]:
+    """Every query's value."""
     qrels, topics = collection.qrels(None), collection.topics(None)
     most = options.queries or (QUICK_QUERIES if options.quick else None)
     ids = [id for id in topics if id in qrels][:most]
-    for retriever in RETRIEVERS:
-        run: dict[str, dict[str, float]] = {}
-        for start in range(0, len(ids), QUERIES_AT_ONCE):
-            block = ids[start : start + QUERIES_AT_ONCE]
-            found = engine.rank([topics[id] for id in block], K + 1, retriever=retriever)
-            run.update(run_of(block, found, k=K))
-        found_values = evaluate({id: qrels[id] for id in ids}, run, MEASURE).per_query[MEASURE]
-        values.setdefault(f"{retriever} {system}", {})[collection.name] = found_values
+    run: dict[str, dict[str, float]] = {}
+    for start in range(0, len(ids), QUERIES_AT_ONCE):
+        block = ids[start : start + QUERIES_AT_ONCE]
+        found = engine.rank([topics[id] for id in block], K + 1, retriever=retriever)
+        run.update(run_of(block, found, k=K))
+    return evaluate({id: qrels[id] for id in ids}, run, MEASURE).per_query[MEASURE]
 
 
 def table(values: Values, names: Sequence[str]) -> str:

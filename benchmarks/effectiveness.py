@@ -162,7 +162,9 @@ def opened(
     from searchlib import Engine
     from searchlib.formats import ReadOptions, read_documents
 
-    made_with = json.dumps([VERSION, settings.to_json()], sort_keys=True).encode()
+    said = settings.to_json()
+    del said["static_queries"]  # no document's concern
+    made_with = json.dumps([VERSION, said], sort_keys=True).encode()
     if needed is not None:
         made_with += json.dumps(sorted(needed)).encode()
     name = f"{collection.name}-{hashlib.blake2b(made_with, digest_size=4).hexdigest()}.index"

@@ -12,7 +12,9 @@ from report import provenance, say
 
 from searchlib.evaluation import Comparison, Results, compare_pooled, holm, parse_measures
 
-PLOTTED = ("bm25", "sparse", "lookup", "dense", "RRF bm25 + sparse + dense", "hybrid")
+PLOTTED = (
+    "bm25", "sparse", "lookup", "dense", "RRF bm25 + sparse + dense", "instant", "hybrid",
+)  # fmt: skip
 
 
 @dataclass

@@ -15,7 +15,7 @@ from searchlib.fusion import Normaliser, min_max, theoretical_min_max, z_score
 from searchlib.methods import ReciprocalRank
 from searchlib.scorer import Floats, Ids, Scorer
 
-SINGLE = ("bm25", "bm25_passage", "sparse", "lookup", "dense")
+SINGLE = ("bm25", "bm25_passage", "sparse", "lookup", "dense", "static", "instant")
 DEFAULT = "hybrid"
 FLOORS = {"bm25": 0.0, "sparse": 0.0, "dense": -1.0}  # least possible scores
 

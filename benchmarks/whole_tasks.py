@@ -144,7 +144,7 @@ def oneshot(place: Workplace) -> Iterator[Result]:
     """Wall time of whole commands; see cold_start.py for more of them."""
     documents, rounds = (200, 2) if place.quick else (2000, max(5, place.rounds))
     program = cold_start.searchlib_command()
-    limits = {"bm25": "<= 0.5", "lookup": "<= 0.5", "hybrid": "<= 1.2"}
+    limits = {"bm25": "<= 0.5", "lookup": "<= 0.5", "instant": "<= 0.5", "hybrid": "<= 1.2"}
     with tempfile.TemporaryDirectory(dir=place.folder) as folder:
         path = Path(folder) / "small.index"
         cold_start.make_index(path, documents)

@@ -124,5 +124,4 @@ def _name(digest: str) -> str:
 
 def table_terms(table: Neighbours, tokenizer: Tokenizer, texts: Sequence[str]) -> list[Terms]:
     """The terms of each text; special tokens in it count for nothing."""
-    special = tokenizer.special_ids
-    return [table.terms(ids[~np.isin(ids, special)]) for ids in tokenizer.words(texts)]
+    return [table.terms(ids) for ids in tokenizer.plain_words(texts)]

@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 
 from ..errors import BadInput, ModelMismatch, UnsupportedModel
 from .dense import DenseEncoder
+from .last import LastVectors
 from .layout import digest_of
 from .models import DENSE_DEFAULT, QUERIES_DEFAULT, ModelFolder, resolve
 from .nibbles import Nibbles
 from .pooling import normalize
-from .tokenizing import Ids, Tokenizer
+from .tokenizing import Tokenizer
 from .weights import Weights, read_json, sense
 
 CONFIG = "queries.json"
@@ -48,6 +49,7 @@ class StaticQueries:
     def __init__(self, name: str | Path = QUERIES_DEFAULT, fingerprint: str | None = None) -> None:
         self.name = str(name)
         self._for = fingerprint
+        self._last = LastVectors()  # "lookup" and "static" want the same
 
     @cached_property
     def folder(self) -> ModelFolder:
@@ -63,9 +65,12 @@ class StaticQueries:
         """(n, dimension) float32, one row a text; of a text without a known piece 0."""
         if isinstance(texts, str):
             raise BadInput("texts must be a list of strings, not one string; write [text]")
+        return self._last.get(texts, "", self._made) if len(texts) else self._made([])
+
+    def _made(self, texts: Sequence[str]) -> Floats:
         table = self._table
         result = np.zeros((len(texts), table.dim), np.float32)
-        for row, ids in enumerate(self._pieces(texts)):
+        for row, ids in enumerate(self._tokenizer.plain_words(texts)):
             if len(ids):
                 table.rows(ids).mean(axis=0, out=result[row])
         return normalize(result)
@@ -76,7 +81,7 @@ class StaticQueries:
 
     def shares(self, text: str) -> list[tuple[str, Floats]]:
         """Vectors that add up to the query's, one a word-piece in the order of the text."""
-        [ids] = self._pieces([text])
+        [ids] = self._tokenizer.plain_words([text])
         if not len(ids):
             return []
         counts = Counter(ids.tolist())
@@ -130,11 +135,6 @@ class StaticQueries:
         weights = Weights(self.folder.path)
         with sense(self.folder.path):
             return Nibbles.checked(weights["codes"], weights["scales"], size, dim)
-
-    def _pieces(self, texts: Sequence[str]) -> list[Ids]:
-        tokenizer = self._tokenizer
-        special = tokenizer.special_ids
-        return [ids[~np.isin(ids, special)] for ids in tokenizer.words(texts)]
 
 
 def static_queries(

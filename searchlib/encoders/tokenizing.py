@@ -66,6 +66,11 @@ class Tokenizer:
         )
         return [np.asarray(piece.ids[: self.max_tokens], np.int32) for piece in pieces]
 
+    def plain_words(self, texts: Sequence[str]) -> list[Ids]:
+        """As `words`, without special tokens that stand in the texts, and unknown ones."""
+        special = self._is_special
+        return [ids[~special.take(ids, mode="clip")] for ids in self.words(texts)]
+
     def encode_words(self, texts: Sequence[str]) -> list[tuple[Ids, NDArray[np.int64]]]:
         """As `encode`, and for each position which word it is part of, -1 for special tokens.
 
@@ -150,6 +155,13 @@ class Tokenizer:
         """Ids of the tokenizer's special tokens ([CLS], [PAD], ...), ascending."""
         added: dict[int, Any] = self._tokenizer.get_added_tokens_decoder()
         return np.asarray(sorted(i for i, token in added.items() if token.special), np.int32)
+
+    @cached_property
+    def _is_special(self) -> NDArray[np.bool_]:
+        """Of each id up to the last special one, and False for all beyond."""
+        found = np.zeros(max(self.special_ids, default=-1) + 2, np.bool_)
+        found[self.special_ids] = True
+        return found
 
     @cached_property
     def size(self) -> int:

@@ -120,7 +120,7 @@ def distill_vectors(
 
 def _known(tokenizer: Tokenizer, texts: list[str]) -> list[NDArray[np.int32]]:
     """The tokens of each text, without special ones (unknown words)."""
-    found = [ids[~np.isin(ids, tokenizer.special_ids)] for ids in tokenizer.words(texts)]
+    found = tokenizer.plain_words(texts)
     if max((int(ids.max()) for ids in found if len(ids)), default=0) >= tokenizer.size:
         raise UnsupportedModel("the tokenizer's numbers have holes; it cannot become a table")
     return found

@@ -164,9 +164,7 @@ def lessons_of(sample: Sample, teacher: DenseEncoder, plan: Plan, on_progress: P
     assert sample.vectors is not None
     short = runs_of_words(sample.texts, plan.runs, plan.seed)
     vectors = np.concatenate([sample.vectors, encode_all(teacher, short, on_progress)])
-    special = teacher.tokenizer.special_ids
-    found = teacher.tokenizer.words([*sample.texts, *short])
-    pieces = [ids[~np.isin(ids, special)] for ids in found]
+    pieces = teacher.tokenizer.plain_words([*sample.texts, *short])
     filled = np.array([len(ids) > 0 for ids in pieces])
     some = [ids for ids in pieces if len(ids)]
     return Lessons(some, vectors[filled], sample.vectors.mean(axis=0))

@@ -49,6 +49,8 @@ def test_a_query_is_the_normalised_mean_of_its_pieces(table: Path, dense: Path) 
         np.testing.assert_allclose(row, mean / np.linalg.norm(mean), atol=1e-6)
     np.testing.assert_array_equal(found[1], found[3])  # special tokens that are typed say nothing
     assert not found[2].any()
+    assert queries.encode_query([]).shape == (0, 32)
+    np.testing.assert_array_equal(queries.encode_query(texts[:0:-1]), found[:0:-1])
 
 
 def test_shares_add_up_to_the_query(table: Path) -> None:
