@@ -226,4 +226,13 @@ static struct PyModuleDef MODULE = {
     NULL,
 };
 
-PyMODINIT_FUNC PyInit__fused(void) { return PyModule_Create(&MODULE); }
+PyMODINIT_FUNC PyInit__fused(void)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+#endif
+#if defined(HAS_TILES)
+    tiles_here = tiles_run_here();
+#endif
+    return PyModule_Create(&MODULE);
+}

@@ -7,10 +7,18 @@ typedef struct {
 
 enum { QUERY, KEY, VALUE, MIXED, NORM1, UP, DOWN, NORM2, PARTS };
 
+/* `scratch`: for tiles, NULL without. */
 static void all_block(
-    const Kind *kind, float *out, const float *in, Py_ssize_t tokens, Py_ssize_t depth, Part part,
-    const float *residual, int gelu)
+    const Kind *kind, void *scratch, float *out, const float *in, Py_ssize_t tokens,
+    Py_ssize_t depth, Part part, const float *residual, int gelu)
 {
+#if defined(HAS_TILES)
+    if (scratch && depth % TILE_DEPTH == 0 && part.rows % TILE_ROWS == 0) {
+        tiles_block(scratch, out, in, tokens, depth, part.weight, part.bias, part.rows, residual,
+                    gelu);
+        return;
+    }
+#endif
     Py_ssize_t rows = kind->rows, chunk = CHUNK / (Py_ssize_t)sizeof(float) / depth / rows * rows;
     chunk = chunk < rows ? rows : chunk;
     for (Py_ssize_t first = 0; first < part.rows; first += chunk)
@@ -63,6 +71,20 @@ static void attend(
     }
 }
 
+/* Memory for the largest product of a layer, where tiles make it; the thread is set up for them. */
+static void *scratch_for_tiles(const Kind *kind, Py_ssize_t tokens, Py_ssize_t depth)
+{
+    void *scratch = NULL;
+#if defined(HAS_TILES)
+    if (kind->tiles && tokens >= TILE_TOKENS)
+        scratch = aligned_alloc(64, (tile_size(tokens, depth) * sizeof(Half) + 63) / 64 * 64);
+    if (scratch) tiles_begin();
+#else
+    (void)kind, (void)tokens, (void)depth;
+#endif
+    return scratch;
+}
+
 /* `text` becomes the layer's output; 0, or -1 for want of memory. */
 static int apply_layer(const Kind *kind, Packed *text, const Part *parts, int heads, float eps)
 {
@@ -74,22 +96,27 @@ static int apply_layer(const Kind *kind, Packed *text, const Part *parts, int he
     Py_ssize_t size = padded * (inner + depth) + scratch;
     void *memory = malloc((size_t)size * sizeof(float) + 64);
     if (!memory) return -1;
+    void *tiles = scratch_for_tiles(kind, tokens, wide > depth ? wide : depth);
     float *q = (float *)(((uintptr_t)memory + 63) / 64 * 64), *k = q + padded * depth;
     float *v = k + padded * depth, *mixed = q + padded * inner, *x = text->panels;
-    all_block(kind, q, x, tokens, depth, parts[QUERY], NULL, 0);
-    all_block(kind, k, x, tokens, depth, parts[KEY], NULL, 0);
-    all_block(kind, v, x, tokens, depth, parts[VALUE], NULL, 0);
+    all_block(kind, tiles, q, x, tokens, depth, parts[QUERY], NULL, 0);
+    all_block(kind, tiles, k, x, tokens, depth, parts[KEY], NULL, 0);
+    all_block(kind, tiles, v, x, tokens, depth, parts[VALUE], NULL, 0);
     attend(kind, mixed, q, k, v, tokens, depth, heads, mixed + padded * depth);
-    all_block(kind, q, mixed, tokens, depth, parts[MIXED], x, 0);
+    all_block(kind, tiles, q, mixed, tokens, depth, parts[MIXED], x, 0);
     for (Py_ssize_t start = 0; start < tokens; start += step)
         kind->normalise(q + start * depth, parts[NORM1].weight, parts[NORM1].bias, depth,
                         panel_count(kind, tokens - start), eps);
     memcpy(mixed, q, (size_t)(padded * depth) * sizeof(float));
-    all_block(kind, q, mixed, tokens, depth, parts[UP], NULL, 1);
-    all_block(kind, x, q, tokens, wide, parts[DOWN], mixed, 0);
+    all_block(kind, tiles, q, mixed, tokens, depth, parts[UP], NULL, 1);
+    all_block(kind, tiles, x, q, tokens, wide, parts[DOWN], mixed, 0);
     for (Py_ssize_t start = 0; start < tokens; start += step)
         kind->normalise(x + start * depth, parts[NORM2].weight, parts[NORM2].bias, depth,
                         panel_count(kind, tokens - start), eps);
+#if defined(HAS_TILES)
+    if (tiles) tiles_end();
+#endif
+    free(tiles);
     free(memory);
     return 0;
 }

@@ -44,9 +44,14 @@
 #define NAME(x) x##_any
 #include "_fused_kernel.h"
 
+#if defined(__x86_64__) && defined(__linux__) && \
+    (defined(__clang__) ? __clang_major__ >= 14 : __GNUC__ >= 11)
+#define HAS_TILES
+#endif
+
 typedef struct {
     const char *name;
-    int lanes, rows;
+    int lanes, rows, tiles; /* tiles: long texts are multiplied by AMX */
     void (*largest)(float *, const float *, const float *, Py_ssize_t, int, int);
     void (*affine)(float *, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *,
                    Py_ssize_t, int, int);
@@ -58,15 +63,21 @@ typedef struct {
 
 static const Kind KINDS[] = {
 #if defined(__x86_64__)
-    {"avx512", 16, 12, largest_avx512, affine_avx512, block_avx512, softmax_avx512, normalise_avx512},
-    {"avx2", 8, 6, largest_avx2, affine_avx2, block_avx2, softmax_avx2, normalise_avx2},
+#if defined(HAS_TILES)
+    {"amx", 16, 12, 1, largest_avx512, affine_avx512, block_avx512, softmax_avx512, normalise_avx512},
 #endif
-    {"any", 4, 6, largest_any, affine_any, block_any, softmax_any, normalise_any},
+    {"avx512", 16, 12, 0, largest_avx512, affine_avx512, block_avx512, softmax_avx512, normalise_avx512},
+    {"avx2", 8, 6, 0, largest_avx2, affine_avx2, block_avx2, softmax_avx2, normalise_avx2},
+#endif
+    {"any", 4, 6, 0, largest_any, affine_any, block_any, softmax_any, normalise_any},
 };
 #define KINDS_COUNT ((int)(sizeof KINDS / sizeof KINDS[0]))
 
+static int tiles_here; /* found out when the module is loaded */
+
 static int runs_here(const Kind *kind)
 {
+    if (kind->tiles) return tiles_here;
 #if defined(__x86_64__)
     if (kind->lanes == 16) return __builtin_cpu_supports("avx512f");
     if (kind->lanes == 8) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
@@ -116,10 +127,27 @@ static float largest_of(const float *values, Py_ssize_t count)
     return a > b ? a : b;
 }
 
+#if defined(HAS_TILES)
+#include "_fused_tiles.h"
+#endif
+
 /* Blocks of rows may overlap at the end: what is done twice comes out the same. */
 static void all_largest(
     const Kind *kind, const Packed *text, const float *weight, Py_ssize_t count, float *out)
 {
+#if defined(HAS_TILES)
+    Half *scratch = NULL;
+    if (kind->tiles && text->tokens >= TILE_TOKENS && text->depth % TILE_DEPTH == 0 &&
+        count >= TILE_ROWS)
+        scratch = aligned_alloc(64, tile_size(text->tokens, text->depth) * sizeof(Half));
+    if (scratch) {
+        tiles_begin();
+        tiles_largest(scratch, text->panels, text->tokens, text->depth, weight, count, out);
+        tiles_end();
+        free(scratch);
+        return;
+    }
+#endif
     float memory[MOST_ROWS * MOST_LANES + 16];
     float *best = (float *)(((uintptr_t)memory + 63) / 64 * 64);
     Py_ssize_t depth = text->depth, lanes = kind->lanes, rows = kind->rows;
