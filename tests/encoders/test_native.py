@@ -22,6 +22,12 @@ SHAPES = [  # tokens, dimensions, rows of the matrix
     (64, 384, 50),
     (185, 128, 1000),
     (70, 2100, 40),
+    (48, 32, 32),  # from here on what AMX's tiles are for
+    (50, 64, 397),
+    (64, 384, 1000),
+    (81, 1536, 100),
+    (257, 96, 33),
+    (200, 4128, 64),
     (9, 40, 5),  # fewer rows than a kernel's block
 ]
 
@@ -129,6 +135,39 @@ def test_layers_equal_numpys(kernel: int, tokens: int, tiny: Callable[..., Path]
         native.layers(start, (arrays[0][:15], *arrays[1:]), heads, eps, kernel)
     with pytest.raises(ValueError, match="shapes"):
         native.layers(np.ascontiguousarray(start[:, 1:]), arrays, heads, eps, kernel)
+
+
+@pytest.mark.parametrize("kernel", KERNELS[1:])
+@pytest.mark.parametrize("tokens", [47, 49, 64, 65, 130])
+def test_layers_of_long_texts(kernel: int, tokens: int, tiny_dense: Path) -> None:
+    from searchlib.encoders.lean import _attend, _layer_norm, _linear
+
+    encoder = LeanEncoder(tiny_dense)  # of 32 dimensions, as tiles need
+    start = np.random.default_rng(tokens).standard_normal((tokens, 32), np.float32)
+    found = native.layers(start, encoder._arrays, encoder._heads, encoder._eps, kernel)
+    x = start
+    for layer in encoder._layers:
+        mixed = _linear(_attend(x, layer, encoder._heads), layer.mixed)
+        x = _layer_norm(mixed + x, layer.norm1, encoder._eps)
+        narrow = _linear(encoder._act(_linear(x, layer.up)), layer.down)
+        x = _layer_norm(narrow + x, layer.norm2, encoder._eps)
+    # random weights this large make much of little; of all-MiniLM's vectors it is 2e-6
+    tiles = kernel == native.kernels().get("amx")
+    np.testing.assert_allclose(found, x, atol=2e-4 if tiles else 2e-5)
+
+
+def test_tiles_are_as_exact_as_single_precision() -> None:
+    if "amx" not in native.kernels():
+        pytest.skip("this processor has no AMX, or the system does not allow it")
+    x, weight, _ = arrays(170, 384, 1500)
+    exact = (x.astype(np.float64) @ weight.T.astype(np.float64)).max(axis=0)
+    errors = {
+        name: np.abs(native.largest_logits(x, weight, kernel) - exact)
+        for name, kernel in native.kernels().items()
+    }
+    assert errors["amx"].max() < 2e-5 * np.sqrt(384)  # of sums of 384 products of deviation 1
+    assert errors["amx"].any()
+    assert not np.array_equal(errors["amx"], errors["avx512"])  # it was they that multiplied
 
 
 @pytest.mark.parametrize("threads", ["1", "3"])
