@@ -42,22 +42,22 @@ static const Kind *kind_of(int number)
     return NULL;
 }
 
-/* Packs the rows (T, D) and multiplies them with the weight (V, D): the largest product of each v, or
-   all of them with the bias (V,) where there is one. Shapes were checked. */
-static PyObject *product(const Kind *kind, const Py_buffer *rows, const Py_buffer *weight,
-                         const Py_buffer *bias, const Py_buffer *out)
+/* A view of lengths of texts, int64, that are 1 at least and together `tokens`; -1 with an exception
+   if they are something else. */
+static int view_lengths(PyObject *object, Py_buffer *to, Py_ssize_t tokens)
 {
-    int failed;
-    Py_BEGIN_ALLOW_THREADS
-    Packed text;
-    failed = pack(&text, rows, kind);
-    if (!failed) {
-        if (bias) all_affine(kind, &text, weight->buf, bias->buf, weight->shape[0], out->buf);
-        else all_largest(kind, &text, weight->buf, weight->shape[0], out->buf);
-        free(text.memory);
+    if (PyObject_GetBuffer(object, to, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) < 0) return -1;
+    int good = to->ndim == 1 && to->itemsize == 8 && to->format && to->shape[0] > 0 &&
+               (!strcmp(to->format, "l") || !strcmp(to->format, "q"));
+    for (Py_ssize_t i = 0; good && i < to->shape[0]; i++) {
+        int64_t length = ((const int64_t *)to->buf)[i];
+        good = length > 0 && length <= tokens;
+        tokens -= length;
     }
-    Py_END_ALLOW_THREADS
-    return failed ? PyErr_NoMemory() : Py_NewRef(Py_None);
+    if (good && tokens == 0) return 0;
+    PyBuffer_Release(to);
+    PyErr_SetString(PyExc_ValueError, "shapes don't fit: int64 lengths that add up to the rows");
+    return -1;
 }
 
 static int multiply(const Kind *kind, const Py_buffer *rows, const Py_buffer *weight)
@@ -69,20 +69,36 @@ static int multiply(const Kind *kind, const Py_buffer *rows, const Py_buffer *we
 static PyObject *py_largest(PyObject *module, PyObject *args)
 {
     enum { LEFT, RIGHT, OUT, N };
-    static const int ndims[N] = {2, 2, 1};
+    static const int ndims[N] = {2, 2, 2};
     static const int flags[N] = {PyBUF_STRIDES, PyBUF_C_CONTIGUOUS,
                                  PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE};
-    PyObject *objects[N], *result = NULL;
-    Py_buffer b[N];
-    int number;
+    PyObject *objects[N], *lengths_object, *result = NULL;
+    Py_buffer b[N], lengths;
+    int number, failed;
     (void)module;
-    if (!PyArg_ParseTuple(args, "OOOi", &objects[LEFT], &objects[RIGHT], &objects[OUT], &number))
+    if (!PyArg_ParseTuple(args, "OOOOi", &objects[LEFT], &lengths_object, &objects[RIGHT],
+                          &objects[OUT], &number))
         return NULL;
     const Kind *kind = kind_of(number);
     if (!kind || view_all(objects, b, N, ndims, flags) < 0) return NULL;
-    if (multiply(kind, &b[LEFT], &b[RIGHT]) && b[OUT].shape[0] == b[RIGHT].shape[0])
-        result = product(kind, &b[LEFT], &b[RIGHT], NULL, &b[OUT]);
-    else PyErr_SetString(PyExc_ValueError, "shapes don't fit: (T, D), (V, D), (V,)");
+    if (view_lengths(lengths_object, &lengths, b[LEFT].shape[0]) < 0) goto release;
+    if (!multiply(kind, &b[LEFT], &b[RIGHT]) || b[OUT].shape[0] != lengths.shape[0] ||
+        b[OUT].shape[1] != b[RIGHT].shape[0]) {
+        PyErr_SetString(PyExc_ValueError, "shapes don't fit: (T, D), (n,), (V, D), (n, V)");
+        goto release_lengths;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    Packed packed;
+    failed = pack(&packed, &b[LEFT], lengths.buf, lengths.shape[0], kind);
+    if (!failed) {
+        failed = all_largest(kind, &packed, b[RIGHT].buf, b[RIGHT].shape[0], b[OUT].buf);
+        free_packed(&packed);
+    }
+    Py_END_ALLOW_THREADS
+    result = failed ? PyErr_NoMemory() : Py_NewRef(Py_None);
+release_lengths:
+    PyBuffer_Release(&lengths);
+release:
     release_all(b, N);
     return result;
 }
@@ -95,30 +111,44 @@ static PyObject *py_affine(PyObject *module, PyObject *args)
                                  PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE};
     PyObject *objects[N], *result = NULL;
     Py_buffer b[N];
-    int number;
+    int number, failed;
     (void)module;
     if (!PyArg_ParseTuple(args, "OOOOi", &objects[LEFT], &objects[RIGHT], &objects[BIAS],
                           &objects[OUT], &number))
         return NULL;
     const Kind *kind = kind_of(number);
     if (!kind || view_all(objects, b, N, ndims, flags) < 0) return NULL;
-    if (multiply(kind, &b[LEFT], &b[RIGHT]) && b[BIAS].shape[0] == b[RIGHT].shape[0] &&
-        b[OUT].shape[0] == b[RIGHT].shape[0] && b[OUT].shape[1] == b[LEFT].shape[0])
-        result = product(kind, &b[LEFT], &b[RIGHT], &b[BIAS], &b[OUT]);
-    else PyErr_SetString(PyExc_ValueError, "shapes don't fit: (T, D), (V, D), (V,), (V, T)");
+    if (!multiply(kind, &b[LEFT], &b[RIGHT]) || b[BIAS].shape[0] != b[RIGHT].shape[0] ||
+        b[OUT].shape[0] != b[RIGHT].shape[0] || b[OUT].shape[1] != b[LEFT].shape[0]) {
+        PyErr_SetString(PyExc_ValueError, "shapes don't fit: (T, D), (V, D), (V,), (V, T)");
+        goto release;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    Packed packed;
+    int64_t length = b[LEFT].shape[0];
+    failed = pack(&packed, &b[LEFT], &length, 1, kind);
+    if (!failed) {
+        all_affine(kind, &packed, b[RIGHT].buf, b[BIAS].buf, b[RIGHT].shape[0], b[OUT].buf);
+        free_packed(&packed);
+    }
+    Py_END_ALLOW_THREADS
+    result = failed ? PyErr_NoMemory() : Py_NewRef(Py_None);
+release:
     release_all(b, N);
     return result;
 }
 
 static void unpack(const Packed *from, const Kind *kind, float *to)
 {
-    for (Py_ssize_t start = 0; start < from->tokens; start += 2 * kind->lanes) {
-        Py_ssize_t wide = panel_count(kind, from->tokens - start) * kind->lanes;
-        const float *panel = from->panels + start * from->depth;
-        for (Py_ssize_t t = 0; t < wide && start + t < from->tokens; t++)
-            for (Py_ssize_t d = 0; d < from->depth; d++)
-                to[(start + t) * from->depth + d] = panel[d * wide + t];
-    }
+    for (Py_ssize_t i = 0; i < from->texts_count; i++)
+        for (Py_ssize_t p = 0; p < from->texts[i].panels; p++) {
+            const Panel *panel = &from->panels[from->texts[i].first + p];
+            const float *numbers = from->numbers + panel->at * from->depth;
+            float *rows = to + (from->texts[i].row + panel->token) * from->depth;
+            for (Py_ssize_t t = 0; t < panel->width; t++)
+                for (Py_ssize_t d = 0; d < from->depth; d++)
+                    rows[t * from->depth + d] = numbers[d * panel->count * kind->lanes + t];
+        }
 }
 
 static int fits(const Py_buffer *arrays, int part, Py_ssize_t rows, Py_ssize_t depth)
@@ -130,18 +160,19 @@ static int fits(const Py_buffer *arrays, int part, Py_ssize_t rows, Py_ssize_t d
 
 static PyObject *py_layers(PyObject *module, PyObject *args)
 {
-    PyObject *rows_object, *out_object, *layers, *result = NULL;
-    Py_buffer rows, out, *arrays = NULL;
+    PyObject *rows_object, *lengths_object, *out_object, *layers, *result = NULL;
+    Py_buffer rows, lengths, out, *arrays = NULL;
     int number, heads;
     float eps;
     Py_ssize_t held = 0, count;
     (void)module;
-    if (!PyArg_ParseTuple(args, "OOO!ifi", &rows_object, &out_object, &PyTuple_Type, &layers,
-                          &heads, &eps, &number))
+    if (!PyArg_ParseTuple(args, "OOOO!ifi", &rows_object, &lengths_object, &out_object,
+                          &PyTuple_Type, &layers, &heads, &eps, &number))
         return NULL;
     const Kind *kind = kind_of(number);
     if (!kind || view(rows_object, &rows, 2, PyBUF_STRIDES) < 0) return NULL;
-    if (view(out_object, &out, 2, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE) < 0) goto free_rows;
+    if (view_lengths(lengths_object, &lengths, rows.shape[0]) < 0) goto free_rows;
+    if (view(out_object, &out, 2, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE) < 0) goto free_lengths;
     Py_ssize_t tokens = rows.shape[0], depth = rows.shape[1];
     count = PyTuple_Size(layers);
     arrays = calloc((size_t)count + 1, sizeof *arrays);
@@ -169,21 +200,27 @@ static PyObject *py_layers(PyObject *module, PyObject *args)
         PyErr_SetString(PyExc_ValueError, "shapes don't fit those of an encoder's layers");
         goto free_arrays;
     }
+    Py_ssize_t widest = 0;
+    for (Py_ssize_t l = 0; l < count; l += 2 * PARTS)
+        if (arrays[l + 2 * UP].shape[0] > widest) widest = arrays[l + 2 * UP].shape[0];
     int failed;
     Py_BEGIN_ALLOW_THREADS
-    Packed text;
-    failed = pack(&text, &rows, kind);
+    Packed packed;
+    Scratch scratch;
+    failed = pack(&packed, &rows, lengths.buf, lengths.shape[0], kind);
     if (!failed) {
+        failed = make_scratch(&scratch, kind, &packed, widest, heads);
         for (Py_ssize_t l = 0; !failed && l < count; l += 2 * PARTS) {
             Part parts[PARTS];
             for (int p = 0; p < PARTS; p++) {
                 const Py_buffer *weight = &arrays[l + 2 * p];
                 parts[p] = (Part){weight->buf, weight[1].buf, weight->shape[0]};
             }
-            failed = apply_layer(kind, &text, parts, heads, eps);
+            apply_layer(kind, &packed, &scratch, parts, heads, eps);
         }
-        if (!failed) unpack(&text, kind, out.buf);
-        free(text.memory);
+        if (!failed) unpack(&packed, kind, out.buf);
+        free_scratch(&scratch);
+        free_packed(&packed);
     }
     Py_END_ALLOW_THREADS
     result = failed ? PyErr_NoMemory() : Py_NewRef(Py_None);
@@ -192,6 +229,8 @@ free_arrays:
     free(arrays);
 free_out:
     PyBuffer_Release(&out);
+free_lengths:
+    PyBuffer_Release(&lengths);
 free_rows:
     PyBuffer_Release(&rows);
     return result;
@@ -212,11 +251,11 @@ static PyObject *py_kinds(PyObject *module, PyObject *ignored)
 
 static PyMethodDef METHODS[] = {
     {"largest", py_largest, METH_VARARGS,
-     "largest(rows, weight, out, kind): out[v] = max over t of rows[t] . weight[v]."},
+     "largest(rows, lengths, weight, out, kind): out[i, v] = max over text i of rows[t] . weight[v]."},
     {"affine", py_affine, METH_VARARGS,
      "affine(rows, weight, bias, out, kind): out[v, t] = rows[t] . weight[v] + bias[v]."},
     {"layers", py_layers, METH_VARARGS,
-     "layers(rows, out, arrays, heads, eps, kind): rows through layers of 16 arrays each."},
+     "layers(rows, lengths, out, arrays, heads, eps, kind): texts through layers of 16 arrays each."},
     {"kinds", py_kinds, METH_NOARGS, "The kernels that run on this processor, best first."},
     {NULL, NULL, 0, NULL},
 };

@@ -1,11 +1,16 @@
 from typing import Any
 
-from numpy import float32
+from numpy import float32, int64
 from numpy.typing import NDArray
 
 def kinds() -> list[tuple[int, str]]: ...
 def largest(
-    rows: NDArray[float32], weight: NDArray[float32], out: NDArray[Any], kind: int, /
+    rows: NDArray[float32],
+    lengths: NDArray[int64],
+    weight: NDArray[float32],
+    out: NDArray[Any],
+    kind: int,
+    /,
 ) -> None: ...
 def affine(
     rows: NDArray[float32],
@@ -17,6 +22,7 @@ def affine(
 ) -> None: ...
 def layers(
     rows: NDArray[float32],
+    lengths: NDArray[int64],
     out: NDArray[Any],
     arrays: tuple[NDArray[Any], ...],
     heads: int,

@@ -7,14 +7,14 @@ typedef struct {
 
 enum { QUERY, KEY, VALUE, MIXED, NORM1, UP, DOWN, NORM2, PARTS };
 
-/* `scratch`: for tiles, NULL without. */
+/* Every panel through one matrix. `scratch`: for tiles; NULL without. */
 static void all_block(
-    const Kind *kind, void *scratch, float *out, const float *in, Py_ssize_t tokens,
+    const Kind *kind, void *scratch, float *out, const float *in, const Packed *packed,
     Py_ssize_t depth, Part part, const float *residual, int gelu)
 {
 #if defined(HAS_TILES)
-    if (scratch && depth % TILE_DEPTH == 0 && part.rows % TILE_ROWS == 0) {
-        tiles_block(scratch, out, in, tokens, depth, part.weight, part.bias, part.rows, residual,
+    if (scratch && tiles_pay(kind, packed, depth) && part.rows % TILE_ROWS == 0) {
+        tiles_block(scratch, out, in, packed, depth, part.weight, part.bias, part.rows, residual,
                     gelu);
         return;
     }
@@ -22,43 +22,46 @@ static void all_block(
     Py_ssize_t rows = kind->rows, chunk = CHUNK / (Py_ssize_t)sizeof(float) / depth / rows * rows;
     chunk = chunk < rows ? rows : chunk;
     for (Py_ssize_t first = 0; first < part.rows; first += chunk)
-        for (Py_ssize_t start = 0; start < tokens; start += 2 * kind->lanes) {
-            int count = panel_count(kind, tokens - start);
+        for (Py_ssize_t p = 0; p < packed->panels_count; p++) {
+            const Panel *panel = &packed->panels[p];
             for (Py_ssize_t row = first; row < first + chunk && row < part.rows; row += rows) {
                 Py_ssize_t r = row + rows > part.rows ? part.rows - rows : row;
-                Py_ssize_t at = start * part.rows + r * count * kind->lanes;
-                kind->block(out + at, in + start * depth, part.weight + r * depth, part.bias + r,
-                            residual ? residual + at : NULL, depth, count, start == 0, gelu);
+                Py_ssize_t at = panel->at * part.rows + r * panel->count * kind->lanes;
+                kind->block(out + at, in + panel->at * depth, part.weight + r * depth,
+                            part.bias + r, residual ? residual + at : NULL, depth, panel->count,
+                            p == 0, gelu);
             }
         }
 }
 
-/* softmax(Q K' / sqrt(width)) V for every head; keys (tokens + rows, width), values (width + rows,
-   tokens), scores (tokens + rows, 2 * lanes), mixed (width + rows, 2 * lanes) are scratch. */
+/* softmax(Q K' / sqrt(width)) V for every head of one text; keys (tokens + rows, width), values
+   (width + rows, tokens), scores (tokens + rows, 2 * lanes), mixed (width + rows, 2 * lanes) are
+   scratch. */
 static void attend(
     const Kind *kind, float *out, const float *query, const float *key, const float *value,
-    Py_ssize_t tokens, Py_ssize_t depth, int heads, float *scratch)
+    const Packed *packed, const Text *text, int heads, float *scratch)
 {
+    Py_ssize_t depth = packed->depth, tokens = text->tokens;
     Py_ssize_t width = depth / heads, rows = kind->rows, step = 2 * kind->lanes;
     float *scores = scratch, *mixed = scores + (tokens + rows) * step;
     float *keys = mixed + (width + rows) * step, *values = keys + (tokens + rows) * width;
+    const Panel *panels = packed->panels + text->first;
     memset(keys + tokens * width, 0, (size_t)(rows * width) * sizeof(float));
     memset(values + width * tokens, 0, (size_t)(rows * tokens) * sizeof(float));
     for (int head = 0; head < heads; head++) {
-        for (Py_ssize_t start = 0; start < tokens; start += step) {
-            Py_ssize_t wide = panel_count(kind, tokens - start) * kind->lanes;
-            Py_ssize_t at = start * depth + head * width * wide;
-            Py_ssize_t real = tokens - start < wide ? tokens - start : wide;
+        for (Py_ssize_t p = 0; p < text->panels; p++) {
+            Py_ssize_t wide = panels[p].count * kind->lanes, start = panels[p].token;
+            Py_ssize_t at = panels[p].at * depth + head * width * wide;
             for (Py_ssize_t d = 0; d < width; d++) {
-                for (Py_ssize_t t = 0; t < real; t++)
+                for (Py_ssize_t t = 0; t < panels[p].width; t++)
                     keys[(start + t) * width + d] = key[at + d * wide + t];
                 memcpy(values + d * tokens + start, value + at + d * wide,
-                       (size_t)real * sizeof(float));
+                       (size_t)panels[p].width * sizeof(float));
             }
         }
-        for (Py_ssize_t start = 0; start < tokens; start += step) {
-            int count = panel_count(kind, tokens - start);
-            Py_ssize_t wide = count * kind->lanes, at = start * depth + head * width * wide;
+        for (Py_ssize_t p = 0; p < text->panels; p++) {
+            int count = panels[p].count;
+            Py_ssize_t wide = count * kind->lanes, at = panels[p].at * depth + head * width * wide;
             for (Py_ssize_t row = 0; row < tokens; row += rows)
                 kind->block(scores + row * wide, query + at, keys + row * width, NULL, NULL, width,
                             count, 0, 0);
@@ -71,52 +74,70 @@ static void attend(
     }
 }
 
-/* Memory for the largest product of a layer, where tiles make it; the thread is set up for them. */
-static void *scratch_for_tiles(const Kind *kind, Py_ssize_t tokens, Py_ssize_t depth)
+static void all_normalise(const Kind *kind, float *numbers, const Packed *packed, Part norm,
+                          float eps)
 {
-    void *scratch = NULL;
-#if defined(HAS_TILES)
-    if (kind->tiles && tokens >= TILE_TOKENS)
-        scratch = aligned_alloc(64, (tile_size(tokens, depth) * sizeof(Half) + 63) / 64 * 64);
-    if (scratch) tiles_begin();
-#else
-    (void)kind, (void)tokens, (void)depth;
-#endif
-    return scratch;
+    for (Py_ssize_t p = 0; p < packed->panels_count; p++)
+        kind->normalise(numbers + packed->panels[p].at * packed->depth, norm.weight, norm.bias,
+                        packed->depth, packed->panels[p].count, eps);
 }
 
-/* `text` becomes the layer's output; 0, or -1 for want of memory. */
-static int apply_layer(const Kind *kind, Packed *text, const Part *parts, int heads, float eps)
+/* Memory that all layers use: what is between two matrices, and what tiles split. */
+typedef struct {
+    float *between;
+    void *tiles; /* NULL without */
+} Scratch;
+
+static Py_ssize_t between_size(const Packed *packed, Py_ssize_t wide)
 {
-    Py_ssize_t tokens = text->tokens, depth = text->depth, step = 2 * kind->lanes;
-    Py_ssize_t padded = (tokens + step - 1) / step * step, wide = parts[UP].rows;
-    Py_ssize_t width = depth / heads, inner = wide > 3 * depth ? wide : 3 * depth;
-    Py_ssize_t scratch = (tokens + width + 2 * kind->rows) * step + (tokens + kind->rows) * width +
-                         (width + kind->rows) * tokens;
-    Py_ssize_t size = padded * (inner + depth) + scratch;
-    void *memory = malloc((size_t)size * sizeof(float) + 64);
-    if (!memory) return -1;
-    void *tiles = scratch_for_tiles(kind, tokens, wide > depth ? wide : depth);
-    float *q = (float *)(((uintptr_t)memory + 63) / 64 * 64), *k = q + padded * depth;
-    float *v = k + padded * depth, *mixed = q + padded * inner, *x = text->panels;
-    all_block(kind, tiles, q, x, tokens, depth, parts[QUERY], NULL, 0);
-    all_block(kind, tiles, k, x, tokens, depth, parts[KEY], NULL, 0);
-    all_block(kind, tiles, v, x, tokens, depth, parts[VALUE], NULL, 0);
-    attend(kind, mixed, q, k, v, tokens, depth, heads, mixed + padded * depth);
-    all_block(kind, tiles, q, mixed, tokens, depth, parts[MIXED], x, 0);
-    for (Py_ssize_t start = 0; start < tokens; start += step)
-        kind->normalise(q + start * depth, parts[NORM1].weight, parts[NORM1].bias, depth,
-                        panel_count(kind, tokens - start), eps);
-    memcpy(mixed, q, (size_t)(padded * depth) * sizeof(float));
-    all_block(kind, tiles, q, mixed, tokens, depth, parts[UP], NULL, 1);
-    all_block(kind, tiles, x, q, tokens, wide, parts[DOWN], mixed, 0);
-    for (Py_ssize_t start = 0; start < tokens; start += step)
-        kind->normalise(x + start * depth, parts[NORM2].weight, parts[NORM2].bias, depth,
-                        panel_count(kind, tokens - start), eps);
+    Py_ssize_t inner = wide > 3 * packed->depth ? wide : 3 * packed->depth;
+    return packed->lanes * (inner + packed->depth);
+}
+
+/* Scratch for layers `wide` at their widest; 0, or -1 for want of memory. */
+static int make_scratch(Scratch *scratch, const Kind *kind, const Packed *packed, Py_ssize_t wide,
+                        int heads)
+{
+    Py_ssize_t longest = packed->longest, width = packed->depth / heads, step = 2 * kind->lanes;
+    Py_ssize_t attention = (longest + width + 2 * kind->rows) * step +
+                           (longest + kind->rows) * width + (width + kind->rows) * longest;
+    *scratch = (Scratch){aligned_numbers(between_size(packed, wide) + attention), NULL};
 #if defined(HAS_TILES)
-    if (tiles) tiles_end();
+    if (scratch->between && kind->tiles && packed->lanes >= TILE_LANES) {
+        Py_ssize_t depth = wide > packed->depth ? wide : packed->depth;
+        scratch->tiles = aligned_numbers(tile_size(packed->lanes, depth) / 2);
+        if (scratch->tiles) tiles_begin();
+    }
 #endif
-    free(tiles);
-    free(memory);
-    return 0;
+    return scratch->between ? 0 : -1;
+}
+
+static void free_scratch(Scratch *scratch)
+{
+#if defined(HAS_TILES)
+    if (scratch->tiles) tiles_end();
+#endif
+    free(scratch->tiles);
+    free(scratch->between);
+}
+
+/* The texts become the layer's output. */
+static void apply_layer(const Kind *kind, Packed *packed, const Scratch *scratch, const Part *parts,
+                        int heads, float eps)
+{
+    Py_ssize_t depth = packed->depth, wide = parts[UP].rows, all = packed->lanes * depth;
+    void *tiles = scratch->tiles;
+    float *q = scratch->between, *k = q + all, *v = k + all, *x = packed->numbers;
+    float *mixed = q + between_size(packed, wide) - all, *attention = mixed + all;
+    all_block(kind, tiles, q, x, packed, depth, parts[QUERY], NULL, 0);
+    all_block(kind, tiles, k, x, packed, depth, parts[KEY], NULL, 0);
+    all_block(kind, tiles, v, x, packed, depth, parts[VALUE], NULL, 0);
+    for (Py_ssize_t t = 0; t < packed->texts_count; t++)
+        attend(kind, mixed, q, k, v, packed, &packed->texts[t], heads, attention);
+    all_block(kind, tiles, q, mixed, packed, depth, parts[MIXED], x, 0);
+    all_normalise(kind, q, packed, parts[NORM1], eps);
+    memcpy(mixed, q, (size_t)all * sizeof(float));
+    all_block(kind, tiles, q, mixed, packed, depth, parts[UP], NULL, 1);
+    all_block(kind, tiles, x, q, packed, wide, parts[DOWN], mixed, 0);
+    all_normalise(kind, x, packed, parts[NORM2], eps);
 }

@@ -85,36 +85,83 @@ static int runs_here(const Kind *kind)
     return kind->lanes == 4;
 }
 
-/* A text's tokens in panels of two registers, the last of one where that is enough. */
+/* Some of a text's tokens, one a lane of `count` (1 or 2) registers. `at`: the first one's lane, as
+   all panels' lanes are numbered; `token`: its number in the text; `width`: how many are real. */
 typedef struct {
-    float *panels;
-    void *memory;
-    Py_ssize_t tokens, depth;
+    Py_ssize_t at, token, width;
+    int count;
+} Panel;
+
+/* One text's panels: `panels` of the list from `first` on, beginning with lane `at`. */
+typedef struct {
+    Py_ssize_t tokens, at, first, panels, row;
+} Text;
+
+/* Texts in panels of two registers, the last of each text of one where that is enough. */
+typedef struct {
+    float *numbers; /* panel after panel, each (depth, count * lanes) */
+    Panel *panels;
+    Text *texts;
+    Py_ssize_t depth, lanes, panels_count, texts_count, longest;
 } Packed;
 
-static int panel_count(const Kind *kind, Py_ssize_t left) { return left > kind->lanes ? 2 : 1; }
-
-static int pack(Packed *to, const Py_buffer *from, const Kind *kind)
+static void free_packed(Packed *packed)
 {
-    Py_ssize_t tokens = from->shape[0], depth = from->shape[1], step = 2 * kind->lanes;
-    size_t size = (size_t)((tokens + step - 1) / step * step) * (size_t)depth * sizeof(float);
-    to->tokens = tokens;
-    to->depth = depth;
-    to->memory = malloc(size + 64);
-    if (!to->memory) return -1;
-    to->panels = (float *)(((uintptr_t)to->memory + 63) / 64 * 64);
-    for (Py_ssize_t start = 0; start < tokens; start += step) {
-        Py_ssize_t wide = panel_count(kind, tokens - start) * kind->lanes;
-        float *panel = to->panels + start * depth;
-        for (Py_ssize_t lane = 0; lane < wide; lane++) {
-            /* a copy of the last token at places beyond it can't change a maximum */
-            Py_ssize_t token = start + lane < tokens ? start + lane : tokens - 1;
-            const char *row = (const char *)from->buf + token * from->strides[0];
-            for (Py_ssize_t d = 0; d < depth; d++)
-                panel[d * wide + lane] = *(const float *)(row + d * from->strides[1]);
+    free(packed->numbers);
+    free(packed->panels);
+    free(packed->texts);
+}
+
+/* `size` numbers at a multiple of 64 bytes; NULL for want of memory. */
+static float *aligned_numbers(Py_ssize_t size)
+{
+    void *memory = NULL;
+    return posix_memalign(&memory, 64, (size_t)size * sizeof(float)) ? NULL : memory;
+}
+
+/* Packs rows (all texts' tokens, depth) of texts of these lengths; 0, or -1 for want of memory. */
+static int pack(Packed *to, const Py_buffer *from, const int64_t *lengths, Py_ssize_t texts,
+                const Kind *kind)
+{
+    Py_ssize_t depth = from->shape[1], step = 2 * kind->lanes, row = 0;
+    *to = (Packed){.depth = depth, .texts_count = texts};
+    for (Py_ssize_t t = 0; t < texts; t++) to->panels_count += (lengths[t] + step - 1) / step;
+    to->texts = malloc((size_t)texts * sizeof *to->texts);
+    to->panels = malloc((size_t)to->panels_count * sizeof *to->panels);
+    if (!to->texts || !to->panels) goto failed;
+    Panel *panel = to->panels;
+    for (Py_ssize_t t = 0; t < texts; t++) {
+        Py_ssize_t tokens = lengths[t];
+        to->texts[t] = (Text){tokens, to->lanes, panel - to->panels, (tokens + step - 1) / step, row};
+        to->longest = tokens > to->longest ? tokens : to->longest;
+        for (Py_ssize_t token = 0; token < tokens; token += step, panel++) {
+            Py_ssize_t left = tokens - token;
+            int count = left > kind->lanes ? 2 : 1;
+            *panel = (Panel){to->lanes, token, left < step ? left : step, count};
+            to->lanes += count * kind->lanes;
         }
+        row += tokens;
     }
+    to->numbers = aligned_numbers(to->lanes * depth);
+    if (!to->numbers) goto failed;
+    for (Py_ssize_t t = 0; t < texts; t++)
+        for (Py_ssize_t p = 0; p < to->texts[t].panels; p++) {
+            const Panel *some = &to->panels[to->texts[t].first + p];
+            Py_ssize_t wide = some->count * kind->lanes;
+            float *numbers = to->numbers + some->at * depth;
+            for (Py_ssize_t lane = 0; lane < wide; lane++) {
+                /* a copy of the last token at places beyond it can't change a maximum */
+                Py_ssize_t token = lane < some->width ? lane : some->width - 1;
+                const char *source = (const char *)from->buf +
+                                     (to->texts[t].row + some->token + token) * from->strides[0];
+                for (Py_ssize_t d = 0; d < depth; d++)
+                    numbers[d * wide + lane] = *(const float *)(source + d * from->strides[1]);
+            }
+        }
     return 0;
+failed:
+    free_packed(to);
+    return -1;
 }
 
 static float largest_of(const float *values, Py_ssize_t count)
@@ -131,57 +178,59 @@ static float largest_of(const float *values, Py_ssize_t count)
 #include "_fused_tiles.h"
 #endif
 
-/* Blocks of rows may overlap at the end: what is done twice comes out the same. */
-static void all_largest(
-    const Kind *kind, const Packed *text, const float *weight, Py_ssize_t count, float *out)
+/* out (texts, count): the largest product of each row of the weight with a text's tokens. Blocks of
+   rows may overlap at the end: what is done twice comes out the same. 0, or -1 without memory. */
+static int all_largest(const Kind *kind, const Packed *packed, const float *weight,
+                       Py_ssize_t count, float *out)
 {
+    Py_ssize_t depth = packed->depth, lanes = kind->lanes, rows = kind->rows;
 #if defined(HAS_TILES)
-    Half *scratch = NULL;
-    if (kind->tiles && text->tokens >= TILE_TOKENS && text->depth % TILE_DEPTH == 0 &&
-        count >= TILE_ROWS)
-        scratch = aligned_alloc(64, tile_size(text->tokens, text->depth) * sizeof(Half));
-    if (scratch) {
+    if (tiles_pay(kind, packed, depth) && count >= TILE_ROWS) {
+        Half *scratch = (Half *)aligned_numbers(tile_size(packed->lanes, depth) / 2);
+        if (!scratch) return -1;
         tiles_begin();
-        tiles_largest(scratch, text->panels, text->tokens, text->depth, weight, count, out);
+        tiles_largest(scratch, packed, weight, count, out);
         tiles_end();
         free(scratch);
-        return;
+        return 0;
     }
 #endif
-    float memory[MOST_ROWS * MOST_LANES + 16];
-    float *best = (float *)(((uintptr_t)memory + 63) / 64 * 64);
-    Py_ssize_t depth = text->depth, lanes = kind->lanes, rows = kind->rows;
+    float best[MOST_ROWS * MOST_LANES] __attribute__((aligned(64)));
     Py_ssize_t chunk = CHUNK / (Py_ssize_t)sizeof(float) / depth / rows * rows;
     chunk = chunk < rows ? rows : chunk > MOST_ROWS ? MOST_ROWS / rows * rows : chunk;
     chunk = chunk > count ? count : chunk;
     for (Py_ssize_t first = 0; first < count; first += chunk) {
         Py_ssize_t at = first + chunk > count ? count - chunk : first;
-        for (Py_ssize_t i = 0; i < chunk * lanes; i++) best[i] = -INFINITY;
-        for (Py_ssize_t start = 0; start < text->tokens; start += 2 * lanes)
-            for (Py_ssize_t row = 0; row < chunk; row += rows) {
-                Py_ssize_t r = row + rows > chunk ? chunk - rows : row;
-                kind->largest(best + r * lanes, text->panels + start * depth,
-                              weight + (at + r) * depth, depth,
-                              panel_count(kind, text->tokens - start), start == 0);
-            }
-        for (Py_ssize_t r = 0; r < chunk; r++)
-            out[at + r] = largest_of(best + r * lanes, lanes);
+        for (Py_ssize_t t = 0; t < packed->texts_count; t++) {
+            const Panel *panels = packed->panels + packed->texts[t].first;
+            for (Py_ssize_t i = 0; i < chunk * lanes; i++) best[i] = -INFINITY;
+            for (Py_ssize_t p = 0; p < packed->texts[t].panels; p++)
+                for (Py_ssize_t row = 0; row < chunk; row += rows) {
+                    Py_ssize_t r = row + rows > chunk ? chunk - rows : row;
+                    kind->largest(best + r * lanes, packed->numbers + panels[p].at * depth,
+                                  weight + (at + r) * depth, depth, panels[p].count,
+                                  t == 0 && p == 0);
+                }
+            for (Py_ssize_t r = 0; r < chunk; r++)
+                out[t * count + at + r] = largest_of(best + r * lanes, lanes);
+        }
     }
+    return 0;
 }
 
+/* out (count, tokens): products plus bias, of one text. */
 static void all_affine(
-    const Kind *kind, const Packed *text, const float *weight, const float *bias, Py_ssize_t count,
-    float *out)
+    const Kind *kind, const Packed *packed, const float *weight, const float *bias,
+    Py_ssize_t count, float *out)
 {
-    Py_ssize_t depth = text->depth, tokens = text->tokens;
+    Py_ssize_t depth = packed->depth, tokens = packed->texts[0].tokens;
     for (Py_ssize_t row = 0; row < count; row += kind->rows) {
         Py_ssize_t r = row + kind->rows > count ? count - kind->rows : row;
-        for (Py_ssize_t start = 0; start < tokens; start += 2 * kind->lanes) {
-            Py_ssize_t left = tokens - start;
-            kind->affine(out + r * tokens + start, tokens,
-                         left < 2 * kind->lanes ? left : 2 * kind->lanes,
-                         text->panels + start * depth, weight + r * depth, bias + r, depth,
-                         panel_count(kind, left), start == 0);
+        for (Py_ssize_t p = 0; p < packed->panels_count; p++) {
+            const Panel *panel = &packed->panels[p];
+            kind->affine(out + r * tokens + panel->token, tokens, panel->width,
+                         packed->numbers + panel->at * depth, weight + r * depth, bias + r, depth,
+                         panel->count, p == 0);
         }
     }
 }

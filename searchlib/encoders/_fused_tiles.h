@@ -15,7 +15,7 @@
 #define TILE_ROWS 32             /* of a weight at a time: two tiles, by two of tokens */
 #define TILE_NUMBERS (16 * 32)   /* bfloat16 numbers in a tile */
 #define TILE_CHUNK (256 * 1024)  /* bytes of split weights that stay in a core's cache */
-#define TILE_TOKENS 48           /* from which on it pays to split the weights */
+#define TILE_LANES 48            /* from which on it pays to split the weights */
 
 typedef unsigned short Half; /* a bfloat16 number */
 
@@ -37,12 +37,18 @@ static Py_ssize_t tile_chunk(Py_ssize_t depth)
     return rows < TILE_ROWS ? TILE_ROWS : rows > MOST_ROWS ? MOST_ROWS : rows;
 }
 
-/* Numbers in the split panels of so many tokens, of this depth or less, and behind them in a split
+/* Numbers in the split panels of so many lanes, of this depth or less, and behind them in a split
    chunk of rows. */
-static size_t tile_size(Py_ssize_t tokens, Py_ssize_t depth)
+static Py_ssize_t tile_size(Py_ssize_t lanes, Py_ssize_t depth)
 {
     Py_ssize_t most = TILE_CHUNK / (2 * (Py_ssize_t)sizeof(Half)), least = TILE_ROWS * depth;
-    return 2 * (size_t)((tokens + 31) / 32 * 32 * depth + (least > most ? least : most));
+    return 2 * (lanes * depth + (least > most ? least : most));
+}
+
+/* Whether there are enough tokens for splitting the weights, and they have a depth for it. */
+static int tiles_pay(const Kind *kind, const Packed *packed, Py_ssize_t depth)
+{
+    return kind->tiles && packed->lanes >= TILE_LANES && depth % TILE_DEPTH == 0;
 }
 
 static TILES void tiles_begin(void)
@@ -65,15 +71,16 @@ static inline __attribute__((always_inline)) TILES void split16(__m512 x, __m512
     *low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(rest));
 }
 
-/* Panels (depth, 16 or 32) to tiles: of each 16 tokens, depth / 32 tiles of high numbers, then as
+/* Panels (depth, 16 or 32) to tiles: of each 16 lanes, depth / 32 tiles of high numbers, then as
    many of low ones. */
-static TILES void split_panels(Half *to, const float *in, Py_ssize_t tokens, Py_ssize_t depth)
+static TILES void split_panels(Half *to, const float *in, const Packed *packed, Py_ssize_t depth)
 {
-    for (Py_ssize_t start = 0; start < tokens; start += 32) {
-        int count = tokens - start > 16 ? 2 : 1;
-        const float *panel = in + start * depth;
+    for (Py_ssize_t p = 0; p < packed->panels_count; p++) {
+        Py_ssize_t at = packed->panels[p].at;
+        int count = packed->panels[p].count;
+        const float *panel = in + at * depth;
         for (int i = 0; i < count; i++) {
-            Half *high = to + (start + 16 * i) * depth * 2, *low = high + 16 * depth;
+            Half *high = to + (at + 16 * i) * depth * 2, *low = high + 16 * depth;
             for (Py_ssize_t d = 0; d < depth; d += 2) {
                 __m512i h[2], l[2];
                 for (int j = 0; j < 2; j++)
@@ -174,53 +181,55 @@ static __attribute__((target("avx512f"))) void tile_finish(float *out, const flo
 }
 
 /* As `all_block`, of a weight whose rows and depth are multiples of 32. */
-static void tiles_block(Half *scratch, float *out, const float *in, Py_ssize_t tokens,
+static void tiles_block(Half *scratch, float *out, const float *in, const Packed *packed,
                         Py_ssize_t depth, const float *weight, const float *bias, Py_ssize_t rows,
                         const float *residual, int gelu)
 {
     Py_ssize_t chunk = tile_chunk(depth);
-    Half *split = scratch + (tokens + 31) / 32 * 32 * depth * 2;
-    split_panels(scratch, in, tokens, depth);
+    Half *split = scratch + packed->lanes * depth * 2;
+    split_panels(scratch, in, packed, depth);
     for (Py_ssize_t first = 0; first < rows; first += chunk) {
         Py_ssize_t some = rows - first < chunk ? rows - first : chunk;
         split_rows(split, weight + first * depth, some, depth);
-        for (Py_ssize_t start = 0; start < tokens; start += 32) {
-            int count = tokens - start > 16 ? 2 : 1;
+        for (Py_ssize_t p = 0; p < packed->panels_count; p++) {
+            const Panel *panel = &packed->panels[p];
             for (Py_ssize_t r = 0; r < some; r += TILE_ROWS) {
-                Py_ssize_t at = start * rows + (first + r) * count * 16;
-                tile_products(out + at, count * 16, split + r * depth * 2,
-                              scratch + start * depth * 2, depth, count);
-                tile_finish(out + at, bias + first + r, residual ? residual + at : NULL, count,
-                            gelu);
+                Py_ssize_t at = panel->at * rows + (first + r) * panel->count * 16;
+                tile_products(out + at, panel->count * 16, split + r * depth * 2,
+                              scratch + panel->at * depth * 2, depth, panel->count);
+                tile_finish(out + at, bias + first + r, residual ? residual + at : NULL,
+                            panel->count, gelu);
             }
         }
     }
 }
 
 /* As `all_largest`, of a weight of at least 32 rows whose depth is a multiple of 32. */
-static __attribute__((target("avx512f"))) void tiles_largest(Half *scratch, const float *in, Py_ssize_t tokens,
-                                           Py_ssize_t depth, const float *weight, Py_ssize_t count,
-                                           float *out)
+static __attribute__((target("avx512f"))) void
+tiles_largest(Half *scratch, const Packed *packed, const float *weight, Py_ssize_t count, float *out)
 {
-    Py_ssize_t chunk = tile_chunk(depth);
+    Py_ssize_t depth = packed->depth, chunk = tile_chunk(depth);
     vec_avx512 best[MOST_ROWS], found[TILE_ROWS * 2];
-    Half *split = scratch + (tokens + 31) / 32 * 32 * depth * 2;
+    Half *split = scratch + packed->lanes * depth * 2;
     chunk = chunk > count ? count / TILE_ROWS * TILE_ROWS : chunk;
-    split_panels(scratch, in, tokens, depth);
+    split_panels(scratch, packed->numbers, packed, depth);
     for (Py_ssize_t first = 0; first < count; first += chunk) {
         Py_ssize_t at = first + chunk > count ? count - chunk : first;
         split_rows(split, weight + at * depth, chunk, depth);
-        for (Py_ssize_t r = 0; r < chunk; r++) best[r] = (vec_avx512){0} - INFINITY;
-        for (Py_ssize_t start = 0; start < tokens; start += 32) {
-            int wide = tokens - start > 16 ? 2 : 1;
-            for (Py_ssize_t r = 0; r < chunk; r += TILE_ROWS) {
-                tile_products((float *)found, wide * 16, split + r * depth * 2,
-                              scratch + start * depth * 2, depth, wide);
-                for (int i = 0; i < TILE_ROWS * wide; i++)
-                    best[r + i / wide] = larger_avx512(found[i], best[r + i / wide]);
+        for (Py_ssize_t t = 0; t < packed->texts_count; t++) {
+            const Panel *panels = packed->panels + packed->texts[t].first;
+            for (Py_ssize_t r = 0; r < chunk; r++) best[r] = (vec_avx512){0} - INFINITY;
+            for (Py_ssize_t p = 0; p < packed->texts[t].panels; p++) {
+                int wide = panels[p].count;
+                for (Py_ssize_t r = 0; r < chunk; r += TILE_ROWS) {
+                    tile_products((float *)found, wide * 16, split + r * depth * 2,
+                                  scratch + panels[p].at * depth * 2, depth, wide);
+                    for (int i = 0; i < TILE_ROWS * wide; i++)
+                        best[r + i / wide] = larger_avx512(found[i], best[r + i / wide]);
+                }
             }
+            for (Py_ssize_t r = 0; r < chunk; r++)
+                out[t * count + at + r] = largest_of((const float *)&best[r], 16);
         }
-        for (Py_ssize_t r = 0; r < chunk; r++)
-            out[at + r] = largest_of((const float *)&best[r], 16);
     }
 }

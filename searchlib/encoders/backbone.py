@@ -62,12 +62,13 @@ class Backbone:
         self,
         texts: Sequence[str],
         prompt: str,
-        lean: Callable[[LeanEncoder, Ids], Result],
+        lean: Callable[[LeanEncoder, Sequence[Ids]], list[Result]],
         full: Callable[[Network, int, Tensor, list[int]], Sequence[Result]],
     ) -> list[Result]:
-        """One result a text: `lean(encoder, ids)`, or `full(network, worker, hidden, lengths)`.
+        """One result a text, by `lean(encoder, texts)` or `full(network, worker, hidden, lengths)`.
 
-        `full` gets a padded batch as `Network.run` says and returns a result for each of its rows.
+        `lean` gets the ids of some texts and returns a result for each; `full` gets a padded batch
+        as `Network.run` says and returns a result for each of its rows.
         """
         if isinstance(texts, str):
             raise BadInput("texts must be a list of strings, not one string; write [text]")
@@ -92,7 +93,7 @@ class Backbone:
     def run_tokens(
         self,
         tokens: list[Ids],
-        lean: Callable[[LeanEncoder, Ids], Result],
+        lean: Callable[[LeanEncoder, Sequence[Ids]], list[Result]],
         full: Callable[[Network, int, Tensor, list[int]], Sequence[Result]],
     ) -> list[Result]:
         """As `run`, of texts that are token ids already, special ones included."""
@@ -105,13 +106,13 @@ class Backbone:
     def _window(
         self,
         tokens: list[Ids],
-        lean: Callable[[LeanEncoder, Ids], Result],
+        lean: Callable[[LeanEncoder, Sequence[Ids]], list[Result]],
         full: Callable[[Network, int, Tensor, list[int]], Sequence[Result]],
     ) -> Iterator[tuple[list[int], Sequence[Result]]]:
         encoder = self._lean_for(sum(map(len, tokens)))
         if encoder:
             with one_blas_thread():
-                yield from _each(tokens, lambda ids: lean(encoder, ids), encoder.compiled)
+                yield from _each(tokens, lambda some: lean(encoder, some), encoder.compiled)
             return
         with self._lock:
             network = self._network
@@ -152,24 +153,53 @@ class Backbone:
         return Network(self._transformer.path, self._task, self._device)
 
 
+TOGETHER = 256  # tokens of texts that share a pass through the layers
+MOST_TOGETHER = 16  # texts: each has a row of the vocabulary's logits
+
+
 def _each(
-    tokens: list[Ids], encode: Callable[[Ids], Result], parallel: bool
+    tokens: list[Ids], encode: Callable[[Sequence[Ids]], list[Result]], compiled: bool
 ) -> Iterator[tuple[list[int], list[Result]]]:
-    """([row], [result]) of each text; in `parallel`, longest first, on as many threads as BLAS."""
-    workers = min(threads(), len(tokens)) if parallel else 1
+    """([row], [result]) of each group of texts; compiled code runs on as many threads as BLAS."""
+    workers = min(threads(), len(tokens)) if compiled else 1
+    groups = groups_of([len(ids) for ids in tokens], workers) if compiled else None
+    groups = groups or [[row] for row in range(len(tokens))]
+
+    def encoded(rows: list[int]) -> list[Result]:
+        return encode([tokens[row] for row in rows])
+
     if workers <= 1:
-        for row, ids in enumerate(tokens):
-            yield [row], [encode(ids)]
+        for rows in groups:
+            yield rows, encoded(rows)
         return
-    order = sorted(range(len(tokens)), key=lambda row: -len(tokens[row]))
     with ThreadPoolExecutor(workers, thread_name_prefix="encode") as pool:
         try:
             with small_stacks():
-                found = pool.map(lambda row: encode(tokens[row]), order)
-            for row, result in zip(order, found, strict=True):
-                yield [row], [result]
+                found = pool.map(encoded, groups)
+            yield from zip(groups, found, strict=True)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def groups_of(lengths: Sequence[int], workers: int) -> list[list[int]]:
+    """Texts that are encoded together, by their numbers: the longest first, like with like.
+
+    A group has up to 256 tokens, so that what is between two layers stays in a core's cache, and
+    no more than one worker's share of all.
+
+    >>> groups_of([3, 200, 4, 100], workers=1)
+    [[1], [3, 2, 0]]
+    """
+    most = min(TOGETHER, -(-sum(lengths) // max(workers, 1)))
+    groups: list[list[int]] = []
+    room = 0
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        if lengths[row] > room or len(groups[-1]) == MOST_TOGETHER:
+            groups.append([])
+            room = max(most, lengths[row])
+        groups[-1].append(row)
+        room -= lengths[row]
+    return groups
 
 
 def threads() -> int:

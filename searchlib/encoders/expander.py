@@ -47,10 +47,10 @@ class Expander:
         """
         decoders: list[tuple[Array, Array]] = []  # the first is enough
 
-        def lean(encoder: LeanEncoder, ids: Ids) -> Array:
+        def lean(encoder: LeanEncoder, some: Sequence[Ids]) -> list[Array]:
             if not decoders:
                 decoders.append(encoder.decoder)
-            return encoder.projected(ids)
+            return encoder.projected(some)
 
         def full(network: Network, worker: int, hidden: Tensor, lengths: list[int]) -> list[Array]:
             if not decoders:
@@ -60,7 +60,8 @@ class Expander:
                 decoders.append((weight.float().cpu().numpy(), shift))
             return list(hidden.float().cpu().numpy())
 
-        rows = np.stack(self._backbone.run_tokens(tokens, lean, full))
+        states: list[Array] = self._backbone.run_tokens(tokens, lean, full)
+        rows = np.stack(states)
         pooling, logs = self._side.pooling, self._side.logs
         blocks = [rows[start : start + _TOGETHER] for start in range(0, len(rows), _TOGETHER)]
         with one_blas_thread(), ThreadPoolExecutor(threads()) as pool:
@@ -72,14 +73,14 @@ class Expander:
     def _ways(
         self, positions: bool
     ) -> tuple[
-        Callable[[LeanEncoder, Ids], Terms],
+        Callable[[LeanEncoder, Sequence[Ids]], list[Terms]],
         Callable[[Network, int, Tensor, list[int]], list[Terms]],
     ]:
         """What makes terms of hidden rows, in numpy and in torch."""
         side = self._side
 
-        def lean(encoder: LeanEncoder, ids: Ids) -> Terms:
-            hidden = encoder.projected(ids)
+        def lean(encoder: LeanEncoder, some: Sequence[Ids]) -> list[Terms]:
+            hidden = encoder.projected(some)
             return lean_terms(hidden, encoder.decoder, side.pooling, side.logs, positions)
 
         def full(network: Network, worker: int, hidden: Tensor, lengths: list[int]) -> list[Terms]:

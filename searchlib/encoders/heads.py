@@ -59,7 +59,7 @@ class Head:
         return result
 
     def _largest(self, rows: Tensor, kernel: int) -> Terms:
-        pooled = largest_logits(rows.numpy(), self._weight.numpy(), kernel)
+        [pooled] = largest_logits([rows.numpy()], self._weight.numpy(), kernel)
         if self._bias is not None:
             pooled += self._bias.numpy()
         return _positive(pooled, self._logs)
@@ -139,11 +139,19 @@ class Head:
         ]
 
 
-def lean_terms(hidden: Array, decoder: Linear, pooling: str, logs: int, positions: bool) -> Terms:
-    """As `Head`, in numpy, for one text's `hidden` (T, dim)."""
+def lean_terms(
+    hidden: Sequence[Array], decoder: Linear, pooling: str, logs: int, positions: bool
+) -> list[Terms]:
+    """As `Head`, in numpy, for some texts' hidden rows (T, dim)."""
     weight, bias = decoder
     if pooling != "sum" and not positions:
-        return _positive(largest_logits(hidden, weight, best_kernel()) + bias, logs)
+        largest = largest_logits(hidden, weight, best_kernel())
+        return [_positive(found + bias, logs) for found in largest]
+    return [_lean_terms(rows, decoder, pooling, logs, positions) for rows in hidden]
+
+
+def _lean_terms(hidden: Array, decoder: Linear, pooling: str, logs: int, positions: bool) -> Terms:
+    weight, bias = decoder
     vocabulary = len(weight)
     tile = tile_columns(_TILE * 4, len(hidden))
     pooled = np.empty(vocabulary, np.float32)

@@ -1,14 +1,15 @@
-"""BERT-family encoders in numpy and C, a text at a time: neither torch nor transformers is loaded.
+"""BERT-family encoders in numpy and C: neither torch nor transformers is loaded.
 
-One text of T tokens runs unpadded as (T, dim) float32 matrices. Known: bert, distilbert, roberta,
-xlm-roberta, camembert, electra. Dropout is left out (inference), so is the pooler (unused).
+A text of T tokens runs unpadded as (T, dim) float32 matrices, some texts together in C. Known:
+bert, distilbert, roberta, xlm-roberta, camembert, electra. Dropout is left out (inference), so is
+the pooler (unused).
 Devlin et al. 2019 (arXiv:1810.04805).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activations import ACTIVATIONS, Array, gelu
-from .native import affine, best_kernel, layers, runs_layers
+from .native import affine, best_kernel, joined, layers, parted, runs_layers
 from .tokenizing import Ids
 from .weights import Weights, read_json
 
@@ -130,19 +131,34 @@ class LeanEncoder:
         head = self.decoder[0].size if self._masked else 0
         return int(head + sum(matrix.size for matrix, _ in parts))
 
-    def hidden(self, ids: Ids) -> Array:
-        """(T, dim) last hidden states of one text's `ids`."""
+    def hidden(self, texts: Sequence[Ids]) -> list[Array]:
+        """(T, dim) last hidden states of each text, given as ids."""
+        found = [self._embedded(ids) for ids in texts]
+        kernel = best_kernel() if self.compiled else None
+        if kernel is None:
+            return [self._by_layers(x) for x in found]
+        return layers(found, self._arrays, self._heads, self._eps, kernel)
+
+    def projected(self, texts: Sequence[Ids]) -> list[Array]:
+        """(T, dim) rows that the vocabulary's projection reads: logits = row @ weight.T + bias."""
+        dense, norm = self._head
+        act = self._act if self._type in ("bert", "distilbert") else gelu
+        eps = 1e-12 if self._type == "distilbert" else self._eps
+        rows, lengths = joined(self.hidden(texts))
+        return parted(_layer_norm(act(_linear(rows, dense)), norm, eps), lengths)
+
+    def _embedded(self, ids: Ids) -> Array:
+        """(T, dim) what the first layer reads of one text."""
         places = np.arange(len(ids))
         if self._padding is not None:  # fairseq's way: count from padding + 1, padding aside
             real = ids != self._padding
             places = np.cumsum(real) * real + self._padding
         x = self._words[ids] + self._positions[places] + self._type0
         x = _layer_norm(x, self._norm, self._eps)
-        if self._project:
-            x = _linear(x, self._project)
-        kernel = best_kernel() if self.compiled else None
-        if kernel is not None:
-            return layers(x, self._arrays, self._heads, self._eps, kernel)
+        return _linear(x, self._project) if self._project else x
+
+    def _by_layers(self, x: Array) -> Array:
+        """One text through the layers, in numpy."""
         for layer in self._layers:
             mixed = _linear(_attend(x, layer, self._heads), layer.mixed)
             x = _layer_norm(np.add(mixed, x, out=mixed), layer.norm1, self._eps)
@@ -150,13 +166,6 @@ class LeanEncoder:
             narrow = _linear(wide, layer.down)
             x = _layer_norm(np.add(narrow, x, out=narrow), layer.norm2, self._eps)
         return x
-
-    def projected(self, ids: Ids) -> Array:
-        """(T, dim) rows that the vocabulary's projection reads: logits = row @ weight.T + bias."""
-        dense, norm = self._head
-        act = self._act if self._type in ("bert", "distilbert") else gelu
-        eps = 1e-12 if self._type == "distilbert" else self._eps
-        return _layer_norm(act(_linear(self.hidden(ids), dense)), norm, eps)
 
     @cached_property
     def decoder(self) -> Linear:

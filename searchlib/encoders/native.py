@@ -1,13 +1,14 @@
 """What encoders compute most, in C where the extension `_fused` was compiled, else in numpy.
 
-`layers` runs a whole BERT; `largest_logits` never writes the logits it takes the maximum of;
-`affine` serves the few tokens of a query, for which BLAS spends its time on copies. All read a
-weight matrix where it lies (a mapped file), use the caller's thread alone, and let others run
-meanwhile.
+`layers` runs a whole BERT over some texts at once, so that weights are read once for all;
+`largest_logits` never writes the logits it takes the maximum of; `affine` serves the few tokens
+of a query, for which BLAS spends its time on copies. All read a weight matrix where it lies (a
+mapped file), use the caller's thread alone, and let others run meanwhile.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -39,20 +40,34 @@ def best_kernel() -> int | None:
     return next(iter(kernels().values()), None)
 
 
-def largest_logits(rows: Array, weight: Array, kernel: int | None) -> Array:
-    """(V,) float32: for every v the largest rows[t] . weight[v] of rows (T, D), weight (V, D).
+def largest_logits(texts: Sequence[Array], weight: Array, kernel: int | None) -> Array:
+    """(n, V) float32: for every v the largest rows[t] . weight[v] of each text's rows (T, D).
 
-    `kernel`: a compiled one of `kernels()`, or None for numpy. T is at least 1.
+    `weight`: (V, D). `kernel`: a compiled one of `kernels()`, or None for numpy. A text has at
+    least one row.
     """
-    out = np.empty(len(weight), np.float32)
+    out = np.empty((len(texts), len(weight)), np.float32)
+    rows, lengths = joined(texts)
     if kernel is None or not _fits(rows, weight):
-        tile = tile_columns(_TILE, len(rows))
-        for start in range(0, len(weight), tile):
-            part = slice(start, start + tile)
-            np.max(rows @ weight[part].T, axis=0, out=out[part])
+        for text, largest in zip(texts, out, strict=True):
+            tile = tile_columns(_TILE, len(text))
+            for start in range(0, len(weight), tile):
+                part = slice(start, start + tile)
+                np.max(text @ weight[part].T, axis=0, out=largest[part])
         return out
-    _fused.largest(rows, weight, out, kernel)
+    _fused.largest(rows, lengths, weight, out, kernel)
     return out
+
+
+def joined(texts: Sequence[Array]) -> tuple[Array, NDArray[np.int64]]:
+    """The rows of all texts, one after the other, and how many each has."""
+    lengths = np.array([len(rows) for rows in texts], np.int64)
+    return texts[0] if len(texts) == 1 else np.concatenate(texts), lengths
+
+
+def parted(rows: Array, lengths: NDArray[np.int64]) -> list[Array]:
+    """Each text's rows, of what `joined` joined."""
+    return np.split(rows, np.cumsum(lengths)[:-1]) if len(lengths) > 1 else [rows]
 
 
 def affine(rows: Array, weight: Array, bias: Array, kernel: int | None) -> Array:
@@ -72,15 +87,18 @@ def affine(rows: Array, weight: Array, bias: Array, kernel: int | None) -> Array
     return out.T
 
 
-def layers(rows: Array, arrays: tuple[Array, ...], heads: int, eps: float, kernel: int) -> Array:
-    """(T, D) float32: rows (T, D) through layers of a post-norm BERT with gelu.
+def layers(
+    texts: Sequence[Array], arrays: tuple[Array, ...], heads: int, eps: float, kernel: int
+) -> list[Array]:
+    """(T, D) float32 of each text: its rows (T, D) through layers of a post-norm BERT with gelu.
 
     `arrays`: 16 a layer, weight and bias of query, key, value, mixed, norm1, up, down, norm2,
     each C-contiguous. `kernel`: a compiled one. ValueError where their shapes don't fit.
     """
+    rows, lengths = joined(texts)
     out = np.empty(rows.shape, np.float32)
-    _fused.layers(rows, out, arrays, heads, eps, kernel)
-    return out
+    _fused.layers(rows, lengths, out, arrays, heads, eps, kernel)
+    return parted(out, lengths)
 
 
 def runs_layers(arrays: tuple[Array, ...], dim: int) -> bool:

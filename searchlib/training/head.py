@@ -27,7 +27,7 @@ def winners(rows: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]
     logit is above 0. On the CPU, without gradient.
     """
     rows, weight, bias = rows.detach(), weight.detach(), bias.detach()
-    found = largest_logits(rows.numpy(), weight.numpy(), best_kernel())
+    [found] = largest_logits([rows.numpy()], weight.numpy(), best_kernel())
     terms = torch.from_numpy(np.flatnonzero(found + bias.numpy() > 0))
     return terms, (rows @ weight[terms].T).argmax(dim=0)
 

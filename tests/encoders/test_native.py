@@ -44,7 +44,7 @@ def test_largest_logits(kernel: int | None, shape: tuple[int, int, int]) -> None
     x, weight, _ = arrays(*shape)
     expected = (x.astype(np.float64) @ weight.T.astype(np.float64)).max(axis=0)
     for rows in (x, np.asfortranarray(x)):
-        found = native.largest_logits(rows, weight, kernel)
+        found = native.largest_logits([rows], weight, kernel)[0]
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
 
 
@@ -52,7 +52,7 @@ def test_largest_logits(kernel: int | None, shape: tuple[int, int, int]) -> None
 @pytest.mark.parametrize("tokens", [1, 3, 9, 31])
 def test_places_beyond_the_text_never_win(kernel: int | None, tokens: int) -> None:
     x = np.full((tokens, 4), 1, np.float32)
-    found = native.largest_logits(x, np.full((30, 4), -2, np.float32), kernel)
+    found = native.largest_logits([x], np.full((30, 4), -2, np.float32), kernel)[0]
     np.testing.assert_array_equal(found, np.full(30, -8, np.float32))
 
 
@@ -101,12 +101,22 @@ def test_kernels_refuse_what_does_not_fit() -> None:
     x, weight, bias = arrays(3, 4, 20)
     out, best = np.empty((20, 3), np.float32), native.best_kernel()
     assert best is not None
-    with pytest.raises(ValueError, match="shapes"):
-        _fused.largest(x[:, :3], weight, np.empty(20, np.float32), best)
-    with pytest.raises(ValueError, match="shapes"):
-        _fused.largest(x, weight, np.empty(19, np.float32), best)
-    with pytest.raises(ValueError, match="shapes"):
-        _fused.largest(x, weight[:5], np.empty(5, np.float32), best)
+    one, largest = np.array([3]), np.empty((1, 20), np.float32)
+    _fused.largest(x, one, weight, largest, best)
+    for wrong in (
+        (x[:, :3], one, weight, largest),
+        (x, one, weight, largest[:, :19].copy()),
+        (x, one, weight, np.empty((2, 20), np.float32)),
+        (x, one, weight[:5], largest[:, :5].copy()),
+        (x, np.array([2]), weight, largest),
+        (x, np.array([2, 2]), weight, np.empty((2, 20), np.float32)),
+        (x, np.array([3, 0]), weight, np.empty((2, 20), np.float32)),
+        (x, np.array([4, -1]), weight, np.empty((2, 20), np.float32)),
+        (x, np.array([], np.int64), weight, largest[:0]),
+        (x, one.astype(np.int32), weight, largest),
+    ):
+        with pytest.raises(ValueError, match="shapes"):
+            _fused.largest(*wrong, best)
     with pytest.raises(ValueError, match="shapes"):
         _fused.affine(x, weight, bias, out.T.copy(), best)
     with pytest.raises(ValueError, match="float32"):
@@ -126,34 +136,56 @@ def test_layers_equal_numpys(kernel: int, tokens: int, tiny: Callable[..., Path]
     start = encoder._words[ids] + encoder._positions[np.arange(tokens)] + encoder._type0
     from searchlib.encoders.lean import _layer_norm
 
-    found = native.layers(_layer_norm(start, encoder._norm, eps), arrays, heads, eps, kernel)
+    [found] = native.layers([_layer_norm(start, encoder._norm, eps)], arrays, heads, eps, kernel)
     encoder.__dict__["compiled"] = False
-    np.testing.assert_allclose(found, encoder.hidden(ids), atol=1e-5)
+    np.testing.assert_allclose(found, encoder.hidden([ids])[0], atol=1e-5)
     with pytest.raises(ValueError, match="shapes"):
-        native.layers(start, arrays[:-1], heads, eps, kernel)
+        native.layers([start], arrays[:-1], heads, eps, kernel)
     with pytest.raises(ValueError, match="shapes"):
-        native.layers(start, (arrays[0][:15], *arrays[1:]), heads, eps, kernel)
+        native.layers([start], (arrays[0][:15], *arrays[1:]), heads, eps, kernel)
     with pytest.raises(ValueError, match="shapes"):
-        native.layers(np.ascontiguousarray(start[:, 1:]), arrays, heads, eps, kernel)
+        native.layers([np.ascontiguousarray(start[:, 1:])], arrays, heads, eps, kernel)
 
 
 @pytest.mark.parametrize("kernel", KERNELS[1:])
-@pytest.mark.parametrize("tokens", [47, 49, 64, 65, 130])
-def test_layers_of_long_texts(kernel: int, tokens: int, tiny_dense: Path) -> None:
+@pytest.mark.parametrize(
+    "lengths",
+    [(47,), (49,), (64,), (65,), (130,), (20, 31), (1, 32, 33, 5), (5, 3, 2), (90, 1, 40)],
+)
+def test_layers_of_some_texts(kernel: int, lengths: tuple[int, ...], tiny_dense: Path) -> None:
     from searchlib.encoders.lean import _attend, _layer_norm, _linear
 
     encoder = LeanEncoder(tiny_dense)  # of 32 dimensions, as tiles need
-    start = np.random.default_rng(tokens).standard_normal((tokens, 32), np.float32)
-    found = native.layers(start, encoder._arrays, encoder._heads, encoder._eps, kernel)
-    x = start
-    for layer in encoder._layers:
-        mixed = _linear(_attend(x, layer, encoder._heads), layer.mixed)
-        x = _layer_norm(mixed + x, layer.norm1, encoder._eps)
-        narrow = _linear(encoder._act(_linear(x, layer.up)), layer.down)
-        x = _layer_norm(narrow + x, layer.norm2, encoder._eps)
+    rng = np.random.default_rng(sum(lengths))
+    texts = [rng.standard_normal((tokens, 32), np.float32) for tokens in lengths]
+    found = native.layers(texts, encoder._arrays, encoder._heads, encoder._eps, kernel)
+    assert [rows.shape for rows in found] == [(tokens, 32) for tokens in lengths]
     # random weights this large make much of little; of all-MiniLM's vectors it is 2e-6
-    tiles = kernel == native.kernels().get("amx")
-    np.testing.assert_allclose(found, x, atol=2e-4 if tiles else 2e-5)
+    atol = 1e-3 if kernel == native.kernels().get("amx") else 2e-5
+    for start, rows in zip(texts, found, strict=True):
+        x = start
+        for layer in encoder._layers:
+            mixed = _linear(_attend(x, layer, encoder._heads), layer.mixed)
+            x = _layer_norm(mixed + x, layer.norm1, encoder._eps)
+            narrow = _linear(encoder._act(_linear(x, layer.up)), layer.down)
+            x = _layer_norm(narrow + x, layer.norm2, encoder._eps)
+        np.testing.assert_allclose(rows, x, atol=atol)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("lengths", [(1, 1), (3, 40, 17), (33, 64, 5, 16)])
+@pytest.mark.parametrize("dim", [32, 20])
+def test_largest_logits_of_some_texts(
+    kernel: int | None, lengths: tuple[int, ...], dim: int
+) -> None:
+    rng = np.random.default_rng(dim)
+    texts = [rng.standard_normal((tokens, dim), np.float32) for tokens in lengths]
+    weight = rng.standard_normal((397, dim), np.float32)
+    found = native.largest_logits(texts, weight, kernel)
+    assert found.shape == (len(lengths), 397)
+    for rows, largest in zip(texts, found, strict=True):
+        expected = (rows.astype(np.float64) @ weight.T.astype(np.float64)).max(axis=0)
+        np.testing.assert_allclose(largest, expected, rtol=1e-5, atol=1e-4)
 
 
 def test_tiles_are_as_exact_as_single_precision() -> None:
@@ -162,7 +194,7 @@ def test_tiles_are_as_exact_as_single_precision() -> None:
     x, weight, _ = arrays(170, 384, 1500)
     exact = (x.astype(np.float64) @ weight.T.astype(np.float64)).max(axis=0)
     errors = {
-        name: np.abs(native.largest_logits(x, weight, kernel) - exact)
+        name: np.abs(native.largest_logits([x], weight, kernel)[0] - exact)
         for name, kernel in native.kernels().items()
     }
     assert errors["amx"].max() < 2e-5 * np.sqrt(384)  # of sums of 384 products of deviation 1
