@@ -65,14 +65,14 @@ def _top(
 
 
 def share(place: Workplace) -> Iterator[Result]:
-    """One query of text, no text twice: how much of its time its encoding takes."""
+    """One query of text, no text twice: how much of its time its encoding takes, and without."""
     engine, size = _whole(place)
     with engine:
         every = place.material.all_questions
         asked = min(8 if place.quick else 40, len(every) // (place.rounds + 2))
         dense = DenseEncoder()  # which the sparse one uses too, as in an index
         encoders = (Analyzer(), SparseEncoder(dense=lambda: dense), dense)
-        turn = {"whole": 0, "encode": 0}
+        turn = {"whole": 0, "encode": 0, "instant": 0}
 
         def fresh(name: str) -> str:
             turn[name] += 1
@@ -85,10 +85,15 @@ def share(place: Workplace) -> Iterator[Result]:
             text = fresh("encode")
             return [encoder.encode_query([text]) for encoder in encoders]
 
-        times = query_times({"whole": whole, "encode": encode}, asked, place.rounds)
+        def instant(i: int) -> object:
+            return engine.search(fresh("instant"), 10, retriever="instant")
+
+        asks = {"whole": whole, "encode": encode, "instant": instant}
+        times = query_times(asks, asked, place.rounds)
     task = "query, text to hits"
     yield from quantiles(f"{OURS} hybrid", task, size, times["whole"])
     yield from quantiles(f"{OURS} encoding alone", task, size, times["encode"])
+    yield from quantiles(f"{OURS} instant", task, size, times["instant"])
     value = float(np.median(times["encode"]) / np.median(times["whole"]))
     made = Result(f"{OURS} hybrid", task, size, "share of encoding", value)
     yield judged(made, ">= 0.8") if size >= WHOLE else made

@@ -273,5 +273,7 @@ PyMODINIT_FUNC PyInit__fused(void)
 #if defined(HAS_TILES)
     tiles_here = tiles_run_here();
 #endif
-    return PyModule_Create(&MODULE);
+    PyObject *made = PyModule_Create(&MODULE);
+    if (made && PyModule_AddIntConstant(made, "LONG", LONG) < 0) Py_CLEAR(made);
+    return made;
 }

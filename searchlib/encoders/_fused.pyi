@@ -3,6 +3,8 @@ from typing import Any
 from numpy import float32, int64
 from numpy.typing import NDArray
 
+LONG: int
+
 def kinds() -> list[tuple[int, str]]: ...
 def largest(
     rows: NDArray[float32],

@@ -103,7 +103,7 @@ static int make_scratch(Scratch *scratch, const Kind *kind, const Packed *packed
                            (longest + kind->rows) * width + (width + kind->rows) * longest;
     *scratch = (Scratch){aligned_numbers(between_size(packed, wide) + attention), NULL};
 #if defined(HAS_TILES)
-    if (scratch->between && kind->tiles && packed->lanes >= TILE_LANES) {
+    if (scratch->between && kind->tiles && packed->shortest >= LONG) {
         Py_ssize_t depth = wide > packed->depth ? wide : packed->depth;
         scratch->tiles = aligned_numbers(tile_size(packed->lanes, depth) / 2);
         if (scratch->tiles) tiles_begin();

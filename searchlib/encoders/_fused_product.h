@@ -49,6 +49,8 @@
 #define HAS_TILES
 #endif
 
+#define LONG 24 /* tokens of a text, from which on tiles are worth their while */
+
 typedef struct {
     const char *name;
     int lanes, rows, tiles; /* tiles: long texts are multiplied by AMX */
@@ -102,7 +104,7 @@ typedef struct {
     float *numbers; /* panel after panel, each (depth, count * lanes) */
     Panel *panels;
     Text *texts;
-    Py_ssize_t depth, lanes, panels_count, texts_count, longest;
+    Py_ssize_t depth, lanes, panels_count, texts_count, longest, shortest;
 } Packed;
 
 static void free_packed(Packed *packed)
@@ -124,7 +126,7 @@ static int pack(Packed *to, const Py_buffer *from, const int64_t *lengths, Py_ss
                 const Kind *kind)
 {
     Py_ssize_t depth = from->shape[1], step = 2 * kind->lanes, row = 0;
-    *to = (Packed){.depth = depth, .texts_count = texts};
+    *to = (Packed){.depth = depth, .texts_count = texts, .shortest = lengths[0]};
     for (Py_ssize_t t = 0; t < texts; t++) to->panels_count += (lengths[t] + step - 1) / step;
     to->texts = malloc((size_t)texts * sizeof *to->texts);
     to->panels = malloc((size_t)to->panels_count * sizeof *to->panels);
@@ -134,6 +136,7 @@ static int pack(Packed *to, const Py_buffer *from, const int64_t *lengths, Py_ss
         Py_ssize_t tokens = lengths[t];
         to->texts[t] = (Text){tokens, to->lanes, panel - to->panels, (tokens + step - 1) / step, row};
         to->longest = tokens > to->longest ? tokens : to->longest;
+        to->shortest = tokens < to->shortest ? tokens : to->shortest;
         for (Py_ssize_t token = 0; token < tokens; token += step, panel++) {
             Py_ssize_t left = tokens - token;
             int count = left > kind->lanes ? 2 : 1;

@@ -15,7 +15,6 @@
 #define TILE_ROWS 32             /* of a weight at a time: two tiles, by two of tokens */
 #define TILE_NUMBERS (16 * 32)   /* bfloat16 numbers in a tile */
 #define TILE_CHUNK (256 * 1024)  /* bytes of split weights that stay in a core's cache */
-#define TILE_LANES 48            /* from which on it pays to split the weights */
 
 typedef unsigned short Half; /* a bfloat16 number */
 
@@ -45,10 +44,10 @@ static Py_ssize_t tile_size(Py_ssize_t lanes, Py_ssize_t depth)
     return 2 * (lanes * depth + (least > most ? least : most));
 }
 
-/* Whether there are enough tokens for splitting the weights, and they have a depth for it. */
+/* Whether texts are long enough for splitting the weights, and these have a depth for it. */
 static int tiles_pay(const Kind *kind, const Packed *packed, Py_ssize_t depth)
 {
-    return kind->tiles && packed->lanes >= TILE_LANES && depth % TILE_DEPTH == 0;
+    return kind->tiles && packed->shortest >= LONG && depth % TILE_DEPTH == 0;
 }
 
 static TILES void tiles_begin(void)

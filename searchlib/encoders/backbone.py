@@ -18,6 +18,7 @@ from .batching import windows
 from .blas import one_blas_thread
 from .layout import Transformer, check_sizes
 from .lean import LeanEncoder, lean_encoder
+from .native import LONG
 from .tokenizing import Ids, Tokenizer
 from .weights import sense
 
@@ -185,16 +186,17 @@ def groups_of(lengths: Sequence[int], workers: int) -> list[list[int]]:
     """Texts that are encoded together, by their numbers: the longest first, like with like.
 
     A group has up to 256 tokens, so that what is between two layers stays in a core's cache, and
-    no more than one worker's share of all.
+    no more than one worker's share of all. Short texts are not together with long ones (`native`).
 
-    >>> groups_of([3, 200, 4, 100], workers=1)
+    >>> groups_of([30, 200, 40, 100], workers=1)
     [[1], [3, 2, 0]]
     """
     most = min(TOGETHER, -(-sum(lengths) // max(workers, 1)))
     groups: list[list[int]] = []
     room = 0
     for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        if lengths[row] > room or len(groups[-1]) == MOST_TOGETHER:
+        apart = groups and lengths[row] < LONG <= lengths[groups[-1][0]]
+        if not groups or apart or lengths[row] > room or len(groups[-1]) == MOST_TOGETHER:
             groups.append([])
             room = max(most, lengths[row])
         groups[-1].append(row)

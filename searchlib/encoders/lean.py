@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activations import ACTIVATIONS, Array, gelu
-from .native import affine, best_kernel, joined, layers, parted, runs_layers
+from .native import affine, best_kernel, layers, runs_layers
 from .tokenizing import Ids
 from .weights import Weights, read_json
 
@@ -144,8 +144,8 @@ class LeanEncoder:
         dense, norm = self._head
         act = self._act if self._type in ("bert", "distilbert") else gelu
         eps = 1e-12 if self._type == "distilbert" else self._eps
-        rows, lengths = joined(self.hidden(texts))
-        return parted(_layer_norm(act(_linear(rows, dense)), norm, eps), lengths)
+        hidden = self.hidden(texts)
+        return [_layer_norm(act(_linear(rows, dense)), norm, eps) for rows in hidden]
 
     def _embedded(self, ids: Ids) -> Array:
         """(T, dim) what the first layer reads of one text."""

@@ -22,6 +22,9 @@ try:
 except ImportError:  # installed without a compiler
     _fused = None  # type: ignore[assignment, unused-ignore]
 
+LONG = 0 if _fused is None else _fused.LONG
+"""Tokens of a text from which on a matrix unit is used, where there is one. What is computed of a
+text must not hang on those it is together with: short and long ones go apart."""
 FEW_TOKENS = 64
 FEW_WEIGHTS = 1 << 16
 """For up to so many tokens, or of so many weights, `affine` is the faster one; above, BLAS is."""

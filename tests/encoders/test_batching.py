@@ -3,14 +3,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_models import WORDS
 
+from searchlib.encoders.backbone import groups_of
 from searchlib.encoders.batching import Pool, batches, windows
+from searchlib.encoders.dense import DenseEncoder
+from searchlib.encoders.native import LONG
 from searchlib.encoders.pruning import Pruning
+from searchlib.encoders.sparse import SparseEncoder
 from searchlib.encoders.tokenizing import Ids
 from searchlib.errors import BadInput
 
@@ -23,6 +29,34 @@ def test_batches_hold_every_row_once_within_the_budget(lengths: list[int], budge
         assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= budget
     longest = [lengths[row] for batch in found for row in batch]
     assert longest == sorted(longest, reverse=True)
+
+
+@given(st.lists(st.integers(1, 600), max_size=60), st.integers(1, 4))
+def test_groups_hold_every_text_once_and_none_is_too_large(
+    lengths: list[int], workers: int
+) -> None:
+    found = groups_of(lengths, workers)
+    assert sorted(row for group in found for row in group) == list(range(len(lengths)))
+    for group in found:
+        sizes = [lengths[row] for row in group]
+        assert len(group) == 1 or sum(sizes) <= min(256, -(-sum(lengths) // workers))
+        assert len(group) <= 16
+        assert min(sizes) >= LONG or max(sizes) < LONG
+
+
+def test_what_is_made_of_a_text_does_not_hang_on_those_it_is_together_with(
+    tiny_dense: Path, tiny_sparse: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    words = [word for word in WORDS if word.isalpha()]
+    texts = [" ".join(rng.choice(words, size)) for size in rng.integers(1, 50, 40).tolist()]
+    dense, sparse = DenseEncoder(tiny_dense), SparseEncoder(tiny_sparse)
+    together = dense.encode_document(texts)
+    terms = sparse.encode_document(texts)
+    for row, text in enumerate(texts):
+        assert np.array_equal(dense.encode_document([text])[0], together[row])
+        assert sparse.encode_document([text]).row(0) == terms.row(row)
+    assert np.array_equal(dense.encode_document(texts[::-3]), together[::-3])
 
 
 def test_windows_tokenise_ahead_in_order() -> None:
