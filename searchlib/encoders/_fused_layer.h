@@ -101,11 +101,11 @@ static int make_scratch(Scratch *scratch, const Kind *kind, const Packed *packed
     Py_ssize_t longest = packed->longest, width = packed->depth / heads, step = 2 * kind->lanes;
     Py_ssize_t attention = (longest + width + 2 * kind->rows) * step +
                            (longest + kind->rows) * width + (width + kind->rows) * longest;
-    *scratch = (Scratch){aligned_numbers(between_size(packed, wide) + attention), NULL};
+    *scratch = (Scratch){borrowed_numbers(between_size(packed, wide) + attention), NULL};
 #if defined(HAS_TILES)
     if (scratch->between && kind->tiles && packed->shortest >= LONG) {
         Py_ssize_t depth = wide > packed->depth ? wide : packed->depth;
-        scratch->tiles = aligned_numbers(tile_size(packed->lanes, depth) / 2);
+        scratch->tiles = borrowed_numbers(tile_size(packed->lanes, depth) / 2);
         if (scratch->tiles) tiles_begin();
     }
 #endif
@@ -117,8 +117,8 @@ static void free_scratch(Scratch *scratch)
 #if defined(HAS_TILES)
     if (scratch->tiles) tiles_end();
 #endif
-    free(scratch->tiles);
-    free(scratch->between);
+    give_back(scratch->tiles);
+    give_back(scratch->between);
 }
 
 /* The texts become the layer's output. */

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #if !defined(__GNUC__)
 #error "needs GCC's or Clang's vectors; without this module numpy and torch do the work"
@@ -121,6 +122,23 @@ static float *aligned_numbers(Py_ssize_t size)
     return posix_memalign(&memory, 64, (size_t)size * sizeof(float)) ? NULL : memory;
 }
 
+/* The same for megabytes that are soon given back: to the system, not to malloc, which would keep
+   them a thread, and from then on everything else of that size as well. */
+static float *borrowed_numbers(Py_ssize_t size)
+{
+    size_t bytes = (size_t)size * sizeof(float) + 64;
+    char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) return NULL;
+    *(size_t *)(void *)memory = bytes;
+    return (float *)(void *)(memory + 64);
+}
+
+static void give_back(void *numbers)
+{
+    char *memory = (char *)numbers - 64;
+    if (numbers) munmap(memory, *(size_t *)(void *)memory);
+}
+
 /* Packs rows (all texts' tokens, depth) of texts of these lengths; 0, or -1 for want of memory. */
 static int pack(Packed *to, const Py_buffer *from, const int64_t *lengths, Py_ssize_t texts,
                 const Kind *kind)
@@ -189,12 +207,12 @@ static int all_largest(const Kind *kind, const Packed *packed, const float *weig
     Py_ssize_t depth = packed->depth, lanes = kind->lanes, rows = kind->rows;
 #if defined(HAS_TILES)
     if (tiles_pay(kind, packed, depth) && count >= TILE_ROWS) {
-        Half *scratch = (Half *)aligned_numbers(tile_size(packed->lanes, depth) / 2);
+        Half *scratch = (Half *)borrowed_numbers(tile_size(packed->lanes, depth) / 2);
         if (!scratch) return -1;
         tiles_begin();
         tiles_largest(scratch, packed, weight, count, out);
         tiles_end();
-        free(scratch);
+        give_back(scratch);
         return 0;
     }
 #endif

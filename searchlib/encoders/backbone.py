@@ -154,7 +154,7 @@ class Backbone:
         return Network(self._transformer.path, self._task, self._device)
 
 
-TOGETHER = 256  # tokens of texts that share a pass through the layers
+TOGETHER = 128  # tokens of texts that share a pass through the layers
 MOST_TOGETHER = 16  # texts: each has a row of the vocabulary's logits
 
 
@@ -185,11 +185,11 @@ def _each(
 def groups_of(lengths: Sequence[int], workers: int) -> list[list[int]]:
     """Texts that are encoded together, by their numbers: the longest first, like with like.
 
-    A group has up to 256 tokens, so that what is between two layers stays in a core's cache, and
+    A group has up to 128 tokens, so that it takes no more memory than a long text does, and
     no more than one worker's share of all. Short texts are not together with long ones (`native`).
 
-    >>> groups_of([30, 200, 40, 100], workers=1)
-    [[1], [3, 2, 0]]
+    >>> groups_of([30, 200, 40, 70], workers=1)
+    [[1], [3, 2], [0]]
     """
     most = min(TOGETHER, -(-sum(lengths) // max(workers, 1)))
     groups: list[list[int]] = []

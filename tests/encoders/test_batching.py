@@ -39,7 +39,7 @@ def test_groups_hold_every_text_once_and_none_is_too_large(
     assert sorted(row for group in found for row in group) == list(range(len(lengths)))
     for group in found:
         sizes = [lengths[row] for row in group]
-        assert len(group) == 1 or sum(sizes) <= min(256, -(-sum(lengths) // workers))
+        assert len(group) == 1 or sum(sizes) <= min(128, -(-sum(lengths) // workers))
         assert len(group) <= 16
         assert min(sizes) >= LONG or max(sizes) < LONG
 
