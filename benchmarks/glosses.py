@@ -1,8 +1,10 @@
-"""WordNet's glosses as a corpus: the general text that `searchlib/encoders/gloss` was fitted on.
+"""WordNet's glosses as a corpus: the text that searchlib/encoders/gloss and glance were fitted on.
 
     python benchmarks/glosses.py DICT > build/glosses.jsonl
     searchlib index build/glosses.index build/glosses.jsonl --sparse-model rasyosef/splade-tiny
     searchlib blend build/glosses.index --sample 200000 --any-version --out gloss
+    searchlib glance build/glosses.index --sample 200000 --runs 90000 --epochs 4 --from-scratch \
+        --any-version --out glance
 
 DICT: the folder with WordNet's data.noun, data.verb, data.adj and data.adv (Fellbaum 1998;
 wordnet.princeton.edu, Debian's package wordnet-base, version 3.0). No collection that searchlib
