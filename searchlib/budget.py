@@ -6,7 +6,7 @@ from .errors import BadInput
 
 MEMORY = 512 << 20  # bytes that indexing may hold beside the models, unless the user says
 LEAST = 64_000_000  # bytes
-FIXED = 46 << 20  # bytes that do not grow: words and their terms, documents on their way, layers
+FIXED = 52 << 20  # bytes that do not grow: words and their terms, documents on their way, layers
 WRITING = 5  # times the writer's budget: its buffer, writing that out, and a merge beside
 MERGING = 4  # times the largest field of a merged segment
 
@@ -21,7 +21,7 @@ def for_writing(memory: int) -> int:
     """The budget of a writer, bytes, so that indexing holds `memory` bytes.
 
     >>> for_writing(512 << 20) >> 20
-    93
+    92
     """
     check_memory(memory)
     return (memory - FIXED) // WRITING
