@@ -163,8 +163,9 @@ def _each(
 ) -> Iterator[tuple[list[int], list[Result]]]:
     """([row], [result]) of each group of texts; compiled code runs on as many threads as BLAS."""
     workers = min(threads(), len(tokens)) if compiled else 1
-    groups = groups_of([len(ids) for ids in tokens], workers) if compiled else None
-    groups = groups or [[row] for row in range(len(tokens))]
+    groups = [[row] for row in range(len(tokens))]
+    if compiled:
+        groups = groups_of([len(ids) for ids in tokens], workers)
 
     def encoded(rows: list[int]) -> list[Result]:
         return encode([tokens[row] for row in rows])
