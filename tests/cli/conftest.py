@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from commandline import NOTES, WORDS_ONLY, Result, Run, next_or_eof, write_jsonl
 
+SONG_WORDS = "cat dog bird boat river bread oven tree light fish car leaf"
+
 
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
@@ -68,3 +70,20 @@ def notes(folder: Path, cli: Run) -> Path:
     done = cli("index", "notes.index", "notes.jsonl", *WORDS_ONLY)
     assert done.code == 0, done.err
     return folder / "notes.index"
+
+
+@pytest.fixture
+def song_index(folder: Path, cli: Run, tiny_dense: Path, tiny_sparse: Path) -> str:
+    """An index of twelve songs, with tiny models."""
+    words = SONG_WORDS.split()
+    songs = [
+        {"id": f"s{i}", "title": "Song", "text": f"the {word} and the {words[i - 1]}"}
+        for i, word in enumerate(words)
+    ]
+    write_jsonl(folder / "songs.jsonl", *songs)
+    done = cli(
+        "index", "i.index", "songs.jsonl", "--dense-model", tiny_dense, "--sparse-model",
+        tiny_sparse,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    return "i.index"
