@@ -140,15 +140,14 @@ release:
 
 static void unpack(const Packed *from, const Kind *kind, float *to)
 {
-    for (Py_ssize_t i = 0; i < from->texts_count; i++)
-        for (Py_ssize_t p = 0; p < from->texts[i].panels; p++) {
-            const Panel *panel = &from->panels[from->texts[i].first + p];
-            const float *numbers = from->numbers + panel->at * from->depth;
-            float *rows = to + (from->texts[i].row + panel->token) * from->depth;
-            for (Py_ssize_t t = 0; t < panel->width; t++)
-                for (Py_ssize_t d = 0; d < from->depth; d++)
-                    rows[t * from->depth + d] = numbers[d * panel->count * kind->lanes + t];
-        }
+    for (Py_ssize_t p = 0; p < from->panels_count; p++) {
+        const Panel *panel = &from->panels[p];
+        const float *numbers = from->numbers + panel->at * from->depth;
+        float *rows = to + panel->at * from->depth;
+        for (Py_ssize_t t = 0; t < panel->width; t++)
+            for (Py_ssize_t d = 0; d < from->depth; d++)
+                rows[t * from->depth + d] = numbers[d * panel->count * kind->lanes + t];
+    }
 }
 
 static int fits(const Py_buffer *arrays, int part, Py_ssize_t rows, Py_ssize_t depth)

@@ -1,6 +1,7 @@
 /* Products of ROWS rows of a weight matrix with a panel of tokens, for one kind of processor.
 
-   Included once a kind, with TARGET, LANES (floats a register), ROWS and NAME(x) defined. A panel
+   Included once a kind, with TARGET, LANES (floats a register), ROWS and NAME(x) defined, and
+   LARGER(a, b) and LARGEST(a) where there are instructions for them. A panel
    holds `count` (1 or 2) * LANES tokens, one a lane: (depth, count * LANES) floats, aligned. So a
    weight is read from where it lies and spread over the lanes: the matrix may be a mapped file.
    `ahead`: these weights come from memory, not from a cache, so the next ones are asked for. */
@@ -8,11 +9,16 @@
 typedef float NAME(vec) __attribute__((vector_size(LANES * 4)));
 typedef int NAME(bits) __attribute__((vector_size(LANES * 4)));
 
+/* Of each lane the larger, b where one is not a number. */
 static inline __attribute__((always_inline)) TARGET NAME(vec) NAME(larger)(
     NAME(vec) a, NAME(vec) b)
 {
+#if defined(LARGER)
+    return LARGER(a, b);
+#else
     NAME(bits) first = a > b;
     return (NAME(vec))((first & (NAME(bits))a) | (~first & (NAME(bits))b));
+#endif
 }
 
 static inline __attribute__((always_inline)) TARGET void NAME(products)(
@@ -33,19 +39,40 @@ static inline __attribute__((always_inline)) TARGET void NAME(products)(
     }
 }
 
-/* best (ROWS, LANES): each lane's largest product so far, of its tokens of all panels. */
-static TARGET void NAME(largest)(
-    float *best, const float *panel, const float *weight, Py_ssize_t depth, int count,
-    int ahead)
+/* best (rows, LANES): each lane's largest so far; found (rows, count * LANES): more of them, of
+   which those in the places from ... to - 1 count. */
+static TARGET void NAME(larger_in)(
+    float *best, const float *found, Py_ssize_t rows, int count, Py_ssize_t from, Py_ssize_t to)
 {
-    NAME(vec) sums[ROWS][2], *old = (NAME(vec) *)best;
-    if (count == 2) {
-        NAME(products)(sums, panel, weight, depth, 2, ahead);
-        for (int r = 0; r < ROWS; r++) sums[r][0] = NAME(larger)(sums[r][0], sums[r][1]);
-    } else {
-        NAME(products)(sums, panel, weight, depth, 1, ahead);
+    const NAME(vec) *more = (const NAME(vec) *)found, none = (NAME(vec)){0} - INFINITY;
+    NAME(vec) *old = (NAME(vec) *)best;
+    NAME(bits) here[2];
+    if (from == 0 && to == count * LANES) {
+        for (Py_ssize_t r = 0; r < rows; r++)
+            for (int i = 0; i < count; i++) old[r] = NAME(larger)(more[r * count + i], old[r]);
+        return;
     }
-    for (int r = 0; r < ROWS; r++) old[r] = NAME(larger)(sums[r][0], old[r]);
+    for (int i = 0; i < count * LANES; i++) here[i / LANES][i % LANES] = i >= from && i < to ? -1 : 0;
+    for (Py_ssize_t r = 0; r < rows; r++)
+        for (int i = 0; i < count; i++) {
+            NAME(bits) x = (NAME(bits))more[r * count + i] & here[i];
+            old[r] = NAME(larger)((NAME(vec))(x | ((NAME(bits))none & ~here[i])), old[r]);
+        }
+}
+
+/* out (rows,): the largest of each row of best (rows, LANES), which begins anew. */
+static TARGET void NAME(largest)(float *out, float *best, Py_ssize_t rows)
+{
+    NAME(vec) *old = (NAME(vec) *)best;
+    for (Py_ssize_t r = 0; r < rows; r++) {
+#if defined(LARGEST)
+        out[r] = LARGEST(old[r]);
+#else
+        out[r] = old[r][0];
+        for (int i = 1; i < LANES; i++) out[r] = old[r][i] > out[r] ? old[r][i] : out[r];
+#endif
+        old[r] = (NAME(vec)){0} - INFINITY;
+    }
 }
 
 /* out (ROWS, stride): products plus bias (ROWS,), of the panel's first `width` tokens. */

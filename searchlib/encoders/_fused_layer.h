@@ -34,42 +34,77 @@ static void all_block(
         }
 }
 
+/* One head's numbers of the tokens `token` ... `end` - 1 to rows `stride` floats apart, one a
+   number. */
+static void gather(float *to, Py_ssize_t stride, const float *numbers, const Packed *packed,
+                   Py_ssize_t token, Py_ssize_t end, Py_ssize_t head, Py_ssize_t width)
+{
+    Py_ssize_t at, wide, some;
+    for (; token < end; token += some, to += some) {
+        some = neighbours(packed, packed->depth, token, end, &at, &wide);
+        for (Py_ssize_t d = 0; d < width; d++)
+            memcpy(to + d * stride, numbers + at + (head * width + d) * wide,
+                   (size_t)some * sizeof(float));
+    }
+}
+
+/* And back. */
+static void scatter(float *numbers, const float *from, Py_ssize_t stride, const Packed *packed,
+                    Py_ssize_t token, Py_ssize_t end, Py_ssize_t head, Py_ssize_t width)
+{
+    Py_ssize_t at, wide, some;
+    for (; token < end; token += some, from += some) {
+        some = neighbours(packed, packed->depth, token, end, &at, &wide);
+        for (Py_ssize_t d = 0; d < width; d++)
+            memcpy(numbers + at + (head * width + d) * wide, from + d * stride,
+                   (size_t)some * sizeof(float));
+    }
+}
+
+/* One head's numbers of a text's tokens, (tokens, width). */
+static void gather_rows(float *to, const float *numbers, const Packed *packed, const Text *text,
+                        Py_ssize_t head, Py_ssize_t width)
+{
+    Py_ssize_t at, wide, some, end = text->first + text->tokens;
+    for (Py_ssize_t token = text->first; token < end; token += some, to += some * width) {
+        some = neighbours(packed, packed->depth, token, end, &at, &wide);
+        for (Py_ssize_t d = 0; d < width; d++)
+            for (Py_ssize_t t = 0; t < some; t++)
+                to[t * width + d] = numbers[at + (head * width + d) * wide + t];
+    }
+}
+
 /* softmax(Q K' / sqrt(width)) V for every head of one text; keys (tokens + rows, width), values
-   (width + rows, tokens), scores (tokens + rows, 2 * lanes), mixed (width + rows, 2 * lanes) are
-   scratch. */
+   (width + rows, tokens), scores (tokens + rows, 2 * lanes), mixed (width + rows, 2 * lanes) and
+   queries (width, 2 * lanes) are scratch. */
 static void attend(
     const Kind *kind, float *out, const float *query, const float *key, const float *value,
     const Packed *packed, const Text *text, int heads, float *scratch)
 {
-    Py_ssize_t depth = packed->depth, tokens = text->tokens;
-    Py_ssize_t width = depth / heads, rows = kind->rows, step = 2 * kind->lanes;
+    Py_ssize_t depth = packed->depth, tokens = text->tokens, last = text->first + tokens;
+    Py_ssize_t width = depth / heads, rows = kind->rows, step = packed->step;
     float *scores = scratch, *mixed = scores + (tokens + rows) * step;
-    float *keys = mixed + (width + rows) * step, *values = keys + (tokens + rows) * width;
-    const Panel *panels = packed->panels + text->first;
+    float *queries = mixed + (width + rows) * step;
+    float *keys = queries + width * step, *values = keys + (tokens + rows) * width;
     memset(keys + tokens * width, 0, (size_t)(rows * width) * sizeof(float));
     memset(values + width * tokens, 0, (size_t)(rows * tokens) * sizeof(float));
     for (int head = 0; head < heads; head++) {
-        for (Py_ssize_t p = 0; p < text->panels; p++) {
-            Py_ssize_t wide = panels[p].count * kind->lanes, start = panels[p].token;
-            Py_ssize_t at = panels[p].at * depth + head * width * wide;
-            for (Py_ssize_t d = 0; d < width; d++) {
-                for (Py_ssize_t t = 0; t < panels[p].width; t++)
-                    keys[(start + t) * width + d] = key[at + d * wide + t];
-                memcpy(values + d * tokens + start, value + at + d * wide,
-                       (size_t)panels[p].width * sizeof(float));
-            }
-        }
-        for (Py_ssize_t p = 0; p < text->panels; p++) {
-            int count = panels[p].count;
-            Py_ssize_t wide = count * kind->lanes, at = panels[p].at * depth + head * width * wide;
+        gather_rows(keys, key, packed, text, head, width);
+        gather(values, tokens, value, packed, text->first, last, head, width);
+        for (Py_ssize_t token = text->first; token < last; token += step) {
+            Py_ssize_t end = token + step < last ? token + step : last;
+            int count = end - token > kind->lanes ? 2 : 1;
+            Py_ssize_t wide = count * kind->lanes;
+            if (end - token < wide) memset(queries, 0, (size_t)(width * wide) * sizeof(float));
+            gather(queries, wide, query, packed, token, end, head, width);
             for (Py_ssize_t row = 0; row < tokens; row += rows)
-                kind->block(scores + row * wide, query + at, keys + row * width, NULL, NULL, width,
+                kind->block(scores + row * wide, queries, keys + row * width, NULL, NULL, width,
                             count, 0, 0);
             kind->softmax(scores, tokens, count, 1.0f / sqrtf((float)width));
             for (Py_ssize_t row = 0; row < width; row += rows)
                 kind->block(mixed + row * wide, scores, values + row * tokens, NULL, NULL, tokens,
                             count, 0, 0);
-            memcpy(out + at, mixed, (size_t)(width * wide) * sizeof(float));
+            scatter(out, mixed, wide, packed, token, end, head, width);
         }
     }
 }
@@ -98,8 +133,8 @@ static Py_ssize_t between_size(const Packed *packed, Py_ssize_t wide)
 static int make_scratch(Scratch *scratch, const Kind *kind, const Packed *packed, Py_ssize_t wide,
                         int heads)
 {
-    Py_ssize_t longest = packed->longest, width = packed->depth / heads, step = 2 * kind->lanes;
-    Py_ssize_t attention = (longest + width + 2 * kind->rows) * step +
+    Py_ssize_t longest = packed->longest, width = packed->depth / heads, step = packed->step;
+    Py_ssize_t attention = (longest + 2 * width + 2 * kind->rows) * step +
                            (longest + kind->rows) * width + (width + kind->rows) * longest;
     *scratch = (Scratch){borrowed_numbers(between_size(packed, wide) + attention), NULL};
 #if defined(HAS_TILES)

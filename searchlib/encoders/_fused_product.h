@@ -9,6 +9,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #if !defined(__GNUC__)
 #error "needs GCC's or Clang's vectors; without this module numpy and torch do the work"
 #endif
@@ -22,17 +26,32 @@
 #define LANES 16
 #define ROWS 12
 #define NAME(x) x##_avx512
+#define LARGER(a, b) (vec_avx512)_mm512_max_ps((__m512)(a), (__m512)(b))
+#define LARGEST(a) _mm512_reduce_max_ps((__m512)(a))
 #include "_fused_kernel.h"
+#undef LARGER
+#undef LARGEST
 #undef TARGET
 #undef LANES
 #undef ROWS
 #undef NAME
 
+static inline __attribute__((target("avx2"))) float largest_of_eight(__m256 a)
+{
+    __m128 x = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_max_ss(x, _mm_shuffle_ps(x, x, 1)));
+}
+
 #define TARGET __attribute__((target("avx2,fma")))
 #define LANES 8
 #define ROWS 6
 #define NAME(x) x##_avx2
+#define LARGER(a, b) (vec_avx2)_mm256_max_ps((__m256)(a), (__m256)(b))
+#define LARGEST(a) largest_of_eight((__m256)(a))
 #include "_fused_kernel.h"
+#undef LARGER
+#undef LARGEST
 #undef TARGET
 #undef LANES
 #undef ROWS
@@ -55,7 +74,8 @@
 typedef struct {
     const char *name;
     int lanes, rows, tiles; /* tiles: long texts are multiplied by AMX */
-    void (*largest)(float *, const float *, const float *, Py_ssize_t, int, int);
+    void (*larger)(float *, const float *, Py_ssize_t, int, Py_ssize_t, Py_ssize_t);
+    void (*largest)(float *, float *, Py_ssize_t);
     void (*affine)(float *, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *,
                    Py_ssize_t, int, int);
     void (*block)(float *, const float *, const float *, const float *, const float *, Py_ssize_t,
@@ -67,12 +87,12 @@ typedef struct {
 static const Kind KINDS[] = {
 #if defined(__x86_64__)
 #if defined(HAS_TILES)
-    {"amx", 16, 12, 1, largest_avx512, affine_avx512, block_avx512, softmax_avx512, normalise_avx512},
+    {"amx", 16, 12, 1, larger_in_avx512, largest_avx512, affine_avx512, block_avx512, softmax_avx512, normalise_avx512},
 #endif
-    {"avx512", 16, 12, 0, largest_avx512, affine_avx512, block_avx512, softmax_avx512, normalise_avx512},
-    {"avx2", 8, 6, 0, largest_avx2, affine_avx2, block_avx2, softmax_avx2, normalise_avx2},
+    {"avx512", 16, 12, 0, larger_in_avx512, largest_avx512, affine_avx512, block_avx512, softmax_avx512, normalise_avx512},
+    {"avx2", 8, 6, 0, larger_in_avx2, largest_avx2, affine_avx2, block_avx2, softmax_avx2, normalise_avx2},
 #endif
-    {"any", 4, 6, 0, largest_any, affine_any, block_any, softmax_any, normalise_any},
+    {"any", 4, 6, 0, larger_in_any, largest_any, affine_any, block_any, softmax_any, normalise_any},
 };
 #define KINDS_COUNT ((int)(sizeof KINDS / sizeof KINDS[0]))
 
@@ -88,24 +108,25 @@ static int runs_here(const Kind *kind)
     return kind->lanes == 4;
 }
 
-/* Some of a text's tokens, one a lane of `count` (1 or 2) registers. `at`: the first one's lane, as
-   all panels' lanes are numbered; `token`: its number in the text; `width`: how many are real. */
+/* Some tokens, one a lane of `count` (1 or 2) registers. `at`: the first one's number among all
+   texts' tokens; `width`: how many are real; `text`: whose the first one is. */
 typedef struct {
-    Py_ssize_t at, token, width;
+    Py_ssize_t at, width, text;
     int count;
 } Panel;
 
-/* One text's panels: `panels` of the list from `first` on, beginning with lane `at`. */
+/* One text's tokens: `first` of all texts' and those after it. */
 typedef struct {
-    Py_ssize_t tokens, at, first, panels, row;
+    Py_ssize_t first, tokens;
 } Text;
 
-/* Texts in panels of two registers, the last of each text of one where that is enough. */
+/* The tokens of all texts, one after the other, in panels of two registers, the last one of one
+   where that is enough. What is computed of a token does not hang on its lane. */
 typedef struct {
     float *numbers; /* panel after panel, each (depth, count * lanes) */
     Panel *panels;
     Text *texts;
-    Py_ssize_t depth, lanes, panels_count, texts_count, longest, shortest;
+    Py_ssize_t depth, lanes, step, panels_count, texts_count, longest, shortest;
 } Packed;
 
 static void free_packed(Packed *packed)
@@ -143,97 +164,118 @@ static void give_back(void *numbers)
 static int pack(Packed *to, const Py_buffer *from, const int64_t *lengths, Py_ssize_t texts,
                 const Kind *kind)
 {
-    Py_ssize_t depth = from->shape[1], step = 2 * kind->lanes, row = 0;
-    *to = (Packed){.depth = depth, .texts_count = texts, .shortest = lengths[0]};
-    for (Py_ssize_t t = 0; t < texts; t++) to->panels_count += (lengths[t] + step - 1) / step;
+    Py_ssize_t depth = from->shape[1], step = 2 * kind->lanes, tokens = from->shape[0];
+    *to = (Packed){.depth = depth, .step = step, .texts_count = texts, .shortest = tokens};
+    to->panels_count = (tokens + step - 1) / step;
     to->texts = malloc((size_t)texts * sizeof *to->texts);
     to->panels = malloc((size_t)to->panels_count * sizeof *to->panels);
     if (!to->texts || !to->panels) goto failed;
-    Panel *panel = to->panels;
-    for (Py_ssize_t t = 0; t < texts; t++) {
-        Py_ssize_t tokens = lengths[t];
-        to->texts[t] = (Text){tokens, to->lanes, panel - to->panels, (tokens + step - 1) / step, row};
-        to->longest = tokens > to->longest ? tokens : to->longest;
-        to->shortest = tokens < to->shortest ? tokens : to->shortest;
-        for (Py_ssize_t token = 0; token < tokens; token += step, panel++) {
-            Py_ssize_t left = tokens - token;
-            int count = left > kind->lanes ? 2 : 1;
-            *panel = (Panel){to->lanes, token, left < step ? left : step, count};
-            to->lanes += count * kind->lanes;
-        }
-        row += tokens;
+    for (Py_ssize_t t = 0, first = 0; t < texts; first += lengths[t++]) {
+        to->texts[t] = (Text){first, lengths[t]};
+        to->longest = lengths[t] > to->longest ? lengths[t] : to->longest;
+        to->shortest = lengths[t] < to->shortest ? lengths[t] : to->shortest;
+    }
+    for (Py_ssize_t p = 0, text = 0; p < to->panels_count; p++) {
+        Py_ssize_t at = p * step, left = tokens - at;
+        while (to->texts[text].first + to->texts[text].tokens <= at) text++;
+        to->panels[p] = (Panel){at, left < step ? left : step, text, left > kind->lanes ? 2 : 1};
+        to->lanes += to->panels[p].count * kind->lanes;
     }
     to->numbers = aligned_numbers(to->lanes * depth);
     if (!to->numbers) goto failed;
-    for (Py_ssize_t t = 0; t < texts; t++)
-        for (Py_ssize_t p = 0; p < to->texts[t].panels; p++) {
-            const Panel *some = &to->panels[to->texts[t].first + p];
-            Py_ssize_t wide = some->count * kind->lanes;
-            float *numbers = to->numbers + some->at * depth;
-            for (Py_ssize_t lane = 0; lane < wide; lane++) {
-                /* a copy of the last token at places beyond it can't change a maximum */
-                Py_ssize_t token = lane < some->width ? lane : some->width - 1;
-                const char *source = (const char *)from->buf +
-                                     (to->texts[t].row + some->token + token) * from->strides[0];
-                for (Py_ssize_t d = 0; d < depth; d++)
-                    numbers[d * wide + lane] = *(const float *)(source + d * from->strides[1]);
-            }
+    for (Py_ssize_t p = 0; p < to->panels_count; p++) {
+        const Panel *panel = &to->panels[p];
+        Py_ssize_t wide = panel->count * kind->lanes;
+        float *numbers = to->numbers + panel->at * depth;
+        for (Py_ssize_t lane = 0; lane < wide; lane++) {
+            /* lanes beyond the last token hold it, too: numbers that all kernels can bear */
+            Py_ssize_t token = panel->at + (lane < panel->width ? lane : panel->width - 1);
+            const char *source = (const char *)from->buf + token * from->strides[0];
+            for (Py_ssize_t d = 0; d < depth; d++)
+                numbers[d * wide + lane] = *(const float *)(source + d * from->strides[1]);
         }
+    }
     return 0;
 failed:
     free_packed(to);
     return -1;
 }
 
-static float largest_of(const float *values, Py_ssize_t count)
+/* How many of the tokens `token` ... `end` - 1 lie in the first one's panel. `at`: where the first
+   one's number 0 stands in an array of all panels, each (depth, wide); its others follow `wide` by
+   `wide`. */
+static Py_ssize_t neighbours(const Packed *packed, Py_ssize_t depth, Py_ssize_t token,
+                             Py_ssize_t end, Py_ssize_t *at, Py_ssize_t *wide)
 {
-    float best[4];
-    memcpy(best, values, sizeof best);
-    for (Py_ssize_t i = 4; i < count; i += 4) /* four at a time: one instruction, no branch */
-        for (int j = 0; j < 4; j++) best[j] = values[i + j] > best[j] ? values[i + j] : best[j];
-    float a = best[0] > best[1] ? best[0] : best[1], b = best[2] > best[3] ? best[2] : best[3];
-    return a > b ? a : b;
+    const Panel *panel = &packed->panels[token / packed->step];
+    Py_ssize_t stop = panel->at + panel->width;
+    *at = panel->at * depth + token - panel->at;
+    *wide = panel->count * packed->step / 2;
+    return (end < stop ? end : stop) - token;
+}
+
+/* So many rows at most, in whole blocks; `block` at least. */
+static Py_ssize_t whole_blocks(Py_ssize_t rows, Py_ssize_t block)
+{
+    rows = (rows < MOST_ROWS ? rows : MOST_ROWS) / block * block;
+    return rows < block ? block : rows;
+}
+
+/* found (rows, count * lanes), products of some rows with a panel: each text's largest in each
+   lane go to best (rows, lanes), and when its last token has come, the largest of all lanes to its
+   row of out (texts, stride). */
+static void keep_largest(const Kind *kind, const Packed *packed, const Panel *panel,
+                         const float *found, Py_ssize_t rows, float *best, float *out,
+                         Py_ssize_t stride)
+{
+    Py_ssize_t end = panel->at + panel->width;
+    for (Py_ssize_t t = panel->text; t < packed->texts_count; t++) {
+        Py_ssize_t from = packed->texts[t].first, to = from + packed->texts[t].tokens;
+        if (from >= end) return;
+        kind->larger(best, found, rows, panel->count, from > panel->at ? from - panel->at : 0,
+                     (to < end ? to : end) - panel->at);
+        if (to > end) return;
+        kind->largest(out + t * stride, best, rows);
+    }
 }
 
 #if defined(HAS_TILES)
 #include "_fused_tiles.h"
 #endif
 
-/* out (texts, count): the largest product of each row of the weight with a text's tokens. Blocks of
-   rows may overlap at the end: what is done twice comes out the same. 0, or -1 without memory. */
+/* out (texts, count): the largest product of each row of the weight with a text's tokens. The
+   last chunk of rows begins earlier, so that it is as long as all: what is done twice comes out the
+   same. 0, or -1 without memory. */
 static int all_largest(const Kind *kind, const Packed *packed, const float *weight,
                        Py_ssize_t count, float *out)
 {
-    Py_ssize_t depth = packed->depth, lanes = kind->lanes, rows = kind->rows;
+    Py_ssize_t depth = packed->depth, rows = kind->rows;
 #if defined(HAS_TILES)
     if (tiles_pay(kind, packed, depth) && count >= TILE_ROWS) {
         Half *scratch = (Half *)borrowed_numbers(tile_size(packed->lanes, depth) / 2);
         if (!scratch) return -1;
         tiles_begin();
-        tiles_largest(scratch, packed, weight, count, out);
+        tiles_largest(kind, scratch, packed, weight, count, out);
         tiles_end();
         give_back(scratch);
         return 0;
     }
 #endif
     float best[MOST_ROWS * MOST_LANES] __attribute__((aligned(64)));
-    Py_ssize_t chunk = CHUNK / (Py_ssize_t)sizeof(float) / depth / rows * rows;
-    chunk = chunk < rows ? rows : chunk > MOST_ROWS ? MOST_ROWS / rows * rows : chunk;
-    chunk = chunk > count ? count : chunk;
+    float found[12 * 2 * MOST_LANES] __attribute__((aligned(64)));
+    Py_ssize_t chunk = CHUNK / (Py_ssize_t)sizeof(float) / depth;
+    chunk = whole_blocks(chunk < count ? chunk : count, rows);
     for (Py_ssize_t first = 0; first < count; first += chunk) {
         Py_ssize_t at = first + chunk > count ? count - chunk : first;
-        for (Py_ssize_t t = 0; t < packed->texts_count; t++) {
-            const Panel *panels = packed->panels + packed->texts[t].first;
-            for (Py_ssize_t i = 0; i < chunk * lanes; i++) best[i] = -INFINITY;
-            for (Py_ssize_t p = 0; p < packed->texts[t].panels; p++)
-                for (Py_ssize_t row = 0; row < chunk; row += rows) {
-                    Py_ssize_t r = row + rows > chunk ? chunk - rows : row;
-                    kind->largest(best + r * lanes, packed->numbers + panels[p].at * depth,
-                                  weight + (at + r) * depth, depth, panels[p].count,
-                                  t == 0 && p == 0);
-                }
-            for (Py_ssize_t r = 0; r < chunk; r++)
-                out[t * count + at + r] = largest_of(best + r * lanes, lanes);
+        for (Py_ssize_t i = 0; i < chunk * kind->lanes; i++) best[i] = -INFINITY;
+        for (Py_ssize_t p = 0; p < packed->panels_count; p++) {
+            const Panel *panel = &packed->panels[p];
+            for (Py_ssize_t r = 0; r < chunk; r += rows) {
+                kind->block(found, packed->numbers + panel->at * depth, weight + (at + r) * depth,
+                            NULL, NULL, depth, panel->count, p == 0, 0);
+                keep_largest(kind, packed, panel, found, rows, best + r * kind->lanes,
+                             out + at + r, count);
+            }
         }
     }
     return 0;
@@ -249,7 +291,7 @@ static void all_affine(
         Py_ssize_t r = row + kind->rows > count ? count - kind->rows : row;
         for (Py_ssize_t p = 0; p < packed->panels_count; p++) {
             const Panel *panel = &packed->panels[p];
-            kind->affine(out + r * tokens + panel->token, tokens, panel->width,
+            kind->affine(out + r * tokens + panel->at, tokens, panel->width,
                          packed->numbers + panel->at * depth, weight + r * depth, bias + r, depth,
                          panel->count, p == 0);
         }

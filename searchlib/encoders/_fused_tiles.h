@@ -32,8 +32,7 @@ static int tiles_run_here(void)
 
 static Py_ssize_t tile_chunk(Py_ssize_t depth)
 {
-    Py_ssize_t rows = TILE_CHUNK / (2 * (Py_ssize_t)sizeof(Half)) / depth / TILE_ROWS * TILE_ROWS;
-    return rows < TILE_ROWS ? TILE_ROWS : rows > MOST_ROWS ? MOST_ROWS : rows;
+    return whole_blocks(TILE_CHUNK / (2 * (Py_ssize_t)sizeof(Half)) / depth, TILE_ROWS);
 }
 
 /* Numbers in the split panels of so many lanes, of this depth or less, and behind them in a split
@@ -122,19 +121,19 @@ static TILES void tile_products(float *out, Py_ssize_t stride, const Half *rows,
         _tile_zero(3);
     }
     for (Py_ssize_t at = 0; at < low; at += TILE_NUMBERS) {
-        if (count == 1) {
+        if (count == 1) { /* in the same order as below: company must change no bit */
+            _tile_loadd(4, a + at + low, 64);
+            _tile_loadd(5, b + at + low, 64);
+            _tile_loadd(6, x + at, 64);
+            _tile_dpbf16ps(0, 4, 6);
+            _tile_dpbf16ps(1, 5, 6);
             _tile_loadd(4, a + at, 64);
             _tile_loadd(5, b + at, 64);
-            _tile_loadd(6, x + at, 64);
             _tile_dpbf16ps(0, 4, 6);
             _tile_dpbf16ps(1, 5, 6);
             _tile_loadd(7, x + at + low, 64);
             _tile_dpbf16ps(0, 4, 7);
             _tile_dpbf16ps(1, 5, 7);
-            _tile_loadd(4, a + at + low, 64);
-            _tile_loadd(5, b + at + low, 64);
-            _tile_dpbf16ps(0, 4, 6);
-            _tile_dpbf16ps(1, 5, 6);
             continue;
         }
         _tile_loadd(4, a + at + low, 64);
@@ -204,31 +203,27 @@ static void tiles_block(Half *scratch, float *out, const float *in, const Packed
 }
 
 /* As `all_largest`, of a weight of at least 32 rows whose depth is a multiple of 32. */
-static __attribute__((target("avx512f"))) void
-tiles_largest(Half *scratch, const Packed *packed, const float *weight, Py_ssize_t count, float *out)
+static void tiles_largest(const Kind *kind, Half *scratch, const Packed *packed,
+                          const float *weight, Py_ssize_t count, float *out)
 {
     Py_ssize_t depth = packed->depth, chunk = tile_chunk(depth);
-    vec_avx512 best[MOST_ROWS], found[TILE_ROWS * 2];
+    float best[MOST_ROWS * MOST_LANES] __attribute__((aligned(64)));
+    float found[TILE_ROWS * 2 * MOST_LANES] __attribute__((aligned(64)));
     Half *split = scratch + packed->lanes * depth * 2;
-    chunk = chunk > count ? count / TILE_ROWS * TILE_ROWS : chunk;
+    chunk = whole_blocks(chunk < count ? chunk : count, TILE_ROWS);
     split_panels(scratch, packed->numbers, packed, depth);
     for (Py_ssize_t first = 0; first < count; first += chunk) {
         Py_ssize_t at = first + chunk > count ? count - chunk : first;
         split_rows(split, weight + at * depth, chunk, depth);
-        for (Py_ssize_t t = 0; t < packed->texts_count; t++) {
-            const Panel *panels = packed->panels + packed->texts[t].first;
-            for (Py_ssize_t r = 0; r < chunk; r++) best[r] = (vec_avx512){0} - INFINITY;
-            for (Py_ssize_t p = 0; p < packed->texts[t].panels; p++) {
-                int wide = panels[p].count;
-                for (Py_ssize_t r = 0; r < chunk; r += TILE_ROWS) {
-                    tile_products((float *)found, wide * 16, split + r * depth * 2,
-                                  scratch + panels[p].at * depth * 2, depth, wide);
-                    for (int i = 0; i < TILE_ROWS * wide; i++)
-                        best[r + i / wide] = larger_avx512(found[i], best[r + i / wide]);
-                }
+        for (Py_ssize_t i = 0; i < chunk * kind->lanes; i++) best[i] = -INFINITY;
+        for (Py_ssize_t p = 0; p < packed->panels_count; p++) {
+            const Panel *panel = &packed->panels[p];
+            for (Py_ssize_t r = 0; r < chunk; r += TILE_ROWS) {
+                tile_products(found, panel->count * 16, split + r * depth * 2,
+                              scratch + panel->at * depth * 2, depth, panel->count);
+                keep_largest(kind, packed, panel, found, TILE_ROWS, best + r * kind->lanes,
+                             out + at + r, count);
             }
-            for (Py_ssize_t r = 0; r < chunk; r++)
-                out[t * count + at + r] = largest_of((const float *)&best[r], 16);
         }
     }
 }

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from indexes.threads import on_threads
 from indexes.types import TermVectors
 
 from ..errors import UnsupportedModel
 from .activations import Array
+from .backbone import threads
 from .blend_layout import BlendLayout
 from .terms import Terms
 from .ternary import Ternary
@@ -126,12 +128,16 @@ def mixed(
     found: Sequence[Terms], vectors: Array, map: Ternary, share: float, extra: int
 ) -> list[Terms]:
     """Texts' terms, each `blended` with what a map predicts of their dense vectors (n, dim)."""
-    made: list[Terms] = []
-    for start in range(0, len(found), _TOGETHER):
-        rows = predicted(vectors[start : start + _TOGETHER], map)
-        some = found[start : start + _TOGETHER]
-        made += [blended(t, row, share, extra) for t, row in zip(some, rows, strict=True)]
-    return made
+
+    def part(start: int) -> list[Terms]:
+        some = slice(start, start + _TOGETHER)
+        with np.errstate(over="ignore", invalid="ignore"):  # subtle: a thread begins without it
+            rows = predicted(vectors[some], map)
+            return [blended(t, row, share, extra) for t, row in zip(found[some], rows, strict=True)]
+
+    starts = range(0, len(found), _TOGETHER)
+    parts = on_threads(part, starts) if threads() > 1 else [part(start) for start in starts]
+    return [terms for made in parts for terms in made]
 
 
 def read_map(layout: BlendLayout, size: int) -> Ternary:
@@ -218,7 +224,7 @@ class Blend:
         """The same where the texts' dense vectors (n, dim) are known."""
         share = self._layout.query_share if query else self._layout.document_share
         extra = self._layout.extra_query_terms if query else 0
-        with sense(self._layout.path), np.errstate(over="ignore", invalid="ignore"):
+        with sense(self._layout.path):
             map = self.map
             check_width(map, vectors)
             if self._dense.gpu is not None and all(terms.positions is None for terms in found):
@@ -234,7 +240,8 @@ class Blend:
         made: list[Terms] = []
         for start in range(0, len(found), TOGETHER):
             rows = self._device_map.predicted(inputs(vectors[start : start + TOGETHER]))
-            made += blended_rows(found[start : start + TOGETHER], rows, share, extra)
+            with np.errstate(over="ignore", invalid="ignore"):
+                made += blended_rows(found[start : start + TOGETHER], rows, share, extra)
         return made
 
     @cached_property

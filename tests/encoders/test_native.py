@@ -151,7 +151,18 @@ def test_layers_equal_numpys(kernel: int, tokens: int, tiny: Callable[..., Path]
 @pytest.mark.parametrize("kernel", KERNELS[1:])
 @pytest.mark.parametrize(
     "lengths",
-    [(47,), (49,), (64,), (65,), (130,), (25, 31), (24, 32, 33, 50), (5, 3, 2), (90, 1, 40)],
+    [
+        (47,),
+        (49,),
+        (64,),
+        (65,),
+        (130,),
+        (25, 31),
+        (24, 32, 33, 50),
+        (5, 3, 2),
+        (90, 1, 40),
+        (1, 2, 3, 20, 20, 20, 31, 1, 7, 9),
+    ],
 )
 def test_layers_of_some_texts(kernel: int, lengths: tuple[int, ...], tiny_dense: Path) -> None:
     from searchlib.encoders.lean import _attend, _layer_norm, _linear
@@ -171,10 +182,17 @@ def test_layers_of_some_texts(kernel: int, lengths: tuple[int, ...], tiny_dense:
             narrow = _linear(encoder._act(_linear(x, layer.up)), layer.down)
             x = _layer_norm(narrow + x, layer.norm2, encoder._eps)
         np.testing.assert_allclose(rows, x, atol=atol)
+    if _alike(lengths, kernel):
+        for start, rows in zip(texts, found, strict=True):
+            args = ([start], encoder._arrays, encoder._heads, encoder._eps, kernel)
+            [alone] = native.layers(*args)
+            np.testing.assert_array_equal(rows, alone)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("lengths", [(1, 1), (3, 40, 17), (33, 64, 5, 16)])
+@pytest.mark.parametrize(
+    "lengths", [(1, 1), (3, 40, 17), (33, 64, 5, 16), (1, 2, 3, 4, 5, 20, 20, 20, 31, 1, 7, 64, 9)]
+)
 @pytest.mark.parametrize("dim", [32, 20])
 def test_largest_logits_of_some_texts(
     kernel: int | None, lengths: tuple[int, ...], dim: int
@@ -187,6 +205,14 @@ def test_largest_logits_of_some_texts(
     for rows, largest in zip(texts, found, strict=True):
         expected = (rows.astype(np.float64) @ weight.T.astype(np.float64)).max(axis=0)
         np.testing.assert_allclose(largest, expected, rtol=1e-5, atol=1e-4)
+        if kernel is not None and _alike(lengths, kernel):
+            [alone] = native.largest_logits([rows], weight, kernel)
+            np.testing.assert_array_equal(largest, alone)
+
+
+def _alike(lengths: tuple[int, ...], kernel: int) -> bool:
+    """Whether a kernel computes these texts in one way, so that company changes no bit."""
+    return kernel != native.kernels().get("amx") or len({n < native.LONG for n in lengths}) == 1
 
 
 def test_tiles_are_as_exact_as_single_precision() -> None:
