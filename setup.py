@@ -17,7 +17,8 @@ def extension(name: str, sources: list[str], *options: str) -> Extension:
         name,
         sources=sources,
         depends=sorted(str(path) for path in folder.glob("*.h")),
-        extra_compile_args=["-std=gnu11", "-O3", *options],
+        extra_compile_args=["-std=gnu11", "-O3", "-pthread", *options],
+        extra_link_args=["-pthread"],
         py_limited_api=True,
         optional=True,
     )

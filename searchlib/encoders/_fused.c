@@ -6,6 +6,8 @@
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
 
+#include "_team.h"
+
 #include "_fused_product.h"
 #include "_fused_layer.h"
 
@@ -74,10 +76,10 @@ static PyObject *py_largest(PyObject *module, PyObject *args)
                                  PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE};
     PyObject *objects[N], *lengths_object, *result = NULL;
     Py_buffer b[N], lengths;
-    int number, failed;
+    int number, workers, failed;
     (void)module;
-    if (!PyArg_ParseTuple(args, "OOOOi", &objects[LEFT], &lengths_object, &objects[RIGHT],
-                          &objects[OUT], &number))
+    if (!PyArg_ParseTuple(args, "OOOOii", &objects[LEFT], &lengths_object, &objects[RIGHT],
+                          &objects[OUT], &number, &workers))
         return NULL;
     const Kind *kind = kind_of(number);
     if (!kind || view_all(objects, b, N, ndims, flags) < 0) return NULL;
@@ -91,7 +93,7 @@ static PyObject *py_largest(PyObject *module, PyObject *args)
     Packed packed;
     failed = pack(&packed, &b[LEFT], lengths.buf, lengths.shape[0], kind);
     if (!failed) {
-        failed = all_largest(kind, &packed, b[RIGHT].buf, b[RIGHT].shape[0], b[OUT].buf);
+        failed = all_largest(kind, &packed, b[RIGHT].buf, b[RIGHT].shape[0], b[OUT].buf, workers);
         free_packed(&packed);
     }
     Py_END_ALLOW_THREADS
@@ -161,14 +163,15 @@ static PyObject *py_layers(PyObject *module, PyObject *args)
 {
     PyObject *rows_object, *lengths_object, *out_object, *layers, *result = NULL;
     Py_buffer rows, lengths, out, *arrays = NULL;
-    int number, heads;
+    int number, heads, workers;
     float eps;
     Py_ssize_t held = 0, count;
     (void)module;
-    if (!PyArg_ParseTuple(args, "OOOO!ifi", &rows_object, &lengths_object, &out_object,
-                          &PyTuple_Type, &layers, &heads, &eps, &number))
+    if (!PyArg_ParseTuple(args, "OOOO!ifii", &rows_object, &lengths_object, &out_object,
+                          &PyTuple_Type, &layers, &heads, &eps, &number, &workers))
         return NULL;
     const Kind *kind = kind_of(number);
+    workers = workers < 1 ? 1 : workers < MOST_WORKERS ? workers : MOST_WORKERS;
     if (!kind || view(rows_object, &rows, 2, PyBUF_STRIDES) < 0) return NULL;
     if (view_lengths(lengths_object, &lengths, rows.shape[0]) < 0) goto free_rows;
     if (view(out_object, &out, 2, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE) < 0) goto free_lengths;
@@ -203,25 +206,30 @@ static PyObject *py_layers(PyObject *module, PyObject *args)
     for (Py_ssize_t l = 0; l < count; l += 2 * PARTS)
         if (arrays[l + 2 * UP].shape[0] > widest) widest = arrays[l + 2 * UP].shape[0];
     int failed;
+    Part *parts = malloc((size_t)count / 2 * sizeof *parts + 1);
+    if (!parts) {
+        PyErr_NoMemory();
+        goto free_arrays;
+    }
+    for (Py_ssize_t p = 0; p < count / 2; p++)
+        parts[p] = (Part){arrays[2 * p].buf, arrays[2 * p + 1].buf, arrays[2 * p].shape[0]};
     Py_BEGIN_ALLOW_THREADS
     Packed packed;
-    Scratch scratch;
     failed = pack(&packed, &rows, lengths.buf, lengths.shape[0], kind);
     if (!failed) {
-        failed = make_scratch(&scratch, kind, &packed, widest, heads);
-        for (Py_ssize_t l = 0; !failed && l < count; l += 2 * PARTS) {
-            Part parts[PARTS];
-            for (int p = 0; p < PARTS; p++) {
-                const Py_buffer *weight = &arrays[l + 2 * p];
-                parts[p] = (Part){weight->buf, weight[1].buf, weight->shape[0]};
-            }
-            apply_layer(kind, &packed, &scratch, parts, heads, eps);
+        Layers all = {.kind = kind, .packed = &packed, .parts = parts, .heads = heads, .eps = eps};
+        failed = make_scratch(&all.scratch, kind, &packed, widest, heads, workers);
+        if (!failed) {
+            Team team = {.work = layer_work, .chunks = layer_chunks, .job = &all,
+                         .phases = count / (2 * PARTS) * PHASES};
+            work_together(&team, all.scratch.tiles ? 1 : workers);
+            unpack(&packed, kind, out.buf);
+            free_scratch(&all.scratch);
         }
-        if (!failed) unpack(&packed, kind, out.buf);
-        free_scratch(&scratch);
         free_packed(&packed);
     }
     Py_END_ALLOW_THREADS
+    free(parts);
     result = failed ? PyErr_NoMemory() : Py_NewRef(Py_None);
 free_arrays:
     for (Py_ssize_t i = 0; i < held; i++) PyBuffer_Release(&arrays[i]);
@@ -250,11 +258,11 @@ static PyObject *py_kinds(PyObject *module, PyObject *ignored)
 
 static PyMethodDef METHODS[] = {
     {"largest", py_largest, METH_VARARGS,
-     "largest(rows, lengths, weight, out, kind): out[i, v] = max over text i of rows[t] . weight[v]."},
+     "largest(rows, lengths, weight, out, kind, workers): out[i, v] = max over text i of rows[t] . weight[v]."},
     {"affine", py_affine, METH_VARARGS,
      "affine(rows, weight, bias, out, kind): out[v, t] = rows[t] . weight[v] + bias[v]."},
     {"layers", py_layers, METH_VARARGS,
-     "layers(rows, lengths, out, arrays, heads, eps, kind): texts through layers of 16 arrays each."},
+     "layers(rows, lengths, out, arrays, heads, eps, kind, workers): texts through layers of 16 arrays each."},
     {"kinds", py_kinds, METH_NOARGS, "The kernels that run on this processor, best first."},
     {NULL, NULL, 0, NULL},
 };

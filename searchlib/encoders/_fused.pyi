@@ -12,6 +12,7 @@ def largest(
     weight: NDArray[float32],
     out: NDArray[Any],
     kind: int,
+    workers: int,
     /,
 ) -> None: ...
 def affine(
@@ -30,5 +31,6 @@ def layers(
     heads: int,
     eps: float,
     kind: int,
+    workers: int,
     /,
 ) -> None: ...

@@ -7,31 +7,58 @@ typedef struct {
 
 enum { QUERY, KEY, VALUE, MIXED, NORM1, UP, DOWN, NORM2, PARTS };
 
-/* Every panel through one matrix. `scratch`: for tiles; NULL without. */
-static void all_block(
-    const Kind *kind, void *scratch, float *out, const float *in, const Packed *packed,
-    Py_ssize_t depth, Part part, const float *residual, int gelu)
+/* Rows of a weight that stay in a core's cache while panels pass. */
+static Py_ssize_t rows_in_chunk(const Kind *kind, Py_ssize_t depth)
+{
+    Py_ssize_t rows = CHUNK / (Py_ssize_t)sizeof(float) / depth / kind->rows * kind->rows;
+    return rows < kind->rows ? kind->rows : rows;
+}
+
+/* Whether tiles multiply a matrix, which they do in one go. `scratch`: theirs; NULL without. */
+static int by_tiles(const Kind *kind, const void *scratch, const Packed *packed, Py_ssize_t depth,
+                    Part part)
 {
 #if defined(HAS_TILES)
-    if (scratch && tiles_pay(kind, packed, depth) && part.rows % TILE_ROWS == 0) {
+    return scratch && tiles_pay(kind, packed, depth) && part.rows % TILE_ROWS == 0;
+#else
+    (void)kind, (void)scratch, (void)packed, (void)depth, (void)part;
+    return 0;
+#endif
+}
+
+/* Chunks of a matrix; the last one has a whole block at least, and less than one beyond its size:
+   no two chunks write the same rows. */
+static Py_ssize_t chunks_of(const Kind *kind, const void *scratch, const Packed *packed,
+                            Py_ssize_t depth, Part part)
+{
+    Py_ssize_t count = (part.rows - kind->rows) / rows_in_chunk(kind, depth) + 1;
+    return by_tiles(kind, scratch, packed, depth, part) ? 1 : count;
+}
+
+/* Every panel through one chunk of a matrix. */
+static void block_chunk(
+    const Kind *kind, void *scratch, float *out, const float *in, const Packed *packed,
+    Py_ssize_t depth, Part part, const float *residual, int gelu, Py_ssize_t which)
+{
+#if defined(HAS_TILES)
+    if (by_tiles(kind, scratch, packed, depth, part)) {
         tiles_block(scratch, out, in, packed, depth, part.weight, part.bias, part.rows, residual,
                     gelu);
         return;
     }
 #endif
-    Py_ssize_t rows = kind->rows, chunk = CHUNK / (Py_ssize_t)sizeof(float) / depth / rows * rows;
-    chunk = chunk < rows ? rows : chunk;
-    for (Py_ssize_t first = 0; first < part.rows; first += chunk)
-        for (Py_ssize_t p = 0; p < packed->panels_count; p++) {
-            const Panel *panel = &packed->panels[p];
-            for (Py_ssize_t row = first; row < first + chunk && row < part.rows; row += rows) {
-                Py_ssize_t r = row + rows > part.rows ? part.rows - rows : row;
-                Py_ssize_t at = panel->at * part.rows + r * panel->count * kind->lanes;
-                kind->block(out + at, in + panel->at * depth, part.weight + r * depth,
-                            part.bias + r, residual ? residual + at : NULL, depth, panel->count,
-                            p == 0, gelu);
-            }
+    Py_ssize_t rows = kind->rows, chunk = rows_in_chunk(kind, depth), first = which * chunk;
+    int last = which + 1 == chunks_of(kind, scratch, packed, depth, part);
+    Py_ssize_t end = last ? part.rows : first + chunk;
+    for (Py_ssize_t p = 0; p < packed->panels_count; p++) {
+        const Panel *panel = &packed->panels[p];
+        for (Py_ssize_t row = first; row < end; row += rows) {
+            Py_ssize_t r = row + rows > end ? end - rows : row;
+            Py_ssize_t at = panel->at * part.rows + r * panel->count * kind->lanes;
+            kind->block(out + at, in + panel->at * depth, part.weight + r * depth, part.bias + r,
+                        residual ? residual + at : NULL, depth, panel->count, p == 0, gelu);
         }
+    }
 }
 
 /* One head's numbers of the tokens `token` ... `end` - 1 to rows `stride` floats apart, one a
@@ -74,53 +101,53 @@ static void gather_rows(float *to, const float *numbers, const Packed *packed, c
     }
 }
 
-/* softmax(Q K' / sqrt(width)) V for every head of one text; keys (tokens + rows, width), values
+/* softmax(Q K' / sqrt(width)) V for one head of one text; keys (tokens + rows, width), values
    (width + rows, tokens), scores (tokens + rows, 2 * lanes), mixed (width + rows, 2 * lanes) and
    queries (width, 2 * lanes) are scratch. */
 static void attend(
     const Kind *kind, float *out, const float *query, const float *key, const float *value,
-    const Packed *packed, const Text *text, int heads, float *scratch)
+    const Packed *packed, const Text *text, Py_ssize_t head, Py_ssize_t width, float *scratch)
 {
-    Py_ssize_t depth = packed->depth, tokens = text->tokens, last = text->first + tokens;
-    Py_ssize_t width = depth / heads, rows = kind->rows, step = packed->step;
+    Py_ssize_t tokens = text->tokens, last = text->first + tokens;
+    Py_ssize_t rows = kind->rows, step = packed->step;
     float *scores = scratch, *mixed = scores + (tokens + rows) * step;
     float *queries = mixed + (width + rows) * step;
     float *keys = queries + width * step, *values = keys + (tokens + rows) * width;
     memset(keys + tokens * width, 0, (size_t)(rows * width) * sizeof(float));
     memset(values + width * tokens, 0, (size_t)(rows * tokens) * sizeof(float));
-    for (int head = 0; head < heads; head++) {
-        gather_rows(keys, key, packed, text, head, width);
-        gather(values, tokens, value, packed, text->first, last, head, width);
-        for (Py_ssize_t token = text->first; token < last; token += step) {
-            Py_ssize_t end = token + step < last ? token + step : last;
-            int count = end - token > kind->lanes ? 2 : 1;
-            Py_ssize_t wide = count * kind->lanes;
-            if (end - token < wide) memset(queries, 0, (size_t)(width * wide) * sizeof(float));
-            gather(queries, wide, query, packed, token, end, head, width);
-            for (Py_ssize_t row = 0; row < tokens; row += rows)
-                kind->block(scores + row * wide, queries, keys + row * width, NULL, NULL, width,
-                            count, 0, 0);
-            kind->softmax(scores, tokens, count, 1.0f / sqrtf((float)width));
-            for (Py_ssize_t row = 0; row < width; row += rows)
-                kind->block(mixed + row * wide, scores, values + row * tokens, NULL, NULL, tokens,
-                            count, 0, 0);
-            scatter(out, mixed, wide, packed, token, end, head, width);
-        }
+    gather_rows(keys, key, packed, text, head, width);
+    gather(values, tokens, value, packed, text->first, last, head, width);
+    for (Py_ssize_t token = text->first; token < last; token += step) {
+        Py_ssize_t end = token + step < last ? token + step : last;
+        int count = end - token > kind->lanes ? 2 : 1;
+        Py_ssize_t wide = count * kind->lanes;
+        if (end - token < wide) memset(queries, 0, (size_t)(width * wide) * sizeof(float));
+        gather(queries, wide, query, packed, token, end, head, width);
+        for (Py_ssize_t row = 0; row < tokens; row += rows)
+            kind->block(scores + row * wide, queries, keys + row * width, NULL, NULL, width, count,
+                        0, 0);
+        kind->softmax(scores, tokens, count, 1.0f / sqrtf((float)width));
+        for (Py_ssize_t row = 0; row < width; row += rows)
+            kind->block(mixed + row * wide, scores, values + row * tokens, NULL, NULL, tokens,
+                        count, 0, 0);
+        scatter(out, mixed, wide, packed, token, end, head, width);
     }
 }
 
-static void all_normalise(const Kind *kind, float *numbers, const Packed *packed, Part norm,
-                          float eps)
+static void normalise_panel(const Kind *kind, float *numbers, const Packed *packed, Py_ssize_t which,
+                            Part norm, float eps)
 {
-    for (Py_ssize_t p = 0; p < packed->panels_count; p++)
-        kind->normalise(numbers + packed->panels[p].at * packed->depth, norm.weight, norm.bias,
-                        packed->depth, packed->panels[p].count, eps);
+    const Panel *panel = &packed->panels[which];
+    kind->normalise(numbers + panel->at * packed->depth, norm.weight, norm.bias, packed->depth,
+                    panel->count, eps);
 }
 
-/* Memory that all layers use: what is between two matrices, and what tiles split. */
+/* Memory that all layers use: what is between two matrices, what each worker needs for attention,
+   and what tiles split. */
 typedef struct {
-    float *between;
-    void *tiles; /* NULL without */
+    float *between, *attention;
+    Py_ssize_t each; /* numbers of attention that are one worker's */
+    void *tiles;     /* NULL without */
 } Scratch;
 
 static Py_ssize_t between_size(const Packed *packed, Py_ssize_t wide)
@@ -131,20 +158,24 @@ static Py_ssize_t between_size(const Packed *packed, Py_ssize_t wide)
 
 /* Scratch for layers `wide` at their widest; 0, or -1 for want of memory. */
 static int make_scratch(Scratch *scratch, const Kind *kind, const Packed *packed, Py_ssize_t wide,
-                        int heads)
+                        int heads, int workers)
 {
     Py_ssize_t longest = packed->longest, width = packed->depth / heads, step = packed->step;
-    Py_ssize_t attention = (longest + 2 * width + 2 * kind->rows) * step +
-                           (longest + kind->rows) * width + (width + kind->rows) * longest;
-    *scratch = (Scratch){borrowed_numbers(between_size(packed, wide) + attention), NULL};
+    Py_ssize_t each = (longest + 2 * width + 2 * kind->rows) * step +
+                      (longest + kind->rows) * width + (width + kind->rows) * longest;
+    Py_ssize_t between = between_size(packed, wide);
+    each = (each + 15) / 16 * 16;
+    *scratch = (Scratch){borrowed_numbers(between + workers * each), NULL, each, NULL};
+    if (!scratch->between) return -1;
+    scratch->attention = scratch->between + between;
 #if defined(HAS_TILES)
-    if (scratch->between && kind->tiles && packed->shortest >= LONG) {
+    if (kind->tiles && packed->shortest >= LONG) {
         Py_ssize_t depth = wide > packed->depth ? wide : packed->depth;
         scratch->tiles = borrowed_numbers(tile_size(packed->lanes, depth) / 2);
         if (scratch->tiles) tiles_begin();
     }
 #endif
-    return scratch->between ? 0 : -1;
+    return 0;
 }
 
 static void free_scratch(Scratch *scratch)
@@ -156,23 +187,69 @@ static void free_scratch(Scratch *scratch)
     give_back(scratch->between);
 }
 
-/* The texts become the layer's output. */
-static void apply_layer(const Kind *kind, Packed *packed, const Scratch *scratch, const Part *parts,
-                        int heads, float eps)
+/* Texts that go through layers, which become each layer's output. */
+typedef struct {
+    const Kind *kind;
+    Packed *packed;
+    Scratch scratch;
+    const Part *parts; /* PARTS a layer */
+    int heads;
+    float eps;
+} Layers;
+
+enum { PROJECT, ATTEND, MIX, NORMALISE, WIDEN, NARROW, FINISH, PHASES }; /* of a layer */
+
+static Py_ssize_t layer_chunks(const void *job, Py_ssize_t phase)
 {
-    Py_ssize_t depth = packed->depth, wide = parts[UP].rows, all = packed->lanes * depth;
-    void *tiles = scratch->tiles;
-    float *q = scratch->between, *k = q + all, *v = k + all, *x = packed->numbers;
-    float *mixed = q + between_size(packed, wide) - all, *attention = mixed + all;
-    all_block(kind, tiles, q, x, packed, depth, parts[QUERY], NULL, 0);
-    all_block(kind, tiles, k, x, packed, depth, parts[KEY], NULL, 0);
-    all_block(kind, tiles, v, x, packed, depth, parts[VALUE], NULL, 0);
-    for (Py_ssize_t t = 0; t < packed->texts_count; t++)
-        attend(kind, mixed, q, k, v, packed, &packed->texts[t], heads, attention);
-    all_block(kind, tiles, q, mixed, packed, depth, parts[MIXED], x, 0);
-    all_normalise(kind, q, packed, parts[NORM1], eps);
-    memcpy(mixed, q, (size_t)all * sizeof(float));
-    all_block(kind, tiles, q, mixed, packed, depth, parts[UP], NULL, 1);
-    all_block(kind, tiles, x, q, packed, wide, parts[DOWN], mixed, 0);
-    all_normalise(kind, x, packed, parts[NORM2], eps);
+    const Layers *all = job;
+    const Packed *packed = all->packed;
+    const Part *parts = all->parts + phase / PHASES * PARTS;
+    static const int matrix[PHASES] = {QUERY, 0, MIXED, 0, UP, DOWN, 0};
+    int step = (int)(phase % PHASES);
+    if (step == ATTEND) return packed->texts_count * all->heads;
+    if (step == NORMALISE || step == FINISH) return packed->panels_count;
+    Py_ssize_t depth = step == NARROW ? parts[UP].rows : packed->depth;
+    return (step == PROJECT ? 3 : 1) *
+           chunks_of(all->kind, all->scratch.tiles, packed, depth, parts[matrix[step]]);
+}
+
+static void layer_work(void *job, Py_ssize_t phase, Py_ssize_t chunk, int worker)
+{
+    const Layers *all = job;
+    const Kind *kind = all->kind;
+    Packed *packed = all->packed;
+    const Part *parts = all->parts + phase / PHASES * PARTS;
+    Py_ssize_t depth = packed->depth, wide = parts[UP].rows, size = packed->lanes * depth;
+    void *tiles = all->scratch.tiles;
+    float *x = packed->numbers, *q = all->scratch.between, *v = q + 2 * size;
+    float *mixed = q + between_size(packed, wide) - size;
+    switch (phase % PHASES) {
+    case PROJECT: {
+        Py_ssize_t each = chunks_of(kind, tiles, packed, depth, parts[QUERY]);
+        block_chunk(kind, tiles, q + chunk / each * size, x, packed, depth,
+                    parts[QUERY + chunk / each], NULL, 0, chunk % each);
+        break;
+    }
+    case ATTEND:
+        attend(kind, mixed, q, q + size, v, packed, &packed->texts[chunk / all->heads],
+               chunk % all->heads, depth / all->heads,
+               all->scratch.attention + worker * all->scratch.each);
+        break;
+    case MIX:
+        block_chunk(kind, tiles, q, mixed, packed, depth, parts[MIXED], x, 0, chunk);
+        break;
+    case NORMALISE:
+        normalise_panel(kind, q, packed, chunk, parts[NORM1], all->eps);
+        memcpy(mixed + packed->panels[chunk].at * depth, q + packed->panels[chunk].at * depth,
+               (size_t)(packed->panels[chunk].count * kind->lanes * depth) * sizeof(float));
+        break;
+    case WIDEN:
+        block_chunk(kind, tiles, q, mixed, packed, depth, parts[UP], NULL, 1, chunk);
+        break;
+    case NARROW:
+        block_chunk(kind, tiles, x, q, packed, wide, parts[DOWN], mixed, 0, chunk);
+        break;
+    default:
+        normalise_panel(kind, x, packed, chunk, parts[NORM2], all->eps);
+    }
 }

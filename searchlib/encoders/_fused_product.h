@@ -243,13 +243,53 @@ static void keep_largest(const Kind *kind, const Packed *packed, const Panel *pa
 #include "_fused_tiles.h"
 #endif
 
-/* out (texts, count): the largest product of each row of the weight with a text's tokens. The
-   last chunk of rows begins earlier, so that it is as long as all: what is done twice comes out the
-   same. 0, or -1 without memory. */
-static int all_largest(const Kind *kind, const Packed *packed, const float *weight,
-                       Py_ssize_t count, float *out)
+/* Texts whose largest product with each row of a weight is sought. */
+typedef struct {
+    const Kind *kind;
+    const Packed *packed;
+    const float *weight;
+    Py_ssize_t count, chunk; /* rows of the weight, and how many at a time */
+    float *out;              /* (texts, count) */
+} Largest;
+
+static Py_ssize_t largest_chunks(const void *job, Py_ssize_t phase)
 {
-    Py_ssize_t depth = packed->depth, rows = kind->rows;
+    const Largest *all = job;
+    (void)phase;
+    return (all->count + all->chunk - 1) / all->chunk;
+}
+
+static void largest_work(void *job, Py_ssize_t phase, Py_ssize_t which, int worker)
+{
+    const Largest *all = job;
+    const Kind *kind = all->kind;
+    const Packed *packed = all->packed;
+    Py_ssize_t depth = packed->depth, rows = kind->rows, lanes = kind->lanes;
+    Py_ssize_t first = which * all->chunk, end = first + all->chunk;
+    float best[MOST_ROWS * MOST_LANES] __attribute__((aligned(64)));
+    float found[12 * 2 * MOST_LANES] __attribute__((aligned(64)));
+    (void)phase, (void)worker;
+    end = end < all->count ? end : all->count;
+    for (Py_ssize_t i = 0; i < (end - first) * lanes; i++) best[i] = -INFINITY;
+    for (Py_ssize_t p = 0; p < packed->panels_count; p++) {
+        const Panel *panel = &packed->panels[p];
+        for (Py_ssize_t row = first; row < end; row += rows) {
+            /* the last block begins earlier; what it repeats is left out */
+            Py_ssize_t r = row + rows > all->count ? all->count - rows : row, repeated = row - r;
+            kind->block(found, packed->numbers + panel->at * depth, all->weight + r * depth, NULL,
+                        NULL, depth, panel->count, p == 0, 0);
+            keep_largest(kind, packed, panel, found + repeated * panel->count * lanes,
+                         rows - repeated, best + (row - first) * lanes, all->out + row, all->count);
+        }
+    }
+}
+
+/* out (texts, count): the largest product of each row of the weight with a text's tokens. 0, or -1
+   without memory. */
+static int all_largest(const Kind *kind, const Packed *packed, const float *weight,
+                       Py_ssize_t count, float *out, int workers)
+{
+    Py_ssize_t depth = packed->depth;
 #if defined(HAS_TILES)
     if (tiles_pay(kind, packed, depth) && count >= TILE_ROWS) {
         Half *scratch = (Half *)borrowed_numbers(tile_size(packed->lanes, depth) / 2);
@@ -261,23 +301,11 @@ static int all_largest(const Kind *kind, const Packed *packed, const float *weig
         return 0;
     }
 #endif
-    float best[MOST_ROWS * MOST_LANES] __attribute__((aligned(64)));
-    float found[12 * 2 * MOST_LANES] __attribute__((aligned(64)));
     Py_ssize_t chunk = CHUNK / (Py_ssize_t)sizeof(float) / depth;
-    chunk = whole_blocks(chunk < count ? chunk : count, rows);
-    for (Py_ssize_t first = 0; first < count; first += chunk) {
-        Py_ssize_t at = first + chunk > count ? count - chunk : first;
-        for (Py_ssize_t i = 0; i < chunk * kind->lanes; i++) best[i] = -INFINITY;
-        for (Py_ssize_t p = 0; p < packed->panels_count; p++) {
-            const Panel *panel = &packed->panels[p];
-            for (Py_ssize_t r = 0; r < chunk; r += rows) {
-                kind->block(found, packed->numbers + panel->at * depth, weight + (at + r) * depth,
-                            NULL, NULL, depth, panel->count, p == 0, 0);
-                keep_largest(kind, packed, panel, found, rows, best + r * kind->lanes,
-                             out + at + r, count);
-            }
-        }
-    }
+    chunk = whole_blocks(chunk < count ? chunk : count, kind->rows);
+    Largest all = {kind, packed, weight, count, chunk, out};
+    Team team = {.work = largest_work, .chunks = largest_chunks, .job = &all, .phases = 1};
+    work_together(&team, workers);
     return 0;
 }
 

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "_team.h"
+
 #if !defined(__GNUC__)
 #error "needs GCC's or Clang's vectors; without this module numpy does the work"
 #endif
@@ -81,19 +83,35 @@ static const Kind *kind_named(const char *name)
     return NULL;
 }
 
-static void multiply(const Kind *kind, const float *x, Py_ssize_t texts, const unsigned char *codes,
-                     Py_ssize_t rows, Py_ssize_t stride, const float *scales, Py_ssize_t columns,
-                     float *out)
+/* Rows x (texts, rows) times a matrix of codes (rows, stride). */
+typedef struct {
+    const Kind *kind;
+    const float *x, *scales;
+    const unsigned char *codes;
+    Py_ssize_t texts, rows, stride, columns;
+    float *out; /* (texts, columns) */
+} Product;
+
+static Py_ssize_t blocks(const void *job, Py_ssize_t phase)
 {
+    const Product *all = job;
+    (void)phase;
+    return (all->stride + all->kind->bytes - 1) / all->kind->bytes;
+}
+
+static void one_block(void *job, Py_ssize_t phase, Py_ssize_t block, int worker)
+{
+    const Product *all = job;
+    Py_ssize_t start = block * all->kind->bytes, left = all->stride - start, first = 4 * start;
+    Py_ssize_t count = left < all->kind->bytes ? left : all->kind->bytes;
+    Py_ssize_t wide = all->columns - first < 4 * count ? all->columns - first : 4 * count;
     float found[4 * BYTES] __attribute__((aligned(64)));
-    for (Py_ssize_t start = 0; start < stride; start += kind->bytes) {
-        Py_ssize_t count = stride - start < kind->bytes ? stride - start : kind->bytes;
-        Py_ssize_t first = 4 * start, wide = columns - first < 4 * count ? columns - first : 4 * count;
-        for (Py_ssize_t t = 0; t < texts; t++) {
-            kind->add_up(found, x + t * rows, codes + start, rows, stride, count);
-            float *to = out + t * columns + first;
-            for (Py_ssize_t j = 0; j < wide; j++) to[j] = found[j] * scales[first + j];
-        }
+    (void)phase, (void)worker;
+    for (Py_ssize_t t = 0; t < all->texts; t++) {
+        all->kind->add_up(found, all->x + t * all->rows, all->codes + start, all->rows,
+                          all->stride, count);
+        float *to = all->out + t * all->columns + first;
+        for (Py_ssize_t j = 0; j < wide; j++) to[j] = found[j] * all->scales[first + j];
     }
 }
 
@@ -105,10 +123,10 @@ static PyObject *py_product(PyObject *module, PyObject *args)
     PyObject *objects[N], *result = NULL;
     Py_buffer b[N];
     const char *name;
-    int held = 0;
+    int held = 0, workers;
     (void)module;
-    if (!PyArg_ParseTuple(args, "OOOOs", &objects[LEFT], &objects[CODES], &objects[SCALES],
-                          &objects[OUT], &name))
+    if (!PyArg_ParseTuple(args, "OOOOsi", &objects[LEFT], &objects[CODES], &objects[SCALES],
+                          &objects[OUT], &name, &workers))
         return NULL;
     const Kind *kind = kind_named(name);
     if (!kind) return NULL;
@@ -129,8 +147,10 @@ static PyObject *py_product(PyObject *module, PyObject *args)
         goto release;
     }
     Py_BEGIN_ALLOW_THREADS
-    multiply(kind, b[LEFT].buf, texts, b[CODES].buf, rows, b[CODES].shape[1], b[SCALES].buf,
-             columns, b[OUT].buf);
+    Product all = {kind, b[LEFT].buf, b[SCALES].buf, b[CODES].buf, texts, rows,
+                   b[CODES].shape[1], columns, b[OUT].buf};
+    Team team = {.work = one_block, .chunks = blocks, .job = &all, .phases = 1};
+    work_together(&team, workers);
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 release:
@@ -155,7 +175,7 @@ static PyObject *py_kernels(PyObject *module, PyObject *none)
 static PyMethodDef METHODS[] = {
     {"kernels", py_kernels, METH_NOARGS, "The names of those that run here, the fastest first."},
     {"product", py_product, METH_VARARGS,
-     "product(rows, codes, scales, out, kernel): out = rows @ (what codes stand for) * scales."},
+     "product(rows, codes, scales, out, kernel, workers): out = rows @ (what codes stand for) * scales."},
     {NULL, NULL, 0, NULL},
 };
 

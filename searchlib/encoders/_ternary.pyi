@@ -8,5 +8,6 @@ def product(
     scales: NDArray[float32],
     out: NDArray[float32],
     kernel: str,
+    workers: int,
     /,
 ) -> None: ...

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -63,13 +63,14 @@ class Backbone:
         self,
         texts: Sequence[str],
         prompt: str,
-        lean: Callable[[LeanEncoder, Sequence[Ids]], list[Result]],
+        lean: Callable[[LeanEncoder, Sequence[Ids], int], list[Result]],
         full: Callable[[Network, int, Tensor, list[int]], Sequence[Result]],
     ) -> list[Result]:
-        """One result a text, by `lean(encoder, texts)` or `full(network, worker, hidden, lengths)`.
+        """One result a text, by `lean(encoder, texts, workers)` or `full(network, worker, hidden,
+        lengths)`.
 
-        `lean` gets the ids of some texts and returns a result for each; `full` gets a padded batch
-        as `Network.run` says and returns a result for each of its rows.
+        `lean` gets the ids of some texts and returns a result for each, on so many threads;
+        `full` gets a padded batch as `Network.run` says and returns one for each of its rows.
         """
         if isinstance(texts, str):
             raise BadInput("texts must be a list of strings, not one string; write [text]")
@@ -94,7 +95,7 @@ class Backbone:
     def run_tokens(
         self,
         tokens: list[Ids],
-        lean: Callable[[LeanEncoder, Sequence[Ids]], list[Result]],
+        lean: Callable[[LeanEncoder, Sequence[Ids], int], list[Result]],
         full: Callable[[Network, int, Tensor, list[int]], Sequence[Result]],
     ) -> list[Result]:
         """As `run`, of texts that are token ids already, special ones included."""
@@ -107,13 +108,13 @@ class Backbone:
     def _window(
         self,
         tokens: list[Ids],
-        lean: Callable[[LeanEncoder, Sequence[Ids]], list[Result]],
+        lean: Callable[[LeanEncoder, Sequence[Ids], int], list[Result]],
         full: Callable[[Network, int, Tensor, list[int]], Sequence[Result]],
     ) -> Iterator[tuple[list[int], Sequence[Result]]]:
         encoder = self._lean_for(sum(map(len, tokens)))
         if encoder:
             with one_blas_thread():
-                yield from _each(tokens, lambda some: lean(encoder, some), encoder.compiled)
+                yield from _each(tokens, partial(lean, encoder), encoder.compiled)
             return
         with self._lock:
             network = self._network
@@ -159,16 +160,20 @@ MOST_TOGETHER = 16  # texts: each has a row of the vocabulary's logits
 
 
 def _each(
-    tokens: list[Ids], encode: Callable[[Sequence[Ids]], list[Result]], compiled: bool
+    tokens: list[Ids], encode: Callable[[Sequence[Ids], int], list[Result]], compiled: bool
 ) -> Iterator[tuple[list[int], list[Result]]]:
-    """([row], [result]) of each group of texts; compiled code runs on as many threads as BLAS."""
+    """([row], [result]) of each group of texts; compiled code runs on as many threads as BLAS.
+
+    Each group on one of them, but where there is one only: that is shared by all.
+    """
     workers = min(threads(), len(tokens)) if compiled else 1
     groups = [[row] for row in range(len(tokens))]
     if compiled:
         groups = groups_of([len(ids) for ids in tokens], workers)
+    helping = threads() if compiled and len(groups) == 1 else 1
 
     def encoded(rows: list[int]) -> list[Result]:
-        return encode([tokens[row] for row in rows])
+        return encode([tokens[row] for row in rows], helping)
 
     if workers <= 1:
         for rows in groups:

@@ -69,9 +69,9 @@ def ridge(
     return result
 
 
-def predicted(vectors: Array, map: Ternary) -> Array:
+def predicted(vectors: Array, map: Ternary, workers: int = 1) -> Array:
     """What a map says of dense vectors: relu([e, 0.3] A), float32 (n, V)."""
-    found = map.product(inputs(vectors))
+    found = map.product(inputs(vectors), workers=workers)
     return np.maximum(found, np.float32(0), out=found)
 
 
@@ -132,7 +132,7 @@ def mixed(
     def part(start: int) -> list[Terms]:
         some = slice(start, start + _TOGETHER)
         with np.errstate(over="ignore", invalid="ignore"):  # subtle: a thread begins without it
-            rows = predicted(vectors[some], map)
+            rows = predicted(vectors[some], map, threads() if len(starts) == 1 else 1)
             return [blended(t, row, share, extra) for t, row in zip(found[some], rows, strict=True)]
 
     starts = range(0, len(found), _TOGETHER)

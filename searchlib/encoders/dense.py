@@ -183,8 +183,10 @@ class Pooled:
         """(n, dimension) float32, one row a text; at least one text."""
         modes, skip = self._layout.pooling, self._skip(prompt)
 
-        def lean(encoder: LeanEncoder, some: Sequence[Ids]) -> list[NDArray[np.float32]]:
-            return [pool_rows(rows, modes, skip) for rows in encoder.hidden(some)]
+        def lean(
+            encoder: LeanEncoder, some: Sequence[Ids], workers: int
+        ) -> list[NDArray[np.float32]]:
+            return [pool_rows(rows, modes, skip) for rows in encoder.hidden(some, workers)]
 
         def full(
             network: Network, worker: int, hidden: Tensor, lengths: list[int]

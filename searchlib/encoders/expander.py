@@ -11,7 +11,7 @@ import numpy as np
 from .activations import Array
 from .backbone import Backbone, threads
 from .blas import one_blas_thread
-from .heads import Head, heaviest_terms, lean_terms
+from .heads import Head, heaviest_terms, largest_terms, pooled_terms
 from .lean import LeanEncoder
 from .sparse_layout import Expansion
 from .terms import Terms
@@ -47,10 +47,10 @@ class Expander:
         """
         decoders: list[tuple[Array, Array]] = []  # the first is enough
 
-        def lean(encoder: LeanEncoder, some: Sequence[Ids]) -> list[Array]:
+        def lean(encoder: LeanEncoder, some: Sequence[Ids], workers: int) -> list[Array]:
             if not decoders:
                 decoders.append(encoder.decoder)
-            return encoder.projected(some)
+            return encoder.projected(some, workers)
 
         def full(network: Network, worker: int, hidden: Tensor, lengths: list[int]) -> list[Array]:
             if not decoders:
@@ -73,15 +73,20 @@ class Expander:
     def _ways(
         self, positions: bool
     ) -> tuple[
-        Callable[[LeanEncoder, Sequence[Ids]], list[Terms]],
+        Callable[[LeanEncoder, Sequence[Ids], int], list[Terms]],
         Callable[[Network, int, Tensor, list[int]], list[Terms]],
     ]:
         """What makes terms of hidden rows, in numpy and in torch."""
         side = self._side
 
-        def lean(encoder: LeanEncoder, some: Sequence[Ids]) -> list[Terms]:
-            hidden = encoder.projected(some)
-            return lean_terms(hidden, encoder.decoder, side.pooling, side.logs, positions)
+        def lean(encoder: LeanEncoder, some: Sequence[Ids], workers: int) -> list[Terms]:
+            hidden = encoder.projected(some, workers)
+            if positions or side.pooling == "sum":
+                return [
+                    pooled_terms(rows, encoder.decoder, side.pooling, side.logs, positions)
+                    for rows in hidden
+                ]
+            return largest_terms(hidden, encoder.decoder, side.logs, workers)
 
         def full(network: Network, worker: int, hidden: Tensor, lengths: list[int]) -> list[Terms]:
             if worker not in self._heads:

@@ -139,18 +139,15 @@ class Head:
         ]
 
 
-def lean_terms(
-    hidden: Sequence[Array], decoder: Linear, pooling: str, logs: int, positions: bool
-) -> list[Terms]:
-    """As `Head`, in numpy, for some texts' hidden rows (T, dim)."""
+def largest_terms(hidden: Sequence[Array], decoder: Linear, logs: int, workers: int) -> list[Terms]:
+    """As `Head` with pooling "max", without torch, for some texts' hidden rows (T, dim)."""
     weight, bias = decoder
-    if pooling != "sum" and not positions:
-        largest = largest_logits(hidden, weight, best_kernel())
-        return [_positive(found + bias, logs) for found in largest]
-    return [_lean_terms(rows, decoder, pooling, logs, positions) for rows in hidden]
+    largest = largest_logits(hidden, weight, best_kernel(), workers)
+    return [_positive(found + bias, logs) for found in largest]
 
 
-def _lean_terms(hidden: Array, decoder: Linear, pooling: str, logs: int, positions: bool) -> Terms:
+def pooled_terms(hidden: Array, decoder: Linear, pooling: str, logs: int, positions: bool) -> Terms:
+    """As `Head`, without torch, for one text's hidden rows (T, dim)."""
     weight, bias = decoder
     vocabulary = len(weight)
     tile = tile_columns(_TILE * 4, len(hidden))

@@ -131,20 +131,20 @@ class LeanEncoder:
         head = self.decoder[0].size if self._masked else 0
         return int(head + sum(matrix.size for matrix, _ in parts))
 
-    def hidden(self, texts: Sequence[Ids]) -> list[Array]:
-        """(T, dim) last hidden states of each text, given as ids."""
+    def hidden(self, texts: Sequence[Ids], workers: int = 1) -> list[Array]:
+        """(T, dim) last hidden states of each text, given as ids, by so many threads at most."""
         found = [self._embedded(ids) for ids in texts]
         kernel = best_kernel() if self.compiled else None
         if kernel is None:
             return [self._by_layers(x) for x in found]
-        return layers(found, self._arrays, self._heads, self._eps, kernel)
+        return layers(found, self._arrays, self._heads, self._eps, kernel, workers=workers)
 
-    def projected(self, texts: Sequence[Ids]) -> list[Array]:
+    def projected(self, texts: Sequence[Ids], workers: int = 1) -> list[Array]:
         """(T, dim) rows that the vocabulary's projection reads: logits = row @ weight.T + bias."""
         dense, norm = self._head
         act = self._act if self._type in ("bert", "distilbert") else gelu
         eps = 1e-12 if self._type == "distilbert" else self._eps
-        hidden = self.hidden(texts)
+        hidden = self.hidden(texts, workers)
         return [_layer_norm(act(_linear(rows, dense)), norm, eps) for rows in hidden]
 
     def _embedded(self, ids: Ids) -> Array:

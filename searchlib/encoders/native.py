@@ -43,11 +43,13 @@ def best_kernel() -> int | None:
     return next(iter(kernels().values()), None)
 
 
-def largest_logits(texts: Sequence[Array], weight: Array, kernel: int | None) -> Array:
+def largest_logits(
+    texts: Sequence[Array], weight: Array, kernel: int | None, workers: int = 1
+) -> Array:
     """(n, V) float32: for every v the largest rows[t] . weight[v] of each text's rows (T, D).
 
     `weight`: (V, D). `kernel`: a compiled one of `kernels()`, or None for numpy. A text has at
-    least one row.
+    least one row. `workers`: threads that share the work, for who has no other texts meanwhile.
     """
     out = np.empty((len(texts), len(weight)), np.float32)
     rows, lengths = joined(texts)
@@ -58,7 +60,7 @@ def largest_logits(texts: Sequence[Array], weight: Array, kernel: int | None) ->
                 part = slice(start, start + tile)
                 np.max(text @ weight[part].T, axis=0, out=largest[part])
         return out
-    _fused.largest(rows, lengths, weight, out, kernel)
+    _fused.largest(rows, lengths, weight, out, kernel, workers)
     return out
 
 
@@ -91,16 +93,23 @@ def affine(rows: Array, weight: Array, bias: Array, kernel: int | None) -> Array
 
 
 def layers(
-    texts: Sequence[Array], arrays: tuple[Array, ...], heads: int, eps: float, kernel: int
+    texts: Sequence[Array],
+    arrays: tuple[Array, ...],
+    heads: int,
+    eps: float,
+    kernel: int,
+    *,
+    workers: int = 1,
 ) -> list[Array]:
     """(T, D) float32 of each text: its rows (T, D) through layers of a post-norm BERT with gelu.
 
     `arrays`: 16 a layer, weight and bias of query, key, value, mixed, norm1, up, down, norm2,
-    each C-contiguous. `kernel`: a compiled one. ValueError where their shapes don't fit.
+    each C-contiguous. `kernel`: a compiled one. `workers`: as for `largest_logits`. ValueError
+    where their shapes don't fit.
     """
     rows, lengths = joined(texts)
     out = np.empty(rows.shape, np.float32)
-    _fused.layers(rows, lengths, out, arrays, heads, eps, kernel)
+    _fused.layers(rows, lengths, out, arrays, heads, eps, kernel, workers)
     return parted(out, lengths)
 
 

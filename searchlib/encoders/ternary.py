@@ -80,13 +80,16 @@ class Ternary:
         """The same as float32 (m, V)."""
         return self._part(0, len(self.codes[0]))[:, : len(self.scales)] * self.scales
 
-    def product(self, rows: Array, *, kernel: str | None = None) -> Array:
-        """rows (n, m) times the matrix, float32 (n, V); `kernel`: one of `kernels()`."""
+    def product(self, rows: Array, *, kernel: str | None = None, workers: int = 1) -> Array:
+        """rows (n, m) times the matrix, float32 (n, V).
+
+        `kernel`: one of `kernels()`. `workers`: threads that share the work.
+        """
         kernel = kernels()[0] if kernel is None else kernel
         rows = np.ascontiguousarray(rows, np.float32)
         out = np.empty((len(rows), len(self.scales)), np.float32)
         if kernel != NUMPY:
-            _ternary.product(rows, self.codes, self.scales, out, kernel)
+            _ternary.product(rows, self.codes, self.scales, out, kernel, workers)
             return out
         for start in range(0, self.codes.shape[1], _COLUMNS // 4):
             stop = start + _COLUMNS // 4
