@@ -4,7 +4,8 @@
    LARGER(a, b) and LARGEST(a) where there are instructions for them. A panel
    holds `count` (1 or 2) * LANES tokens, one a lane: (depth, count * LANES) floats, aligned. So a
    weight is read from where it lies and spread over the lanes: the matrix may be a mapped file.
-   `ahead`: these weights come from memory, not from a cache, so the next ones are asked for. */
+   `apart`: rows of the matrix from one of a block's rows to the next one. `ahead`: these weights
+   come from memory, not from a cache, so those so many floats further on are asked for; 0: none. */
 
 typedef float NAME(vec) __attribute__((vector_size(LANES * 4)));
 typedef int NAME(bits) __attribute__((vector_size(LANES * 4)));
@@ -23,19 +24,20 @@ static inline __attribute__((always_inline)) TARGET NAME(vec) NAME(larger)(
 
 static inline __attribute__((always_inline)) TARGET void NAME(products)(
     NAME(vec) sums[ROWS][2], const float *panel, const float *weight, Py_ssize_t depth, int count,
-    int ahead)
+    Py_ssize_t apart, Py_ssize_t ahead)
 {
+    Py_ssize_t row = apart * depth;
     for (int r = 0; r < ROWS; r++)
         for (int i = 0; i < count; i++) sums[r][i] = (NAME(vec)){0};
     for (Py_ssize_t d = 0; d < depth; d++) {
         NAME(vec) tokens[2];
         if (ahead && d % 16 == 0)
             for (int r = 0; r < ROWS; r++)
-                __builtin_prefetch(weight + (2 * ROWS + r) * depth + d);
+                __builtin_prefetch(weight + r * row + d + ahead);
         for (int i = 0; i < count; i++)
             tokens[i] = ((const NAME(vec) *)panel)[d * count + i];
         for (int r = 0; r < ROWS; r++)
-            for (int i = 0; i < count; i++) sums[r][i] += weight[r * depth + d] * tokens[i];
+            for (int i = 0; i < count; i++) sums[r][i] += weight[r * row + d] * tokens[i];
     }
 }
 
@@ -78,11 +80,11 @@ static TARGET void NAME(largest)(float *out, float *best, Py_ssize_t rows)
 /* out (ROWS, stride): products plus bias (ROWS,), of the panel's first `width` tokens. */
 static TARGET void NAME(affine)(
     float *out, Py_ssize_t stride, Py_ssize_t width, const float *panel, const float *weight,
-    const float *bias, Py_ssize_t depth, int count, int ahead)
+    const float *bias, Py_ssize_t depth, int count, Py_ssize_t ahead)
 {
     NAME(vec) sums[ROWS][2];
-    if (count == 2) NAME(products)(sums, panel, weight, depth, 2, ahead);
-    else NAME(products)(sums, panel, weight, depth, 1, ahead);
+    if (count == 2) NAME(products)(sums, panel, weight, depth, 2, 1, ahead);
+    else NAME(products)(sums, panel, weight, depth, 1, 1, ahead);
     for (int r = 0; r < ROWS; r++) {
         for (int i = 0; i < count; i++) sums[r][i] += bias[r];
         memcpy(out + r * stride, sums[r], (size_t)width * sizeof(float));
@@ -123,22 +125,23 @@ static inline __attribute__((always_inline)) TARGET NAME(vec) NAME(gelu)(NAME(ve
     return x * 0.5f * (z * p / q + 1.0f);
 }
 
-/* out (ROWS, count * LANES): products, then plus bias (ROWS,), gelu, plus a residual like out. */
+/* out (ROWS, count * LANES): products, then plus bias (ROWS,), gelu, plus a residual like out; the
+   rows of all of them as far apart as the weight's. */
 static TARGET void NAME(block)(
     float *out, const float *panel, const float *weight, const float *bias, const float *residual,
-    Py_ssize_t depth, int count, int ahead, int gelu)
+    Py_ssize_t depth, int count, Py_ssize_t apart, Py_ssize_t ahead, int gelu)
 {
     NAME(vec) sums[ROWS][2], *to = (NAME(vec) *)out;
     const NAME(vec) *more = (const NAME(vec) *)residual;
-    if (count == 2) NAME(products)(sums, panel, weight, depth, 2, ahead);
-    else NAME(products)(sums, panel, weight, depth, 1, ahead);
+    if (count == 2) NAME(products)(sums, panel, weight, depth, 2, apart, ahead);
+    else NAME(products)(sums, panel, weight, depth, 1, apart, ahead);
     for (int r = 0; r < ROWS; r++)
         for (int i = 0; i < count; i++) {
             NAME(vec) x = sums[r][i];
-            if (bias) x += bias[r];
+            if (bias) x += bias[r * apart];
             if (gelu) x = NAME(gelu)(x);
-            if (more) x += more[r * count + i];
-            to[r * count + i] = x;
+            if (more) x += more[r * apart * count + i];
+            to[r * apart * count + i] = x;
         }
 }
 

@@ -7,9 +7,13 @@ typedef struct {
 
 enum { QUERY, KEY, VALUE, MIXED, NORM1, UP, DOWN, NORM2, PARTS };
 
+#define SOME_BLOCKS 4 /* of rows, in a chunk that passes one panel and need not stay anywhere */
+#define NEXT 256      /* floats */
+
 /* Rows of a weight that stay in a core's cache while panels pass. */
-static Py_ssize_t rows_in_chunk(const Kind *kind, Py_ssize_t depth)
+static Py_ssize_t rows_in_chunk(const Kind *kind, const Packed *packed, Py_ssize_t depth)
 {
+    if (packed->panels_count == 1) return SOME_BLOCKS * kind->rows;
     Py_ssize_t rows = CHUNK / (Py_ssize_t)sizeof(float) / depth / kind->rows * kind->rows;
     return rows < kind->rows ? kind->rows : rows;
 }
@@ -31,7 +35,7 @@ static int by_tiles(const Kind *kind, const void *scratch, const Packed *packed,
 static Py_ssize_t chunks_of(const Kind *kind, const void *scratch, const Packed *packed,
                             Py_ssize_t depth, Part part)
 {
-    Py_ssize_t count = (part.rows - kind->rows) / rows_in_chunk(kind, depth) + 1;
+    Py_ssize_t count = (part.rows - kind->rows) / rows_in_chunk(kind, packed, depth) + 1;
     return by_tiles(kind, scratch, packed, depth, part) ? 1 : count;
 }
 
@@ -47,16 +51,22 @@ static void block_chunk(
         return;
     }
 #endif
-    Py_ssize_t rows = kind->rows, chunk = rows_in_chunk(kind, depth), first = which * chunk;
+    Py_ssize_t rows = kind->rows, chunk = rows_in_chunk(kind, packed, depth), first = which * chunk;
     int last = which + 1 == chunks_of(kind, scratch, packed, depth, part);
     Py_ssize_t end = last ? part.rows : first + chunk;
+    /* subtle: a processor fetches ahead what is read on and on. So where memory is waited for,
+       a block's rows lie apart, and the next block's are those after them. */
+    Py_ssize_t apart = packed->panels_count == 1 ? (end - first) / rows : 1;
     for (Py_ssize_t p = 0; p < packed->panels_count; p++) {
         const Panel *panel = &packed->panels[p];
-        for (Py_ssize_t row = first; row < end; row += rows) {
-            Py_ssize_t r = row + rows > end ? end - rows : row;
+        Py_ssize_t ahead = p ? 0 : apart > 1 ? NEXT : 2 * rows * depth;
+        for (Py_ssize_t row = first, block = 0; row < end; row += rows, block++) {
+            int spread = apart > 1 && block < apart;
+            Py_ssize_t r = spread ? first + block : row + rows > end ? end - rows : row;
             Py_ssize_t at = panel->at * part.rows + r * panel->count * kind->lanes;
             kind->block(out + at, in + panel->at * depth, part.weight + r * depth, part.bias + r,
-                        residual ? residual + at : NULL, depth, panel->count, p == 0, gelu);
+                        residual ? residual + at : NULL, depth, panel->count, spread ? apart : 1,
+                        ahead, gelu);
         }
     }
 }
@@ -125,11 +135,11 @@ static void attend(
         gather(queries, wide, query, packed, token, end, head, width);
         for (Py_ssize_t row = 0; row < tokens; row += rows)
             kind->block(scores + row * wide, queries, keys + row * width, NULL, NULL, width, count,
-                        0, 0);
+                        1, 0, 0);
         kind->softmax(scores, tokens, count, 1.0f / sqrtf((float)width));
         for (Py_ssize_t row = 0; row < width; row += rows)
             kind->block(mixed + row * wide, scores, values + row * tokens, NULL, NULL, tokens,
-                        count, 0, 0);
+                        count, 1, 0, 0);
         scatter(out, mixed, wide, packed, token, end, head, width);
     }
 }

@@ -77,9 +77,9 @@ typedef struct {
     void (*larger)(float *, const float *, Py_ssize_t, int, Py_ssize_t, Py_ssize_t);
     void (*largest)(float *, float *, Py_ssize_t);
     void (*affine)(float *, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *,
-                   Py_ssize_t, int, int);
+                   Py_ssize_t, int, Py_ssize_t);
     void (*block)(float *, const float *, const float *, const float *, const float *, Py_ssize_t,
-                  int, int, int);
+                  int, Py_ssize_t, Py_ssize_t, int);
     void (*softmax)(float *, Py_ssize_t, int, float);
     void (*normalise)(float *, const float *, const float *, Py_ssize_t, int, float);
 } Kind;
@@ -277,7 +277,7 @@ static void largest_work(void *job, Py_ssize_t phase, Py_ssize_t which, int work
             /* the last block begins earlier; what it repeats is left out */
             Py_ssize_t r = row + rows > all->count ? all->count - rows : row, repeated = row - r;
             kind->block(found, packed->numbers + panel->at * depth, all->weight + r * depth, NULL,
-                        NULL, depth, panel->count, p == 0, 0);
+                        NULL, depth, panel->count, 1, p ? 0 : 2 * rows * depth, 0);
             keep_largest(kind, packed, panel, found + repeated * panel->count * lanes,
                          rows - repeated, best + (row - first) * lanes, all->out + row, all->count);
         }
@@ -321,7 +321,7 @@ static void all_affine(
             const Panel *panel = &packed->panels[p];
             kind->affine(out + r * tokens + panel->at, tokens, panel->width,
                          packed->numbers + panel->at * depth, weight + r * depth, bias + r, depth,
-                         panel->count, p == 0);
+                         panel->count, p ? 0 : 2 * kind->rows * depth);
         }
     }
 }

@@ -103,7 +103,7 @@ def test_kernels_refuse_what_does_not_fit() -> None:
     out, best = np.empty((20, 3), np.float32), native.best_kernel()
     assert best is not None
     one, largest = np.array([3]), np.empty((1, 20), np.float32)
-    _fused.largest(x, one, weight, largest, best)
+    _fused.largest(x, one, weight, largest, best, 1)
     for wrong in (
         (x[:, :3], one, weight, largest),
         (x, one, weight, largest[:, :19].copy()),
@@ -117,7 +117,7 @@ def test_kernels_refuse_what_does_not_fit() -> None:
         (x, one.astype(np.int32), weight, largest),
     ):
         with pytest.raises(ValueError, match="shapes"):
-            _fused.largest(*wrong, best)
+            _fused.largest(*wrong, best, 1)
     with pytest.raises(ValueError, match="shapes"):
         _fused.affine(x, weight, bias, out.T.copy(), best)
     with pytest.raises(ValueError, match="float32"):
@@ -187,6 +187,8 @@ def test_layers_of_some_texts(kernel: int, lengths: tuple[int, ...], tiny_dense:
             args = ([start], encoder._arrays, encoder._heads, encoder._eps, kernel)
             [alone] = native.layers(*args)
             np.testing.assert_array_equal(rows, alone)
+            [helped] = native.layers(*args, workers=3)
+            np.testing.assert_array_equal(rows, helped)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -208,6 +210,8 @@ def test_largest_logits_of_some_texts(
         if kernel is not None and _alike(lengths, kernel):
             [alone] = native.largest_logits([rows], weight, kernel)
             np.testing.assert_array_equal(largest, alone)
+            [helped] = native.largest_logits([rows], weight, kernel, workers=3)
+            np.testing.assert_array_equal(largest, helped)
 
 
 def _alike(lengths: tuple[int, ...], kernel: int) -> bool:

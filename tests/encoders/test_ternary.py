@@ -45,6 +45,8 @@ def test_products(texts: int, rows: int, columns: int) -> None:
     expected = given.astype(np.float64) @ made.matrix().astype(np.float64)
     for kernel in kernels():
         found = made.product(given, kernel=kernel)
+        helped = made.product(given, kernel=kernel, workers=3)
+        np.testing.assert_array_equal(found, helped)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
@@ -61,7 +63,7 @@ def test_the_extension_refuses_what_does_not_fit() -> None:
     codes, scales = np.zeros((2, 2), np.uint8), np.ones(7, np.float32)
     rows, out = np.ones((1, 2), np.float32), np.empty((1, 7), np.float32)
     product: Any = ternary._ternary.product
-    product(rows, codes, scales, out, "any")
+    product(rows, codes, scales, out, "any", 1)
     for wrong in (
         (rows[:, :1], codes, scales, out, "any"),
         (rows, codes[:, :1], scales, out, "any"),
@@ -73,7 +75,7 @@ def test_the_extension_refuses_what_does_not_fit() -> None:
         (rows, codes, scales, out, "numpy"),
     ):
         with pytest.raises((ValueError, BufferError)):
-            product(*wrong)
+            product(*wrong, 1)
 
 
 @pytest.mark.parametrize(
