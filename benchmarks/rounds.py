@@ -1,4 +1,4 @@
-"""Times several systems fairly: in one process, turn by turn, on one thread, medians over rounds.
+"""Times several systems fairly: in one process, turn by turn, on as many threads, by medians.
 
 Systems take turns after every BLOCK queries: often enough that a busy machine is busy for all,
 seldom enough that each finds its own data in the caches, as it would alone. A query's time is
@@ -26,11 +26,11 @@ Ask = Callable[[int], Any]  # answers query number i
 Times = Mapping[str, NDArray[np.float64]]  # seconds of each query
 
 
-def query_times(systems: Mapping[str, Ask], queries: int, rounds: int) -> Times:
+def query_times(systems: Mapping[str, Ask], queries: int, rounds: int, threads: int = 1) -> Times:
     """Seconds of each query for each system: the median of the rounds, after one unmeasured."""
     seconds = {name: np.empty((rounds + 1, queries)) for name in systems}
     names = list(systems)
-    with at_most(1):
+    with at_most(threads):
         for turn in range(rounds + 1):
             for start in range(0, queries, BLOCK):
                 for name in names:

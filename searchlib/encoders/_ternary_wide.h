@@ -28,6 +28,8 @@ add_up_wide(float *restrict sums, const float *restrict x, const unsigned char *
             a = rest[0];
             b = rest[1];
         }
+        __builtin_prefetch(codes + row * stride + 2 * WIDE_BYTES - 1);
+        __builtin_prefetch(codes + (row + two) * stride + 2 * WIDE_BYTES - 1);
         __m512i p = _mm512_loadu_si512(a), q = _mm512_loadu_si512(b);
         __m512 table = _mm512_mul_ps(first, _mm512_set1_ps(x[row]));
         if (two) table = _mm512_fmadd_ps(second, _mm512_set1_ps(x[row + 1]), table);
