@@ -44,6 +44,15 @@ static const Kind *kind_of(int number)
     return NULL;
 }
 
+/* The kind for so few tokens that half as wide registers hold them; all kinds but "any" compute the
+   same of a token, bit for bit. */
+static const Kind *wide_enough(const Kind *kind, Py_ssize_t tokens)
+{
+    for (int i = 0; kind->lanes == 16 && tokens <= 8 && i < KINDS_COUNT; i++)
+        if (KINDS[i].lanes == 8 && runs_here(&KINDS[i])) return &KINDS[i];
+    return kind;
+}
+
 /* A view of lengths of texts, int64, that are 1 at least and together `tokens`; -1 with an exception
    if they are something else. */
 static int view_lengths(PyObject *object, Py_buffer *to, Py_ssize_t tokens)
@@ -89,6 +98,7 @@ static PyObject *py_largest(PyObject *module, PyObject *args)
         PyErr_SetString(PyExc_ValueError, "shapes don't fit: (T, D), (n,), (V, D), (n, V)");
         goto release_lengths;
     }
+    kind = wide_enough(kind, b[LEFT].shape[0]);
     Py_BEGIN_ALLOW_THREADS
     Packed packed;
     failed = pack(&packed, &b[LEFT], lengths.buf, lengths.shape[0], kind);
@@ -213,6 +223,7 @@ static PyObject *py_layers(PyObject *module, PyObject *args)
     }
     for (Py_ssize_t p = 0; p < count / 2; p++)
         parts[p] = (Part){arrays[2 * p].buf, arrays[2 * p + 1].buf, arrays[2 * p].shape[0]};
+    kind = wide_enough(kind, tokens);
     Py_BEGIN_ALLOW_THREADS
     Packed packed;
     failed = pack(&packed, &rows, lengths.buf, lengths.shape[0], kind);

@@ -7,9 +7,6 @@ typedef struct {
 
 enum { QUERY, KEY, VALUE, MIXED, NORM1, UP, DOWN, NORM2, PARTS };
 
-#define SOME_BLOCKS 4 /* of rows, in a chunk that passes one panel and need not stay anywhere */
-#define NEXT 256      /* floats */
-
 /* Rows of a weight that stay in a core's cache while panels pass. */
 static Py_ssize_t rows_in_chunk(const Kind *kind, const Packed *packed, Py_ssize_t depth)
 {
@@ -54,19 +51,21 @@ static void block_chunk(
     Py_ssize_t rows = kind->rows, chunk = rows_in_chunk(kind, packed, depth), first = which * chunk;
     int last = which + 1 == chunks_of(kind, scratch, packed, depth, part);
     Py_ssize_t end = last ? part.rows : first + chunk;
-    /* subtle: a processor fetches ahead what is read on and on. So where memory is waited for,
-       a block's rows lie apart, and the next block's are those after them. */
-    Py_ssize_t apart = packed->panels_count == 1 ? (end - first) / rows : 1;
+    if (packed->panels_count == 1) {
+        int count = packed->panels[0].count;
+        Py_ssize_t at = first * count * kind->lanes;
+        multiply_apart(kind, out + at, in, part.weight + first * depth, part.bias + first,
+                       residual ? residual + at : NULL, depth, count, end - first, gelu);
+        return;
+    }
     for (Py_ssize_t p = 0; p < packed->panels_count; p++) {
         const Panel *panel = &packed->panels[p];
-        Py_ssize_t ahead = p ? 0 : apart > 1 ? NEXT : 2 * rows * depth;
-        for (Py_ssize_t row = first, block = 0; row < end; row += rows, block++) {
-            int spread = apart > 1 && block < apart;
-            Py_ssize_t r = spread ? first + block : row + rows > end ? end - rows : row;
+        for (Py_ssize_t row = first; row < end; row += rows) {
+            Py_ssize_t r = row + rows > end ? end - rows : row;
             Py_ssize_t at = panel->at * part.rows + r * panel->count * kind->lanes;
             kind->block(out + at, in + panel->at * depth, part.weight + r * depth, part.bias + r,
-                        residual ? residual + at : NULL, depth, panel->count, spread ? apart : 1,
-                        ahead, gelu);
+                        residual ? residual + at : NULL, depth, panel->count, 1,
+                        p ? 0 : 2 * rows * depth, gelu);
         }
     }
 }

@@ -243,6 +243,30 @@ static void keep_largest(const Kind *kind, const Packed *packed, const Panel *pa
 #include "_fused_tiles.h"
 #endif
 
+#define NEXT 256 /* floats */
+/* Blocks of a chunk: odd, since lines 4,096 bytes apart drive each other out of the first cache. */
+#define SOME_BLOCKS 9
+#define MANY_BLOCKS 31
+
+/* out (rows, count * lanes): a panel through `rows` rows, a block's at least, that come from memory;
+   with what `block` does besides.
+
+   A processor fetches ahead what is read on and on. So a block's rows lie apart, and the next
+   block's are those after them. */
+static void multiply_apart(const Kind *kind, float *out, const float *panel, const float *weight,
+                           const float *bias, const float *residual, Py_ssize_t depth, int count,
+                           Py_ssize_t rows, int gelu)
+{
+    Py_ssize_t apart = rows / kind->rows, wide = count * kind->lanes;
+    for (Py_ssize_t r = 0; r < apart; r++)
+        kind->block(out + r * wide, panel, weight + r * depth, bias ? bias + r : NULL,
+                    residual ? residual + r * wide : NULL, depth, count, apart, NEXT, gelu);
+    if (apart * kind->rows == rows) return;
+    Py_ssize_t r = rows - kind->rows;
+    kind->block(out + r * wide, panel, weight + r * depth, bias ? bias + r : NULL,
+                residual ? residual + r * wide : NULL, depth, count, 1, NEXT, gelu);
+}
+
 /* Texts whose largest product with each row of a weight is sought. */
 typedef struct {
     const Kind *kind;
@@ -267,10 +291,17 @@ static void largest_work(void *job, Py_ssize_t phase, Py_ssize_t which, int work
     Py_ssize_t depth = packed->depth, rows = kind->rows, lanes = kind->lanes;
     Py_ssize_t first = which * all->chunk, end = first + all->chunk;
     float best[MOST_ROWS * MOST_LANES] __attribute__((aligned(64)));
-    float found[12 * 2 * MOST_LANES] __attribute__((aligned(64)));
+    float found[MOST_ROWS * 2 * MOST_LANES] __attribute__((aligned(64)));
     (void)phase, (void)worker;
     end = end < all->count ? end : all->count;
     for (Py_ssize_t i = 0; i < (end - first) * lanes; i++) best[i] = -INFINITY;
+    if (packed->panels_count == 1 && end - first >= rows) {
+        multiply_apart(kind, found, packed->numbers, all->weight + first * depth, NULL, NULL, depth,
+                       packed->panels[0].count, end - first, 0);
+        keep_largest(kind, packed, &packed->panels[0], found, end - first, best, all->out + first,
+                     all->count);
+        return;
+    }
     for (Py_ssize_t p = 0; p < packed->panels_count; p++) {
         const Panel *panel = &packed->panels[p];
         for (Py_ssize_t row = first; row < end; row += rows) {
@@ -302,6 +333,7 @@ static int all_largest(const Kind *kind, const Packed *packed, const float *weig
     }
 #endif
     Py_ssize_t chunk = CHUNK / (Py_ssize_t)sizeof(float) / depth;
+    if (packed->panels_count == 1) chunk = MANY_BLOCKS * kind->rows;
     chunk = whole_blocks(chunk < count ? chunk : count, kind->rows);
     Largest all = {kind, packed, weight, count, chunk, out};
     Team team = {.work = largest_work, .chunks = largest_chunks, .job = &all, .phases = 1};
