@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tiny_models import WORDS, make_bert
 
 from searchlib import Document, Engine, Settings
-from searchlib.encoders.blend import blended, inputs, ridge, stored_terms
+from searchlib.encoders.blend import blended, inputs, mixed, ridge, stored_terms
 from searchlib.encoders.blend_layout import base_of, carry_blend, read_blend
 from searchlib.encoders.dense import DenseEncoder, Pooled
 from searchlib.encoders.heads import Terms
@@ -81,6 +81,19 @@ def test_blended_equals_the_formula(
     assert made.positions is not None
     places = dict(zip(ids.tolist(), positions.tolist(), strict=True))
     assert made.positions.tolist() == [places.get(id, -1) for id in made.ids.tolist()]
+
+
+def test_many_texts_blend_as_each_does_alone() -> None:
+    rng = np.random.default_rng(5)
+    map = Ternary.of(rng.normal(size=(5, 90)).astype(np.float32))
+    vectors = rng.normal(size=(40, 4)).astype(np.float32)
+    found = [Terms(np.arange(n % 7, dtype=np.int32), np.ones(n % 7, np.float32)) for n in range(40)]
+    together = mixed(found, vectors, map, 0.4, 3)
+    assert len(together) == len(found)
+    for one, vector, made in zip(found, vectors, together, strict=True):
+        [alone] = mixed([one], vector[None], map, 0.4, 3)
+        np.testing.assert_array_equal(made.ids, alone.ids)
+        np.testing.assert_array_equal(made.weights, alone.weights)
 
 
 @pytest.mark.parametrize("power", [0.0, 0.3, 0.9])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from model_families import TEXTS, make_tokenizer
 
-from searchlib.encoders.tokenizing import Tokenizer
+from searchlib.encoders.tokenizing import TOGETHER, Tokenizer
 from searchlib.errors import UnsupportedModel
 
 Tiny = Callable[..., Path]
@@ -40,6 +40,16 @@ def test_special_tokens_go_around_a_text_that_is_cut(folder: Path) -> None:
     assert tokenizer.special_tokens_count == 2
     assert tokenizer.overhead("red ") == 3
     assert [tokenizer.term(int(i)) for i in tokenizer.words(["the cat"])[0]] == ["the", "cat"]
+
+
+def test_many_texts_have_the_ids_that_each_has_alone(folder: Path) -> None:
+    tokenizer = Tokenizer(folder, 6)
+    texts = [" ".join(["cat", "dog", "near"][: number % 4]) for number in range(2 * TOGETHER + 7)]
+    together = tokenizer.encode(texts, "red ")
+    assert [ids.tolist() for ids in together] == [
+        tokenizer.encode([text], "red ")[0].tolist() for text in texts
+    ]
+    assert [len(ids) for ids in tokenizer.words(texts)] == [n % 4 for n in range(len(texts))]
 
 
 def test_spans_are_places_in_the_text_without_the_prompt(folder: Path) -> None:
