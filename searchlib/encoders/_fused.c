@@ -269,11 +269,13 @@ static PyObject *py_kinds(PyObject *module, PyObject *ignored)
 
 static PyMethodDef METHODS[] = {
     {"largest", py_largest, METH_VARARGS,
-     "largest(rows, lengths, weight, out, kind, workers): out[i, v] = max over text i of rows[t] . weight[v]."},
+     "largest(rows, lengths, weight, out, kind, workers): out[i, v] = max over text i of rows[t] . "
+     "weight[v]."},
     {"affine", py_affine, METH_VARARGS,
      "affine(rows, weight, bias, out, kind): out[v, t] = rows[t] . weight[v] + bias[v]."},
     {"layers", py_layers, METH_VARARGS,
-     "layers(rows, lengths, out, arrays, heads, eps, kind, workers): texts through layers of 16 arrays each."},
+     "layers(rows, lengths, out, arrays, heads, eps, kind, workers): texts through layers of 16 "
+     "arrays each."},
     {"kinds", py_kinds, METH_NOARGS, "The kernels that run on this processor, best first."},
     {NULL, NULL, 0, NULL},
 };

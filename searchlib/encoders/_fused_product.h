@@ -84,15 +84,17 @@ typedef struct {
     void (*normalise)(float *, const float *, const float *, Py_ssize_t, int, float);
 } Kind;
 
+#define KERNELS(x) larger_in_##x, largest_##x, affine_##x, block_##x, softmax_##x, normalise_##x
+
 static const Kind KINDS[] = {
 #if defined(__x86_64__)
 #if defined(HAS_TILES)
-    {"amx", 16, 12, 1, larger_in_avx512, largest_avx512, affine_avx512, block_avx512, softmax_avx512, normalise_avx512},
+    {"amx", 16, 12, 1, KERNELS(avx512)},
 #endif
-    {"avx512", 16, 12, 0, larger_in_avx512, largest_avx512, affine_avx512, block_avx512, softmax_avx512, normalise_avx512},
-    {"avx2", 8, 6, 0, larger_in_avx2, largest_avx2, affine_avx2, block_avx2, softmax_avx2, normalise_avx2},
+    {"avx512", 16, 12, 0, KERNELS(avx512)},
+    {"avx2", 8, 6, 0, KERNELS(avx2)},
 #endif
-    {"any", 4, 6, 0, larger_in_any, largest_any, affine_any, block_any, softmax_any, normalise_any},
+    {"any", 4, 6, 0, KERNELS(any)},
 };
 #define KINDS_COUNT ((int)(sizeof KINDS / sizeof KINDS[0]))
 

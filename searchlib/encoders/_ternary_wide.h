@@ -28,6 +28,7 @@ add_up_wide(float *restrict sums, const float *restrict x, const unsigned char *
             a = rest[0];
             b = rest[1];
         }
+        /* the next columns' codes: no processor guesses them, pages away from these of the next row */
         __builtin_prefetch(codes + row * stride + 2 * WIDE_BYTES - 1);
         __builtin_prefetch(codes + (row + two) * stride + 2 * WIDE_BYTES - 1);
         __m512i p = _mm512_loadu_si512(a), q = _mm512_loadu_si512(b);
