@@ -8,10 +8,12 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
+#include <time.h>
 
 #define MOST_WORKERS 8
 #define STACK_BYTES (512 * 1024)
 #define PATIENCE 4000 /* turns of waiting, until others may have the core */
+#define ALONE 32      /* calls without helpers, after one that found the cores taken by others */
 
 typedef struct {
     void (*work)(void *job, Py_ssize_t phase, Py_ssize_t chunk, int worker);
@@ -74,6 +76,14 @@ static int begin_helpers(Team *team, pthread_t *helpers, int count)
 }
 
 static int at_work; /* callers, in this process: they have the cores before any helper */
+static int alone;   /* calls that do without helpers, since others have the cores */
+
+static double seconds(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
 
 /* Does all phases; callers and helpers are `workers` together at most, or callers only. */
 static void work_together(Team *team, int workers)
@@ -81,6 +91,11 @@ static void work_together(Team *team, int workers)
     pthread_t helpers[MOST_WORKERS - 1];
     int turns = 0, count = workers < MOST_WORKERS ? workers : MOST_WORKERS;
     count -= __atomic_fetch_add(&at_work, 1, __ATOMIC_RELAXED);
+    if (count > 1 && __atomic_load_n(&alone, __ATOMIC_RELAXED) > 0) {
+        __atomic_fetch_sub(&alone, 1, __ATOMIC_RELAXED);
+        count = 1;
+    }
+    double began = seconds(CLOCK_MONOTONIC), used = seconds(CLOCK_THREAD_CPUTIME_ID), waited = 0;
     team->ticket = team->done = team->numbered = 0;
     int started = begin_helpers(team, helpers, count - 1);
     for (Py_ssize_t phase = 0; phase < team->phases; phase++) {
@@ -90,8 +105,16 @@ static void work_together(Team *team, int workers)
         }
         while (do_next(team, 0)) {}
         Py_ssize_t all = team->chunks(team->job, phase);
+        if (__atomic_load_n(&team->done, __ATOMIC_ACQUIRE) == all) continue;
+        double since = seconds(CLOCK_THREAD_CPUTIME_ID);
         while (__atomic_load_n(&team->done, __ATOMIC_ACQUIRE) < all) wait_a_turn(&turns);
+        waited += seconds(CLOCK_THREAD_CPUTIME_ID) - since;
     }
+    /* subtle: on cores of their own, callers work for nearly all of the time, and wait for the end
+       of a chunk only */
+    double worked = seconds(CLOCK_THREAD_CPUTIME_ID) - used - waited;
+    if (started && 4 * worked < 3 * (seconds(CLOCK_MONOTONIC) - began))
+        __atomic_store_n(&alone, ALONE, __ATOMIC_RELAXED);
     __atomic_store_n(&team->ticket, (uint64_t)team->phases << 32, __ATOMIC_RELEASE);
     while (started--) pthread_join(helpers[started], NULL);
     __atomic_fetch_sub(&at_work, 1, __ATOMIC_RELAXED);
