@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
-from functools import cache
-from typing import Any
-
 from .errors import BadInput
 
 MEMORY = 512 << 20  # bytes that indexing may hold beside the models, unless the user says
@@ -36,20 +31,3 @@ def for_merging(memory: int) -> int:
     """The same for a writer that merges and does nothing else."""
     check_memory(memory)
     return (memory - FIXED) // MERGING
-
-
-def give_back() -> None:
-    """Let the system have the memory that was freed, where the C library keeps it (glibc).
-
-    Encoding leaves small results between large gaps, and glibc gives back none of these by itself.
-    """
-    trim = _trim()
-    if trim is not None:
-        trim(0)
-
-
-@cache
-def _trim() -> Any:
-    if not sys.platform.startswith("linux"):
-        return None
-    return getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none

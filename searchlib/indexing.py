@@ -15,7 +15,6 @@ from indexes.threads import in_runs
 from indexes.types import Record, TermVectors
 from indexes.writer import Writer
 
-from .budget import give_back
 from .cache import VectorCache
 from .intake import Hashed, Sourced, checked, is_chunk
 from .known import Earlier, encode_once
@@ -188,8 +187,6 @@ class Pipeline:
                 earlier=earlier,
             )
             encoded.update(unknown)
-        if encoded:
-            give_back()
         writer.add(records, rows)
         known = len(texts) - len(encoded) if self.passage_encoders else 0
         report = replace(

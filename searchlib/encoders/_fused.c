@@ -6,6 +6,10 @@
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
 
+#if defined(__linux__)
+#include <malloc.h> /* tells whether the C library is glibc, too */
+#endif
+
 #include "_team.h"
 
 #include "_fused_product.h"
@@ -267,6 +271,17 @@ static PyObject *py_kinds(PyObject *module, PyObject *ignored)
     return found;
 }
 
+static PyObject *py_trim(PyObject *module, PyObject *ignored)
+{
+    (void)module, (void)ignored;
+#if defined(__GLIBC__)
+    Py_BEGIN_ALLOW_THREADS
+    malloc_trim(0);
+    Py_END_ALLOW_THREADS
+#endif
+    return Py_NewRef(Py_None);
+}
+
 static PyMethodDef METHODS[] = {
     {"largest", py_largest, METH_VARARGS,
      "largest(rows, lengths, weight, out, kind, workers): out[i, v] = max over text i of rows[t] . "
@@ -276,6 +291,7 @@ static PyMethodDef METHODS[] = {
     {"layers", py_layers, METH_VARARGS,
      "layers(rows, lengths, out, arrays, heads, eps, kind, workers): texts through layers of 16 "
      "arrays each."},
+    {"trim", py_trim, METH_NOARGS, "Lets the system have freed memory that glibc keeps."},
     {"kinds", py_kinds, METH_NOARGS, "The kernels that run on this processor, best first."},
     {NULL, NULL, 0, NULL},
 };

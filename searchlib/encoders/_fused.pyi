@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 LONG: int
 
+def trim() -> None: ...
 def kinds() -> list[tuple[int, str]]: ...
 def largest(
     rows: NDArray[float32],

@@ -18,7 +18,7 @@ from .batching import windows
 from .blas import one_blas_thread
 from .layout import Transformer, check_sizes
 from .lean import LeanEncoder, lean_encoder
-from .native import LONG
+from .native import LONG, give_back
 from .tokenizing import Ids, Tokenizer
 from .weights import sense
 
@@ -115,6 +115,8 @@ class Backbone:
         if encoder:
             with one_blas_thread():
                 yield from _each(tokens, partial(lean, encoder), encoder.compiled)
+            if len(tokens) > MOST_TOGETHER:  # documents, rather than queries
+                give_back()
             return
         with self._lock:
             network = self._network

@@ -123,6 +123,15 @@ def runs_layers(arrays: tuple[Array, ...], dim: int) -> bool:
     )
 
 
+def give_back() -> None:
+    """Let the system have the memory that was freed, where the C library keeps it (glibc).
+
+    Encoding leaves small results between large gaps, and glibc gives back none of these by itself.
+    """
+    if _fused is not None:
+        _fused.trim()
+
+
 def tile_columns(logits: int, rows: int) -> int:
     """Columns a tile of `rows` rows: `logits` in all, at least 256, a multiple of 64."""
     return max(logits // max(rows, 1) // 64 * 64, 256)
