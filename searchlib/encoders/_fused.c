@@ -13,6 +13,7 @@
 #include "_team.h"
 
 #include "_fused_product.h"
+#include "_fused_largest.h"
 #include "_fused_layer.h"
 
 /* A view of a float32 array of `ndim` dimensions; -1 with an exception if it is something else. */

@@ -128,6 +128,7 @@ def mixed(
     found: Sequence[Terms], vectors: Array, map: Ternary, share: float, extra: int
 ) -> list[Terms]:
     """Texts' terms, each `blended` with what a map predicts of their dense vectors (n, dim)."""
+    starts = range(0, len(found), _TOGETHER)
 
     def part(start: int) -> list[Terms]:
         some = slice(start, start + _TOGETHER)
@@ -135,7 +136,6 @@ def mixed(
             rows = predicted(vectors[some], map, threads() if len(starts) == 1 else 1)
             return [blended(t, row, share, extra) for t, row in zip(found[some], rows, strict=True)]
 
-    starts = range(0, len(found), _TOGETHER)
     parts = on_threads(part, starts) if threads() > 1 else [part(start) for start in starts]
     return [terms for made in parts for terms in made]
 
