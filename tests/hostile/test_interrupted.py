@@ -211,6 +211,86 @@ def test_a_signal_within_a_callback_is_not_lost(number: int) -> None:
     assert (done.returncode, done.stderr) == (128 + number, "searchlib: interrupted\n")
 
 
+IMPORTS = """
+import sys
+from cli.signals import heeded
+with heeded():
+    import first
+    print("imported")
+    while True: pass
+"""
+CLASS = """
+import signal
+
+class Field:
+    def __set_name__(self, owner, name):
+        signal.raise_signal({number})
+        sum(range(9))
+
+class Record:
+    field = Field()
+
+print("made")
+{then}
+print("end")
+"""
+
+
+@pytest.mark.parametrize("number", [2, 15])
+@pytest.mark.parametrize(
+    ("then", "said"), [("", "made\nend\nimported\n"), ("import second", "made\n")]
+)
+def test_a_signal_within_an_import(tmp_path: Path, number: int, then: str, said: str) -> None:
+    """Python says RuntimeError where a class is being made; before the next module it is safe."""
+    (tmp_path / "first.py").write_text(CLASS.format(number=number, then=then))
+    (tmp_path / "second.py").write_text("print('second')")
+    assert importing(IMPORTS, tmp_path) == (128 + number, said)
+
+
+EXTENSION = """
+import os, sys
+from cli.signals import heeded
+
+calls = made = 0
+
+def count(frame, event, what):
+    global calls, made
+    if event in ("c_call", "c_return") and getattr(what, "__name__", "") == "create_dynamic":
+        made += 1 if event == "c_call" else -1
+    calls += event == "call" and made > 0
+    if calls == {call}:
+        sys.setprofile(None)
+        print("within")
+        os.kill(os.getpid(), 2)
+
+with heeded():
+    sys.setprofile(count)
+    import torch
+    print("imported")
+"""
+
+
+@pytest.mark.parametrize("call", [100, 1000, 5000, 20000])
+def test_a_signal_within_the_import_of_an_extension(tmp_path: Path, call: int) -> None:
+    """PyTorch's imports modules itself: an exception in these is lost, or it calls abort."""
+    assert importing(EXTENSION.format(call=call), tmp_path) == (130, "within\n")
+
+
+def importing(program: str, folder: Path) -> tuple[int, str]:
+    """The exit code of a program that says "interrupted", and what else it said."""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert done.stderr == "searchlib: interrupted\n"
+    return done.returncode, done.stdout
+
+
 ENDLESS = (
     "WITH RECURSIVE counted(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted"
     " WHERE n < 100000000000) SELECT count(*) FROM counted"
