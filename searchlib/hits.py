@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import chain
 
 from indexes.manifest import TermField
 from indexes.snapshot import Selection
@@ -10,10 +11,12 @@ from indexes.types import TermVectors, TopK, Unit
 
 from .encoders.analyzer import Analyzer
 from .parts import fields_of
+from .quoting import quoted
 from .scorer import Scorer, best_passages
 from .snippets import READ, snippets
 from .types import Explanation, Hit
 
+QUOTED = 2.0  # what a quoted word is worth, against another of the query
 EXPANSION_SHARE = 0.5  # of an expansion term's weight, against a query word's own in a snippet
 
 
@@ -91,4 +94,6 @@ def wanted_words(
             share = EXPANSION_SHARE * expansions[term] / largest
             words[word] = max(words.get(word, 0.0), share)
     words.update((word, 1.0) for word in found[-1])
+    if (asked := quoted(query)) is not None:
+        words.update((word, QUOTED) for word in chain(*analyzer.terms_of(asked.phrases)))
     return words

@@ -15,6 +15,7 @@ from indexes.types import TopK, Unit
 
 from .errors import BadQuery
 from .fused import Fused
+from .quoting import Quoting
 from .reranked import Reranked
 from .scorer import Scorer
 
@@ -30,7 +31,7 @@ def ranked_part(
 ) -> TopK:
     """The hits of ranks offset + 1 to offset + k of the one ranking that is paged."""
     wanted = offset + k
-    depth = scorer.depth if isinstance(scorer, Fused | Reranked) else wanted
+    depth = scorer.depth if isinstance(scorer, Fused | Quoting | Reranked) else wanted
     top = scorer.top([query], min(wanted, depth), where, unit)[0]
     while len(top.ids) < wanted and len(top.ids) >= depth:
         depth *= 2

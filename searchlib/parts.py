@@ -5,6 +5,7 @@ from __future__ import annotations
 from indexes.snapshot import Selection
 
 from .fused import Fused
+from .quoting import Quoting
 from .refined import Refined
 from .reranked import Reranked
 from .retrievers import FieldRetriever
@@ -19,6 +20,8 @@ def fields_of(scorer: Scorer, where: Selection | None) -> tuple[FieldRetriever, 
         return (scorer.asking(where),)
     if isinstance(scorer, Reranked):
         return fields_of(scorer.retriever, where)
+    if isinstance(scorer, Quoting):
+        return fields_of(scorer.plain, where)
     if isinstance(scorer, Fused):
         return tuple(part for parts in scorer.parts for part in fields_of(parts, where))
     return ()

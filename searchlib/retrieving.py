@@ -20,6 +20,7 @@ from .fusion import Normaliser, z_score
 from .methods import OpinionPool, ReciprocalRank
 from .opened import Opened
 from .protocols import Reranker
+from .quoting import Quoting, quoted
 from .refined import FirstPass, Refined, refined
 from .reranked import Reranked
 from .retrievers import FieldRetriever
@@ -30,6 +31,8 @@ from .types import Document
 LOOKUP, STATIC = 1.5, 0.75
 """What "lookup" and "static" count in "instant", in weights of "sparse" and "dense" in "hybrid"
 (benchmarks/adaptation.md)."""
+
+QUOTING = ("hybrid", "instant")  # what a query quotes counts in these
 
 
 class Retrieving(Opened):
@@ -118,6 +121,13 @@ class Retrieving(Opened):
 
     def _scorer(self, retriever: str | Scorer) -> Scorer:
         return self.retriever(retriever) if isinstance(retriever, str) else retriever
+
+    def _asked(self, retriever: str | Scorer, queries: Sequence[str]) -> Scorer:
+        """The retriever; "hybrid" and "instant" heed what a query quotes."""
+        scorer = self._scorer(retriever)
+        if isinstance(retriever, str) and retriever in QUOTING and any(map(quoted, queries)):
+            return Quoting(scorer, self._field_retriever("bm25"))
+        return scorer
 
     def _hybrid(self) -> Scorer:
         settings = self.settings

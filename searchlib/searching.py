@@ -58,7 +58,8 @@ class Searching(Retrieving):
             raise BadQuery("the query is empty; give at least one word")
         check_k(k)
         check_offset(offset)
-        scorer = self._scorer(retriever)
+        plain = self._scorer(retriever)
+        scorer = self._asked(retriever, [query])
         selection = self.snapshot.select(where) if where else None
         if sort is None:
             top = ranked_part(scorer, query, selection, unit, offset=offset, k=k)
@@ -82,10 +83,11 @@ class Searching(Retrieving):
             hits = [replace(hit, rank=hit.rank + offset) for hit in hits]
         if min_probability is not None:
             calibrated = self.calibrated()
-            if calibrated is None or scorer != calibrated.hybrid:
-                raise BadQuery(f"no probabilities: {self._why_not(scorer)}")
-            if sort is not None:  # subtle: sorted hits have the scores of the words that matched
-                top = TopK(top.ids, scorer.scores(query, top.ids, selection, unit))
+            if calibrated is None or plain != calibrated.hybrid:
+                raise BadQuery(f"no probabilities: {self._why_not(plain)}")
+            if sort is not None or plain is not scorer:
+                # subtle: those that sorted hits have are of the words that matched
+                top = TopK(top.ids, plain.scores(query, top.ids, selection, unit))
             hits = calibrated.likely(hits, query, top, selection, unit, least=min_probability)
         return hits
 
@@ -199,7 +201,7 @@ class Searching(Retrieving):
         unit: Unit = "document",
     ) -> list[Ranking]:
         """Many queries at once: ids and scores, without texts."""
-        return ranked_ids(self._scorer(retriever), queries, k, where, unit)
+        return ranked_ids(self._asked(retriever, queries), queries, k, where, unit)
 
     def explain(
         self,
@@ -214,7 +216,7 @@ class Searching(Retrieving):
         Raises:
             NotFound: no such document or passage.
         """
-        return explained(self._scorer(retriever), query, id, where)
+        return explained(self._asked(retriever, [query]), query, id, where)
 
     def expand(self, text: str, k: int | None = None) -> list[Expansion]:
         """The terms that the sparse encoder makes of a text, heaviest first, at most k."""

@@ -1,0 +1,78 @@
+"""What heeding quotation marks is worth: queries that quote, answered with and without it.
+
+Of each collection, all queries of the split that quote something; nothing else is asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from blending import difference
+from effectiveness import chosen_collections, opened
+from report import one_line_errors, parser, provenance, say
+
+from searchlib import Engine, Settings
+from searchlib.evaluation import Collection, compare, evaluate, run_of
+from searchlib.quoting import quoted
+from searchlib.scorer import ranked_ids
+
+RETRIEVERS = ("hybrid", "instant")
+MEASURE, K = "nDCG@10", 10
+PerQuery = Mapping[str, float]
+
+
+def arguments() -> argparse.Namespace:
+    made = parser(__doc__ or "", "python benchmarks/quoting.py --data path/to/beir")
+    made.add_argument("collections", nargs="*", type=Path, help="BEIR folders")
+    made.add_argument("--data", type=Path, help="a folder of BEIR folders: all of them")
+    made.add_argument("--device", help="cpu, cuda, mps")
+    made.add_argument("--cache", type=Path, default=Path("build/indexes"), help="for indexes")
+    return made.parse_args()
+
+
+def measured(engine: Engine, collection: Collection, name: str) -> tuple[PerQuery, PerQuery]:
+    """The measure of each query that quotes, without its marks heeded and with."""
+    qrels = collection.qrels()
+    topics = {id: text for id, text in collection.topics().items() if id in qrels and quoted(text)}
+    if not topics:
+        return {}, {}
+    texts = list(topics.values())
+    scorer = engine.retriever(name)
+    answers = (
+        ranked_ids(scorer, texts, K + 1, None, "document"),
+        engine.rank(texts, K + 1, retriever=name),
+    )
+    judged = {id: qrels[id] for id in topics}
+    plain, heeded = (
+        evaluate(judged, run_of(list(topics), found, k=K), MEASURE).per_query[MEASURE]
+        for found in answers
+    )
+    return plain, heeded
+
+
+def main() -> None:
+    options = arguments()
+    print(f"| {MEASURE} | queries that quote | without | heeded | difference |")
+    print("|---|---|---|---|---|")
+    with one_line_errors():
+        say(json.dumps(provenance()))
+        for collection in chosen_collections(options):
+            with opened(collection, Settings(), options.cache, options.device) as engine:
+                for name in RETRIEVERS:
+                    without, heeded = measured(engine, collection, name)
+                    if not without:
+                        say(f"{collection.name}: no query quotes anything")
+                        break
+                    found = compare(heeded, without)
+                    means = [sum(values.values()) / len(values) for values in (without, heeded)]
+                    print(
+                        f"| {collection.name}, {name} | {len(without)} | {means[0]:.4f} "
+                        f"| {means[1]:.4f} | {difference(found)} |"
+                    )
+
+
+if __name__ == "__main__":
+    main()

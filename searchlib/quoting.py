@@ -1,0 +1,238 @@
+"""Quotation marks: what a query quotes counts where a text has it word by word.
+
+The encoders read a phrase for its meaning, and BM25 its words one by one; only the text itself
+tells whether they stand there as they were quoted. Nothing is left out for want of them: a query
+that only quotes has what it quotes first, a question that quotes in passing leans towards it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from indexes.snapshot import Selection, Snapshot
+from indexes.types import TermVectors, TopK, Unit
+
+from .encoders.words import normal, words
+from .fused import Fused
+from .retrievers import FieldRetriever
+from .scorer import Floats, Ids, Scorer
+from .types import Explanation
+
+BOOST = 4.0
+"""What a score gains, in times itself, where all words of a query are quoted and stand so
+(benchmarks/adaptation.md)."""
+DEPTH = 50
+MOST = 10_000  # documents that hold the rarest word of a phrase, the best first, are looked at
+AT_ONCE = 64  # texts
+WHOLE = 1 << 30  # characters
+
+
+class Quoted(NamedTuple):
+    """What a query has in quotation marks."""
+
+    phrases: tuple[str, ...]  # their words in lower case, with one space between
+    share: float  # of the query's words that are theirs, above 0
+
+
+def quoted(query: str) -> Quoted | None:
+    """What a query quotes; None if nothing. Marks within words, and of inches, quote nothing.
+
+    >>> quoted('a pipe of 5" and "Heat-transfer"')
+    Quoted(phrases=('heat transfer',), share=0.2857142857142857)
+    """
+    if not _marks().search(query):
+        return None
+    inside = [next(filter(None, match.groups())) for match in _marks().finditer(query)]
+    phrases = tuple(phrase for phrase in map(_normal_words, inside) if phrase)
+    if not phrases:
+        return None
+    return Quoted(phrases, sum(map(_length, phrases)) / _length(_normal_words(query)))
+
+
+def share_found(phrases: Sequence[str], texts: Sequence[str]) -> float:
+    """How many of the phrases' words stand as they do there in one of the texts, 0 to 1.
+
+    >>> share_found(["heat transfer", "a wing"], ["Heat transfer", "of wings"])
+    0.5
+    """
+    within = [f" {_normal_words(text)} " for text in texts]
+    found = [phrase for phrase in phrases if any(f" {phrase} " in text for text in within)]
+    return sum(map(_length, found)) / sum(map(_length, phrases))
+
+
+@dataclass(frozen=True)
+class Quoting:
+    """A scorer whose scores, 0 or more, grow where a text has what the query quotes.
+
+    s * (1 + BOOST * share of the query's words that are quoted * share of these found). A query
+    without quotation marks is answered by `plain`. `words` finds texts that hold a phrase's words,
+    beside the best of `plain`.
+    """
+
+    plain: Scorer
+    words: FieldRetriever
+    _known: dict[tuple[str, Unit, int], float] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    @property
+    def name(self) -> str:
+        """That of the scorer itself."""
+        return self.plain.name
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The snapshot that is searched."""
+        return self.plain.snapshot
+
+    @property
+    def depth(self) -> int:
+        """How many of the best plain ones are always looked at."""
+        return self.plain.depth if isinstance(self.plain, Fused) else DEPTH
+
+    @property
+    def direct(self) -> bool:
+        """Texts must be read."""
+        return False
+
+    def top(
+        self, queries: Sequence[str], k: int, where: Selection | None, unit: Unit
+    ) -> list[TopK]:
+        """The k best ids of each query."""
+        tops = self.plain.top(queries, max(k, self.depth), where, unit)
+        return [
+            TopK(top.ids[:k], top.scores[:k])
+            if quoted(query) is None
+            else self._best(query, top, k, where, unit)
+            for query, top in zip(queries, tops, strict=True)
+        ]
+
+    def scores(self, query: str, ids: Ids, where: Selection | None, unit: Unit) -> Floats:
+        """The scores of `ids`."""
+        scores = self.plain.scores(query, ids, where, unit)
+        return scores * self._factors(query, quoted(query), ids, unit)
+
+    def top_and_scores(
+        self, query: str, k: int, ids: Ids, where: Selection | None, unit: Unit
+    ) -> tuple[TopK, Floats]:
+        """The k best ids, and the scores of `ids`."""
+        return self.top([query], k, where, unit)[0], self.scores(query, ids, where, unit)
+
+    def passage_scores(self, query: str, passages: Ids, where: Selection | None) -> Floats:
+        """Those of `plain`, more where a passage has what is quoted."""
+        scores = self.plain.passage_scores(query, passages, where)
+        return scores * self._factors(query, quoted(query), passages, "passage")
+
+    def explain_id(self, query: str, id: int, where: Selection | None, unit: Unit) -> Explanation:
+        """The plain score's explanation, times what the quoted words add."""
+        plain = self.plain.explain_id(query, id, where, unit)
+        asked = quoted(query)
+        if asked is None:
+            return plain
+        [found] = self._found(query, asked, np.array([id], np.int64), unit)
+        said = ", ".join(f'"{phrase}"' for phrase in asked.phrases)
+        leaves = (
+            Explanation(BOOST, "boost"),
+            Explanation(asked.share, "share of the query's words that are quoted", note=said),
+            Explanation(float(found), "share of these that stand so in the text"),
+        )
+        more = Explanation(BOOST * asked.share * float(found), "quoted words", "product", leaves)
+        factor = Explanation(1 + more.value, "in times", "sum", (Explanation(1.0, "once"), more))
+        value = plain.value * factor.value
+        name = f"{self.name}: leaning on what is quoted"
+        return Explanation(value, name, "product", (plain, factor))
+
+    # -- inside
+
+    def _best(self, query: str, plain: TopK, k: int, where: Selection | None, unit: Unit) -> TopK:
+        """The k best of the plain ones and of those that hold a phrase's words.
+
+        Texts are read from the best plain score on, until no boost can bring the next one up.
+        """
+        asked = quoted(query)
+        assert asked is not None
+        more = np.setdiff1d(self._holding(asked, where, unit), plain.ids)
+        ids = np.concatenate([plain.ids, more])
+        scores = plain.scores
+        if len(more):
+            added = self.plain.scores(query, more, where, unit)
+            scores = np.concatenate([plain.scores, added])
+        order = np.lexsort((ids, -scores))
+        ids, scores = ids[order], scores[order]
+        final = np.empty(0, np.float32)
+        for start in range(0, len(ids), AT_ONCE):
+            could = scores[start] * np.float32(1 + BOOST * asked.share)
+            if len(final) >= k and np.partition(final, -k)[-k] > could:
+                break
+            end = start + AT_ONCE
+            factors = self._factors(query, asked, ids[start:end], unit)
+            final = np.concatenate([final, scores[start:end] * factors])
+        best = np.lexsort((ids[: len(final)], -final))[:k]
+        return TopK(ids[best], final[best])
+
+    def _holding(self, asked: Quoted, where: Selection | None, unit: Unit) -> Ids:
+        """Whoever holds all words of a phrase, anywhere, (m,) ascending."""
+        encoded = self.words.queries.encode(asked.phrases)
+        assert isinstance(encoded, TermVectors)
+        found = [
+            self._holding_all(list(encoded.row(i)), where, unit) for i in range(len(asked.phrases))
+        ]
+        return np.unique(np.concatenate(found))
+
+    def _holding_all(self, terms: list[str], where: Selection | None, unit: Unit) -> Ids:
+        """Whoever holds all terms: the rarest is searched, the others are looked up."""
+        if not terms:  # stop words
+            return np.empty(0, np.int64)
+        name = self.words.fields[unit]
+        vector = TermVectors.of([dict.fromkeys(terms, 1.0)])
+        weights = self.snapshot.query_weights(name, vector)
+        terms = list(vector.row(0))
+        rarest = terms.pop(int(np.argmax(weights)))
+        ids = self.snapshot.search(name, _one(rarest), MOST, unit=unit, where=where)[0].ids
+        for term in terms:
+            ids = ids[self.snapshot.scores(name, _one(term), ids, unit) > 0]
+        return ids
+
+    def _factors(self, query: str, asked: Quoted | None, ids: Ids, unit: Unit) -> Floats:
+        if asked is None:
+            return np.ones(len(ids), np.float32)
+        return 1 + np.float32(BOOST * asked.share) * self._found(query, asked, ids, unit)
+
+    def _found(self, query: str, asked: Quoted, ids: Ids, unit: Unit) -> Floats:
+        """The share of the quoted words that each text has, (m,); read once."""
+        new = [id for id in ids.tolist() if (query, unit, id) not in self._known]
+        for id, texts in zip(new, self._texts(np.array(new, np.int64), unit), strict=True):
+            self._known[query, unit, id] = share_found(asked.phrases, texts)
+        return np.array([self._known[query, unit, id] for id in ids.tolist()], np.float32)
+
+    def _texts(self, ids: Ids, unit: Unit) -> list[tuple[str, str]]:
+        if unit == "document":
+            return [(record.title, record.text) for record in self.snapshot.records(ids)]
+        excerpts = self.snapshot.excerpts(ids, WHOLE)
+        return [(excerpt.title, excerpt.text) for excerpt in excerpts]
+
+
+def _one(term: str) -> TermVectors:
+    return TermVectors.of([{term: 1.0}])
+
+
+def _normal_words(text: str) -> str:
+    return normal(" ".join(words(text)))
+
+
+def _length(words: str) -> int:
+    return words.count(" ") + 1
+
+
+@cache
+def _marks() -> re.Pattern[str]:
+    plain = r'(?<!\w)"(?=\S)([^"]+)(?<=\S)"(?!\w)'
+    return re.compile(
+        f"{plain}|[\u201c\u201e]([^\u201c\u201d]+)[\u201c\u201d]|\u00ab([^\u00bb]+)\u00bb"
+    )
