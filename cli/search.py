@@ -62,7 +62,11 @@ def search(
     path: IndexPath,
     query: Annotated[
         str | None,
-        typer.Argument(metavar="[QUERY]", help="None: a prompt. -: stdin, one query a line."),
+        typer.Argument(
+            metavar="[QUERY]",
+            help='Words in "quotation marks" count more where a text has them so. '
+            "None: a prompt. -: stdin, one query a line.",
+        ),
     ] = None,
     *,
     k: K = 10,

@@ -148,6 +148,16 @@ def test_hits_are_as_probable_without_the_extensions(mine: Engine) -> None:
     assert told == pytest.approx({hit.id: hit.probability for hit in hits}, abs=1e-5)
 
 
+def test_quotation_marks_change_the_order_not_the_probabilities(mine: Engine) -> None:
+    query = 'moon "number x7"'
+    hits = mine.search(query, 60, min_probability=0)
+    plain = mine.search(query, 60, retriever=mine.retriever("hybrid"), min_probability=0)
+    assert hits[0].score > plain[0].score
+    assert len(hits) == len(plain) == 60
+    likely = {hit.id: hit.probability for hit in plain}
+    assert {hit.id: hit.probability for hit in hits} == pytest.approx(likely)
+
+
 def test_improbable_hits_are_left_out(mine: Engine) -> None:
     hits = mine.search("moon x7", 60, min_probability=0)
     bar = max(hit.probability or 0 for hit in hits)
