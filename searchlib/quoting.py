@@ -29,6 +29,7 @@ BOOST = 4.0
 (benchmarks/adaptation.md)."""
 DEPTH = 50
 MOST = 10_000  # documents that hold the rarest word of a phrase, the best first, are looked at
+READ = 1_000  # texts, those with the best plain scores first
 AT_ONCE = 64  # texts
 WHOLE = 1 << 30  # characters
 
@@ -153,11 +154,16 @@ class Quoting:
     def _best(self, query: str, plain: TopK, k: int, where: Selection | None, unit: Unit) -> TopK:
         """The k best of the plain ones and of those that hold a phrase's words.
 
-        Texts are read from the best plain score on, until no boost can bring the next one up.
+        Texts are read from the best plain score on, until no boost can bring the next one up; of
+        those that do not hold a phrase's words none needs to be.
         """
         asked = quoted(query)
         assert asked is not None
-        more = np.setdiff1d(self._holding(asked, where, unit), plain.ids)
+        holding, all_of_them = self._holding(asked, where, unit)
+        if all_of_them:
+            without = np.setdiff1d(plain.ids, holding).tolist()
+            self._known.update(((query, unit, id), 0.0) for id in without)
+        more = np.setdiff1d(holding, plain.ids)
         ids = np.concatenate([plain.ids, more])
         scores = plain.scores
         if len(more):
@@ -166,7 +172,7 @@ class Quoting:
         order = np.lexsort((ids, -scores))
         ids, scores = ids[order], scores[order]
         final = np.empty(0, np.float32)
-        for start in range(0, len(ids), AT_ONCE):
+        for start in range(0, min(len(ids), max(k, READ)), AT_ONCE):
             could = scores[start] * np.float32(1 + BOOST * asked.share)
             if len(final) >= k and np.partition(final, -k)[-k] > could:
                 break
@@ -176,28 +182,32 @@ class Quoting:
         best = np.lexsort((ids[: len(final)], -final))[:k]
         return TopK(ids[best], final[best])
 
-    def _holding(self, asked: Quoted, where: Selection | None, unit: Unit) -> Ids:
-        """Whoever holds all words of a phrase, anywhere, (m,) ascending."""
+    def _holding(self, asked: Quoted, where: Selection | None, unit: Unit) -> tuple[Ids, bool]:
+        """Who holds all words of a phrase, anywhere, (m,) ascending; and whether these are all."""
         encoded = self.words.queries.encode(asked.phrases)
         assert isinstance(encoded, TermVectors)
         found = [
             self._holding_all(list(encoded.row(i)), where, unit) for i in range(len(asked.phrases))
         ]
-        return np.unique(np.concatenate(found))
+        return np.unique(np.concatenate([ids for ids, _ in found])), all(it for _, it in found)
 
-    def _holding_all(self, terms: list[str], where: Selection | None, unit: Unit) -> Ids:
-        """Whoever holds all terms: the rarest is searched, the others are looked up."""
+    def _holding_all(
+        self, terms: list[str], where: Selection | None, unit: Unit
+    ) -> tuple[Ids, bool]:
+        """Who holds all terms, and whether these are all: the rarest is searched for, the others
+        are looked up."""
         if not terms:  # stop words
-            return np.empty(0, np.int64)
+            return np.empty(0, np.int64), False
         name = self.words.fields[unit]
         vector = TermVectors.of([dict.fromkeys(terms, 1.0)])
         weights = self.snapshot.query_weights(name, vector)
         terms = list(vector.row(0))
         rarest = terms.pop(int(np.argmax(weights)))
         ids = self.snapshot.search(name, _one(rarest), MOST, unit=unit, where=where)[0].ids
+        all_of_them = len(ids) < MOST
         for term in terms:
             ids = ids[self.snapshot.scores(name, _one(term), ids, unit) > 0]
-        return ids
+        return ids, all_of_them
 
     def _factors(self, query: str, asked: Quoted | None, ids: Ids, unit: Unit) -> Floats:
         if asked is None:

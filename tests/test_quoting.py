@@ -175,6 +175,7 @@ def test_an_index_of_words_alone(tmp_path: Path) -> None:
         ids = [hit.id for hit in engine.search('"state of the art"')]
         assert ids == ["t", "a", "b"]
         assert [hit.id for hit in engine.search("state of the art", 1)] == ["b"]
+        assert [hit.id for hit in engine.search('"of the" art')] == ["t", "a", "b"]  # stop words
         assert engine.search('"no such thing" art')[0].score > 0
         assert not engine.search('"the"')
         engine.delete(["t"])
