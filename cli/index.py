@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from .filtering import warn_of_unknown_fields
-from .opening import budget, open_index, open_to_write
+from .opening import budget, check_order, open_index, open_to_write
 from .options import DenseKind, Device, Format, IndexPath, OutputFormat, example
 from .output import chosen, print_json, print_table
 from .reading import (
@@ -137,6 +137,7 @@ def index(
         max_document=max_document,
         skip_bad=skip_bad,
     )
+    check_order(path, source)
     documents = Reading(source, options)
     with _create_or_open(path, given, device, memory) as engine:
         documents.add_to(engine, format, cache)

@@ -33,6 +33,18 @@ def open_to_write(path: Path, device: str | None = None, memory: str | None = No
         return Engine.open(path, device=device, **budget(memory))
 
 
+def check_order(index: Path, source: str) -> None:
+    """Names the right order to who gives the documents first, as other tools have them."""
+    from searchlib.errors import BadInput
+
+    there = source == "-" or Path(source).exists()
+    if not there and index.exists() and not (index / "manifest.json").exists():
+        raise BadInput(
+            f"no such file or folder: {source}; the index comes first, then the documents: "
+            f"`searchlib index {source} {index}`"
+        )
+
+
 def budget(memory: str | None) -> dict[str, int]:
     """The argument `memory` of an engine; none where the user says nothing."""
     return {} if memory is None else {"memory": size(memory)}

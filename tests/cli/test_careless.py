@@ -329,6 +329,12 @@ def test_files_that_may_not_grow(cli: Run, notes: Path) -> None:
 
 def test_a_misspelt_index_is_answered_with_the_right_one(cli: Run, notes: Path) -> None:
     refused(cli("search", "notes.idx", "x"), "did you mean notes.index?")
+    for documents in ("notes.jsonl", "."):  # the wrong way round
+        right = (
+            f"the index comes first, then the documents: `searchlib index new.index {documents}`"
+        )
+        refused(cli("index", documents, "new.index"), right)
+        assert not Path("new.index").exists()
     refused(cli("add", "fresh.index", "notes.jsonl"), "`searchlib index fresh.index SOURCE`")
 
 
