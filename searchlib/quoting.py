@@ -30,7 +30,7 @@ BOOST = 4.0
 DEPTH = 50
 MOST = 10_000  # documents that hold the rarest word of a phrase, the best first, are looked at
 READ = 1_000  # texts, those with the best plain scores first
-AT_ONCE = 64  # texts
+AT_ONCE = 16  # texts
 WHOLE = 1 << 30  # characters
 
 
