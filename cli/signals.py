@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import _thread
+import os
 import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.machinery import ExtensionFileLoader, SourceFileLoader
 from types import CodeType, FrameType
+from typing import NoReturn
 
 INTERRUPTED, TERMINATED = 130, 143  # 128 + the signal's number, as shells have it
 MOMENT = 0.01  # seconds
@@ -51,13 +53,13 @@ def heeded() -> Iterator[None]:
         yield
     except SystemExit as end:
         _heed_no_more(stop)
-        if terminated and end.code == INTERRUPTED:
-            sys.exit(TERMINATED)
+        if end.code == INTERRUPTED:
+            _end(TERMINATED if terminated else INTERRUPTED)
         raise
     except KeyboardInterrupt:
         _heed_no_more(stop)
         sys.stderr.write("searchlib: interrupted\n")
-        sys.exit(TERMINATED if terminated else INTERRUPTED)
+        _end(TERMINATED if terminated else INTERRUPTED)
 
 
 class _Later:
@@ -92,6 +94,18 @@ def _is_within(frame: FrameType | None, codes: set[CodeType]) -> bool:
     while frame is not None and frame.f_code not in codes:
         frame = frame.f_back
     return frame is not None
+
+
+def _end(code: int) -> NoReturn:
+    """End the process, and whatever its threads do, at once.
+
+    Python would wait for its threads, but not for one it was waiting for when the signal came: it
+    takes that for ended, and C++ (PyTorch's) that is still at work in one then calls abort.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _heed_no_more(stop: object) -> None:

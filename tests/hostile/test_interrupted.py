@@ -244,7 +244,7 @@ def test_a_signal_within_an_import(tmp_path: Path, number: int, then: str, said:
     """Python says RuntimeError where a class is being made; before the next module it is safe."""
     (tmp_path / "first.py").write_text(CLASS.format(number=number, then=then))
     (tmp_path / "second.py").write_text("print('second')")
-    assert importing(IMPORTS, tmp_path) == (128 + number, said)
+    assert ending(IMPORTS, tmp_path) == (128 + number, said)
 
 
 EXTENSION = """
@@ -273,10 +273,34 @@ with heeded():
 @pytest.mark.parametrize("call", [100, 1000, 5000, 20000])
 def test_a_signal_within_the_import_of_an_extension(tmp_path: Path, call: int) -> None:
     """PyTorch's imports modules itself: an exception in these is lost, or it calls abort."""
-    assert importing(EXTENSION.format(call=call), tmp_path) == (130, "within\n")
+    assert ending(EXTENSION.format(call=call), tmp_path) == (130, "within\n")
 
 
-def importing(program: str, folder: Path) -> tuple[int, str]:
+WAITING = """
+import os, threading
+from concurrent.futures import ThreadPoolExecutor
+from cli.signals import heeded
+
+def work():
+    import torch
+    matrix = torch.zeros(400, 400)
+    print("begun")
+    threading.Timer(0.1, os.kill, (os.getpid(), {number})).start()
+    while True:
+        torch.mm(matrix, matrix)
+
+with heeded(), ThreadPoolExecutor(1) as pool:
+    pool.submit(work)
+"""
+
+
+@pytest.mark.parametrize("number", [2, 15])
+def test_a_signal_while_a_thread_is_waited_for(tmp_path: Path, number: int) -> None:
+    """Python takes it for ended; PyTorch, at work in it, would call abort when the process ends."""
+    assert ending(WAITING.format(number=number), tmp_path) == (128 + number, "begun\n")
+
+
+def ending(program: str, folder: Path) -> tuple[int, str]:
     """The exit code of a program that says "interrupted", and what else it said."""
     done = subprocess.run(
         [sys.executable, "-c", program],
