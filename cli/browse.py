@@ -8,7 +8,7 @@ import typer
 
 from .filtering import warn_of_unknown_fields
 from .opening import open_index
-from .options import Cursor, Format, IndexPath, K, Offset, OutputFormat, Where, example
+from .options import Cursor, Format, IndexPath, K, Offset, OutputFormat, Where, all_of, example
 from .output import chosen, print_hits, print_json, print_table
 from .pages import cursor_given, print_page
 
@@ -34,15 +34,16 @@ def browse(
     format: OutputFormat = None,
 ) -> None:
     """Lists documents in the order of a field."""
+    condition = all_of(where)
     with open_index(path) as engine:
         if cursor is None:
-            hits = engine.browse(k, where=where, sort=sort, offset=offset)
+            hits = engine.browse(k, where=condition, sort=sort, offset=offset)
         else:
             asked = cursor_given(cursor, {"--offset": offset != 0})
-            page = engine.page(None, k, cursor=asked, where=where, sort=sort)
+            page = engine.page(None, k, cursor=asked, where=condition, sort=sort)
             hits = list(page.hits)
-        if where is not None and not hits:
-            warn_of_unknown_fields(engine, where)
+        if condition is not None and not hits:
+            warn_of_unknown_fields(engine, condition)
     if cursor is None:
         print_hits(hits, chosen(format), None, "browse")
     else:
@@ -63,10 +64,11 @@ def facets(
     format: OutputFormat = None,
 ) -> None:
     """Counts documents by the values of fields, most frequent first."""
+    condition = all_of(where)
     with open_index(path) as engine:
-        counted = [(field, engine.facets(field, where=where, top=top)) for field in fields]
-        if where is not None and not any(counts for _, counts in counted):
-            warn_of_unknown_fields(engine, where)
+        counted = [(field, engine.facets(field, where=condition, top=top)) for field in fields]
+        if condition is not None and not any(counts for _, counts in counted):
+            warn_of_unknown_fields(engine, condition)
     if chosen(format) is Format.table:
         rows = [(field, value, count) for field, counts in counted for value, count in counts]
         print_table(("field", "value", ">documents"), rows)

@@ -24,6 +24,7 @@ from .options import (
     RetrieverName,
     Unit,
     Where,
+    all_of,
     example,
 )
 from .output import chosen, must_be_writable, print_json, print_table, write_file
@@ -76,7 +77,7 @@ def run(
     unit = Unit.passage if passages else Unit.document
     with open_index(path, device) as engine, Progress("queries") as progress:
         answers = ranked(
-            engine, topics, k=k, retriever=retriever, where=where, unit=unit.value,
+            engine, topics, k=k, retriever=retriever, where=all_of(where), unit=unit.value,
             on_progress=progress,
         )  # fmt: skip
     if output is not None:
@@ -117,8 +118,11 @@ def evaluate(
     measures: Measures = "nDCG@10,R@100",
     split: Split = None,
     retriever: Annotated[
-        str, typer.Option("--retriever", "-r", help="One, several with commas, or all.")
-    ] = "hybrid",
+        list[str] | None,
+        typer.Option(
+            "--retriever", "-r", help="One, several with commas, or all [default: hybrid]."
+        ),
+    ] = None,
     per_query: Annotated[
         bool, typer.Option("--per-query", help="One line a query, not the mean.")
     ] = False,
@@ -134,12 +138,13 @@ def evaluate(
     from searchlib.evaluation import depth, keep, parse_measures, ranked, record_of
     from searchlib.evaluation import evaluate as judge
 
-    names = parse_measures(measures)
+    names, condition = parse_measures(measures), all_of(where)
     with _source(collection, split, queries, qrels, record) as source:
         topics, judged = source.read()
     with open_index(path, device) as engine:
         known = engine.retriever_names()
-        wanted = known if retriever == "all" else [part.strip() for part in retriever.split(",")]
+        wanted = [part.strip() for some in retriever or ["hybrid"] for part in some.split(",")]
+        wanted = known if wanted == ["all"] else list(dict.fromkeys(wanted))
         for name in wanted:
             if name not in known:
                 raise BadQuery(f"unknown retriever {name!r}; this index has {', '.join(known)}")
@@ -148,14 +153,14 @@ def evaluate(
         for name in wanted:
             with Progress("queries") as progress:
                 answers = ranked(
-                    engine, topics, k=depth(names), retriever=name, where=where,
+                    engine, topics, k=depth(names), retriever=name, where=condition,
                     on_progress=progress,
                 )  # fmt: skip
             results[name] = judge(judged, answers, measures)
             if record:
                 found = results[name].mean
                 keep(path, record_of(
-                    engine, source, topics, judged, retriever=name, where=where, values=found
+                    engine, source, topics, judged, retriever=name, where=condition, values=found
                 ))  # fmt: skip
             if chosen(format) is Format.json:
                 _print_results(name, results[name], per_query)

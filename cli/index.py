@@ -10,7 +10,7 @@ import typer
 
 from .filtering import warn_of_unknown_fields
 from .opening import budget, check_order, open_index, open_to_write
-from .options import DenseKind, Device, Format, IndexPath, OutputFormat, example
+from .options import DenseKind, Device, Format, IndexPath, OutputFormat, all_of, example
 from .output import chosen, print_json, print_table
 from .reading import (
     Cache,
@@ -191,7 +191,8 @@ def delete(
     ] = None,
     *,
     where: Annotated[
-        str | None, typer.Option(help="Delete the documents that a filter selects, not ids.")
+        list[str] | None,
+        typer.Option(help="Delete the documents that a filter selects (several: all), not ids."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say how many would be deleted.")
@@ -199,15 +200,16 @@ def delete(
     format: OutputFormat = None,
 ) -> None:
     """Deletes documents."""
-    if bool(ids) is (where is not None):
+    condition = all_of(where)
+    if bool(ids) is (condition is not None):
         raise typer.BadParameter("say which documents: give ids, or --where")
     wanted = list(dict.fromkeys(listed_ids(ids or [])))
     with open_to_write(path) as engine:
         missing = [wanted[i] for i in (engine.snapshot.lookup(wanted) < 0).nonzero()[0]]
-        if where is not None:
-            count = len(engine.ids_where(where)) if dry_run else engine.delete_where(where)
+        if condition is not None:
+            count = len(engine.ids_where(condition)) if dry_run else engine.delete_where(condition)
             if not count:
-                warn_of_unknown_fields(engine, where)
+                warn_of_unknown_fields(engine, condition)
         else:
             count = len(wanted) - len(missing) if dry_run else engine.delete(wanted)
     if chosen(format) is Format.table:

@@ -51,6 +51,13 @@ def size(text: str) -> int:
     return int(number * base ** " kmgt".index(match[2] or " "))
 
 
+def all_of(filters: list[str] | None) -> str | None:
+    """One filter that several options make together; None for none."""
+    if not filters:
+        return None
+    return filters[0] if len(filters) == 1 else " and ".join(f"({text})" for text in filters)
+
+
 IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", help="The index, a folder.")]
 OutputFormat = Annotated[
     Format | None,
@@ -67,10 +74,10 @@ RetrieverName = Annotated[
 ]
 K = Annotated[int, typer.Option("-k", help="How many results.")]
 Where = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         help='Only documents whose metadata match: year >= 2001 and lang in ("en", "fr"); '
-        "a name with spaces stands in `back quotes`."
+        "a name with spaces stands in `back quotes`. More than once: all must."
     ),
 ]
 Offset = Annotated[int, typer.Option(help="Pass over so many results.")]

@@ -31,10 +31,10 @@ Source = Annotated[
 Id = Annotated[str | None, typer.Option("--id", help="The field that is the id.")]
 Title = Annotated[str | None, typer.Option(help="The field that is the title.")]
 Text = Annotated[
-    str | None, typer.Option(help="The fields that make the text, separated by commas.")
+    list[str] | None, typer.Option(help="The fields that make the text, separated by commas.")
 ]
 Metadata = Annotated[
-    str | None, typer.Option(help="The fields to keep as metadata, separated by commas.")
+    list[str] | None, typer.Option(help="The fields to keep as metadata, separated by commas.")
 ]
 InputFormat = Annotated[
     str | None,
@@ -163,8 +163,8 @@ def read_options(
     *,
     id: str | None,
     title: str | None,
-    text: str | None,
-    metadata: str | None,
+    text: list[str] | None,
+    metadata: list[str] | None,
     input_format: str | None,
     encoding: str,
     max_document: str,
@@ -173,10 +173,10 @@ def read_options(
     """How documents are to be read."""
     from searchlib.formats import ReadOptions
 
-    def names(given: str | None) -> tuple[str, ...] | None:
-        if given is None:
+    def names(given: list[str] | None) -> tuple[str, ...] | None:
+        if not given:
             return None
-        return tuple(part.strip() for part in given.split(",") if part.strip())
+        return tuple(name.strip() for some in given for name in some.split(",") if name.strip())
 
     return ReadOptions(
         id=id,

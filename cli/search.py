@@ -29,6 +29,7 @@ from .options import (
     RetrieverName,
     Sort,
     Where,
+    all_of,
     example,
 )
 from .output import chosen, print_hits, print_json, show, show_expansion, tree
@@ -92,7 +93,7 @@ def search(
     Without QUERY a prompt opens that keeps the models loaded; Ctrl-D leaves it.
     """
     unit: Literal["document", "passage"] = "passage" if passages else "document"
-    layout = chosen(format)
+    layout, condition = chosen(format), all_of(where)
     with open_index(path, device) as engine:
         asked = refining(
             engine,
@@ -112,15 +113,15 @@ def search(
                 text,
                 k,
                 retriever=asked,
-                where=where,
+                where=condition,
                 unit=unit,
                 explain=explain,
                 sort=sort,
                 offset=offset,
                 min_probability=likely.asked,
             )
-            if where is not None and not hits:
-                warn_of_unknown_fields(engine, where)
+            if condition is not None and not hits:
+                warn_of_unknown_fields(engine, condition)
             return likely.shown(hits, first=offset == 0 and sort is None)
 
         if cursor is not None:
@@ -135,12 +136,12 @@ def search(
                 k,
                 cursor=cursor_given(cursor, ruled_out),
                 retriever=retriever,
-                where=where,
+                where=condition,
                 unit=unit,
                 sort=sort,
             )
-            if where is not None and not page.hits:
-                warn_of_unknown_fields(engine, where)
+            if condition is not None and not page.hits:
+                warn_of_unknown_fields(engine, condition)
             print_page(page, layout, retriever)
         elif query is not None and query != "-":
             print_hits(answer(query), layout, None, retriever)

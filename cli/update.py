@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from .opening import open_to_write
-from .options import Format, IndexPath, OutputFormat, example
+from .options import Format, IndexPath, OutputFormat, all_of, example
 from .output import chosen, print_json
 from .reading import listed_ids
 
@@ -44,7 +44,8 @@ def update(
         list[str] | None, typer.Option("--unset", metavar="KEY", help="Remove a key.")
     ] = None,
     where: Annotated[
-        str | None, typer.Option(help="Change the documents that a filter selects, not ids.")
+        list[str] | None,
+        typer.Option(help="Change the documents that a filter selects (several: all), not ids."),
     ] = None,
     source: Annotated[
         str | None,
@@ -65,7 +66,8 @@ def update(
 
     All changes are made in one commit, or none.
     """
-    if (bool(ids) + (where is not None) + (source is not None)) != 1:
+    condition = all_of(where)
+    if (bool(ids) + (condition is not None) + (source is not None)) != 1:
         raise typer.BadParameter("give ids, or --where, or --from")
     if (source is None) is not bool(set or unset):
         raise typer.BadParameter("give --set or --unset, but not with --from")
@@ -77,7 +79,7 @@ def update(
 
             changes: Iterable[tuple[str, Any]] = read_changes(source)
         else:
-            changes = _same(engine, ids or [], where, _patch(set or [], unset or []))
+            changes = _same(engine, ids or [], condition, _patch(set or [], unset or []))
         report = (engine.replace_metadata if replace else engine.update)(changes)
     if chosen(format) is Format.table:
         typer.echo(f"{report.updated} updated, {report.unchanged} unchanged")

@@ -59,6 +59,16 @@ def test_where(cli: Run, notes: Path, where: str, ids: set[str]) -> None:
     assert {hit["id"] for hit in hits} == ids
 
 
+@pytest.mark.parametrize("command", [("search", "water leaves sunlight"), ("browse",)])
+def test_where_twice_is_both(cli: Run, notes: Path, command: tuple[str, ...]) -> None:
+    """The last one alone would be a filter that the user did not ask for."""
+    name, *rest = command
+    either = "year = 2003 or lang = 'fr'"
+    lines = cli(name, notes, *rest, "--where", "year < 2010", "--where", either).lines
+    both = cli(name, notes, *rest, "--where", f"year < 2010 and ({either})").lines
+    assert lines == both != cli(name, notes, *rest, "--where", either).lines
+
+
 def test_passages_are_named_document_and_number(cli: Run, notes: Path) -> None:
     hit = cli("search", notes, "moon", "--passages", "-r", "bm25").lines[0]
     assert (hit["id"], hit["document"], hit["passage"]) == ("note-3#0", "note-3", 0)
@@ -113,6 +123,8 @@ def test_eval_judges_every_retriever(cli: Run, notes: Path) -> None:
     ]
     assert {line["queries"] for line in lines} == {2}
     assert lines[0]["value"] == pytest.approx(1.0)
+    some = cli("eval", notes, "collection", "-r", "hybrid,bm25", "-r", "bm25_passage").lines
+    assert {line["retriever"] for line in some} == {"bm25", "bm25_passage", "hybrid"}
 
 
 def test_eval_with_files_of_ones_own_and_per_query(cli: Run, notes: Path) -> None:
@@ -194,6 +206,11 @@ def test_options_say_which_fields_are_what(cli: Run, folder: Path) -> None:
     assert done.code == 0, done.err
     hit = cli("search", "odd.index", "very cold").lines[0]
     assert (hit["id"], hit["title"], hit["metadata"]) == ("7", "Ice", {"year": 1})
+    done = cli("index", "b.index", "odd.jsonl", "--id", "nr", "--text", "body", "--text", "more",
+               "--metadata", "year", "--metadata", "junk", *WORDS_ONLY)  # fmt: skip
+    assert done.code == 0, done.err
+    assert cli("search", "b.index", "very cold").lines[0]["metadata"] == {"year": 1, "junk": 2}
+    assert cli("search", "b.index", "very").lines[0]["id"] == "7"
 
 
 def test_the_retriever_is_a_choice(cli: Run, notes: Path) -> None:

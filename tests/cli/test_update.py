@@ -115,6 +115,15 @@ def test_delete_by_filter(cli: Run, notes: Path) -> None:
     assert set(notes_by_id(cli, notes)) == {"note-1", "note-3"}
 
 
+def test_two_filters_change_and_delete_what_both_select(cli: Run, notes: Path) -> None:
+    both = ("--where", "year >= 2000", "--where", "year < 2010")
+    assert cli("update", notes, *both, "--set", "seen=true").lines[0]["updated"] == 2
+    seen = {id for id, metadata in notes_by_id(cli, notes).items() if "seen" in metadata}
+    assert seen == {"note-1", "note-4"}
+    assert cli("delete", notes, *both).lines == [{"deleted": 2}]
+    assert set(notes_by_id(cli, notes)) == {"note-2", "note-3"}
+
+
 @pytest.mark.parametrize("arguments", [(), ("note-1", "--where", "year = 1"), ("--dry-run",)])
 def test_delete_wants_to_know_what(cli: Run, notes: Path, arguments: tuple[str, ...]) -> None:
     done = cli("delete", notes, *arguments)
