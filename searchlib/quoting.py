@@ -21,8 +21,8 @@ from indexes.types import TermVectors, TopK, Unit
 from .encoders.words import normal, words
 from .fused import Fused
 from .retrievers import FieldRetriever
-from .scorer import Floats, Ids, Scorer
-from .types import Explanation
+from .scorer import Floats, Ids, Scorer, explained, ranked_ids
+from .types import Explanation, Ranking
 
 BOOST = 4.0
 """What a score gains, in times itself, where all words of a query are quoted and stand so
@@ -102,10 +102,22 @@ class Quoting:
         """Texts must be read."""
         return False
 
+    def search(
+        self, queries: Sequence[str], k: int, where: str | None = None, unit: Unit = "document"
+    ) -> list[Ranking]:
+        """One ranking a query."""
+        return ranked_ids(self, queries, k, where, unit)
+
+    def explain(self, query: str, id: str, where: str | None = None) -> Explanation:
+        """Why `id` has its score, and what of it for words that are quoted."""
+        return explained(self, query, id, where)
+
     def top(
         self, queries: Sequence[str], k: int, where: Selection | None, unit: Unit
     ) -> list[TopK]:
         """The k best ids of each query."""
+        if not any(map(quoted, queries)):
+            return self.plain.top(queries, k, where, unit)
         tops = self.plain.top(queries, max(k, self.depth), where, unit)
         return [
             TopK(top.ids[:k], top.scores[:k])
@@ -123,6 +135,8 @@ class Quoting:
         self, query: str, k: int, ids: Ids, where: Selection | None, unit: Unit
     ) -> tuple[TopK, Floats]:
         """The k best ids, and the scores of `ids`."""
+        if quoted(query) is None:
+            return self.plain.top_and_scores(query, k, ids, where, unit)
         return self.top([query], k, where, unit)[0], self.scores(query, ids, where, unit)
 
     def passage_scores(self, query: str, passages: Ids, where: Selection | None) -> Floats:

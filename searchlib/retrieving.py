@@ -21,7 +21,7 @@ from .methods import OpinionPool, ReciprocalRank
 from .opened import Opened
 from .protocols import Reranker
 from .quoting import Quoting, quoted
-from .refined import FirstPass, Refined, refined
+from .refined import FirstPass, refined
 from .reranked import Reranked
 from .retrievers import FieldRetriever
 from .scorer import Scorer
@@ -83,19 +83,20 @@ class Retrieving(Opened):
         feedback: Feedback = Feedback(),  # noqa: B008  frozen
         *,
         first: str | Scorer | None = None,
-    ) -> Refined | Fused:
+    ) -> Scorer:
         """A retriever whose queries learn from the best passages of a first search.
 
-        `first`: who searches first (default: the retriever itself, without feedback).
+        `first`: who searches first (default: the retriever itself, without feedback). "hybrid" and
+        "instant" heed what a query quotes, as always.
 
         Raises:
             BadQuery: an unknown retriever, or one that is neither a field's nor a fusion of such.
 
         >>> engine.search("blues", retriever=engine.refined("bm25"))  # doctest: +SKIP
         """
-        scorer = self._scorer(retriever)
-        finder = scorer if first is None else self._scorer(first)
-        return refined(scorer, FirstPass(finder, feedback.passages), feedback)
+        finder = self._heeding(retriever if first is None else first)
+        made = refined(self._scorer(retriever), FirstPass(finder, feedback.passages), feedback)
+        return self._quoting(made) if retriever in QUOTING else made
 
     def reranked(
         self,
@@ -115,7 +116,7 @@ class Retrieving(Opened):
             from .encoders.cross import CrossEncoder
 
             reranker = CrossEncoder(reranker, self._device)
-        return Reranked(self._scorer(retriever), reranker, depth, passages)
+        return Reranked(self._heeding(retriever), reranker, depth, passages)
 
     # -- inside
 
@@ -123,11 +124,16 @@ class Retrieving(Opened):
         return self.retriever(retriever) if isinstance(retriever, str) else retriever
 
     def _asked(self, retriever: str | Scorer, queries: Sequence[str]) -> Scorer:
-        """The retriever; "hybrid" and "instant" heed what a query quotes."""
+        """The retriever for these queries."""
+        return self._heeding(retriever) if any(map(quoted, queries)) else self._scorer(retriever)
+
+    def _heeding(self, retriever: str | Scorer) -> Scorer:
+        """The retriever; those of QUOTING heed what a query quotes."""
         scorer = self._scorer(retriever)
-        if isinstance(retriever, str) and retriever in QUOTING and any(map(quoted, queries)):
-            return Quoting(scorer, self._field_retriever("bm25"))
-        return scorer
+        return self._quoting(scorer) if retriever in QUOTING else scorer
+
+    def _quoting(self, scorer: Scorer) -> Quoting:
+        return Quoting(scorer, self._field_retriever("bm25"))
 
     def _hybrid(self) -> Scorer:
         settings = self.settings

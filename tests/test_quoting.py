@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -148,6 +148,36 @@ def test_scores_are_explained_and_paged(crowd: Engine, name: str, unit: Any) -> 
         for hit in crowd.search(query, 30, retriever=name, unit=unit, offset=offset, explain=True)
     ]
     assert paged == hits
+
+
+class Cats:
+    """Whoever names cats is worth more; what it read is kept."""
+
+    name = "cats"
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+
+    def score(self, query: str, texts: Sequence[str]) -> Any:
+        self.read += texts
+        return np.array([text.count("cat") for text in texts], np.float32)
+
+
+@pytest.mark.parametrize("name", ["hybrid", "instant"])
+def test_feedback_and_rerankers_get_what_is_quoted(crowd: Engine, name: str) -> None:
+    query = '"blues band"'
+    learned = crowd.refined(name)
+    assert crowd.rank([query], 5, retriever=learned)[0].ids[0] == "there"
+    hits = crowd.search(query, 5, retriever=learned, explain=True)
+    assert hits[0].explanation is not None
+    assert hits[0].explanation.name == f"{name} with feedback: leaning on what is quoted"
+    assert hits[0].explanation.recompute() == pytest.approx(hits[0].score, rel=1e-4)
+    assert crowd.explain(query, "there", retriever=learned) == hits[0].explanation
+    for asked, first in ((query, "there"), ("blues band", None)):
+        cats = Cats()
+        [best, *_] = crowd.search(asked, 5, retriever=crowd.reranked(name, cats, depth=5))
+        assert (best.id == "there") is (first == "there")
+        assert len(cats.read) < 40
 
 
 def test_the_boost_is_what_is_said(crowd: Engine) -> None:
