@@ -144,7 +144,7 @@ def evaluate(
     with open_index(path, device) as engine:
         known = engine.retriever_names()
         wanted = [part.strip() for some in retriever or ["hybrid"] for part in some.split(",")]
-        wanted = known if wanted == ["all"] else list(dict.fromkeys(wanted))
+        wanted = known if "all" in wanted else list(dict.fromkeys(wanted))
         for name in wanted:
             if name not in known:
                 raise BadQuery(f"unknown retriever {name!r}; this index has {', '.join(known)}")

@@ -35,13 +35,17 @@ def open_to_write(path: Path, device: str | None = None, memory: str | None = No
 
 def check_order(index: Path, source: str) -> None:
     """Names the right order to who gives the documents first, as other tools have them."""
+    import shlex
+
     from searchlib.errors import BadInput
 
-    there = source == "-" or Path(source).exists()
-    if not there and index.exists() and not (index / "manifest.json").exists():
+    if source == "-" or Path(source).exists() or (index / "manifest.json").exists():
+        return
+    if index.is_file() or (index.is_dir() and any(index.iterdir())):
+        right = shlex.join(("searchlib", "index", source, str(index)))
         raise BadInput(
             f"no such file or folder: {source}; the index comes first, then the documents: "
-            f"`searchlib index {source} {index}`"
+            f"`{right}`"
         )
 
 

@@ -52,10 +52,14 @@ def size(text: str) -> int:
 
 
 def all_of(filters: list[str] | None) -> str | None:
-    """One filter that several options make together; None for none."""
-    if not filters:
-        return None
-    return filters[0] if len(filters) == 1 else " and ".join(f"({text})" for text in filters)
+    """One filter that several options make together; None for none. Raises BadFilter."""
+    if not filters or len(filters) == 1:
+        return filters[0] if filters else None
+    from indexes.filters import parse_filter
+
+    for text in filters:  # subtle: what is none by itself might be a part of another one
+        parse_filter(text)
+    return " and ".join(f"({text})" for text in filters)
 
 
 IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", help="The index, a folder.")]

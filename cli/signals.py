@@ -14,7 +14,9 @@ from types import CodeType, FrameType
 from typing import NoReturn
 
 INTERRUPTED, TERMINATED = 130, 143  # 128 + the signal's number, as shells have it
+LINE = "searchlib: interrupted\n"
 MOMENT = 0.01  # seconds
+PATIENCE = 1.0  # seconds that an import may keep a signal waiting
 # what runs while a module is made
 _EXTENSION = {ExtensionFileLoader.create_module.__code__, ExtensionFileLoader.exec_module.__code__}
 _MODULE = {SourceFileLoader.exec_module.__code__, *_EXTENSION}
@@ -28,19 +30,26 @@ def heeded() -> Iterator[None]:
     lose. A signal that whoever started the process has it ignore is ignored on.
     """
     terminated = False
-    later = _Later()
+    entering = sys._getframe(2)
+    later = _Later(entering)
+
+    def interrupted() -> NoReturn:
+        _end(TERMINATED if terminated else INTERRUPTED)
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal terminated
         terminated |= number == signal.SIGTERM
-        if not _is_within(frame, _MODULE):
+        if not _is_within(frame, _MODULE, entering):
+            later.forget()
             raise KeyboardInterrupt
-        later.interrupt()
+        if not later.interrupt(number):
+            os.write(2, LINE.encode())
+            interrupted()
 
     def unraisable(what: sys.UnraisableHookArgs) -> None:
         # Python would only say that it ignores it: within a destructor or callback
         if issubclass(what.exc_type, KeyboardInterrupt):
-            later.interrupt()
+            later.interrupt(signal.SIGTERM if terminated else signal.SIGINT)
         else:
             sys.__unraisablehook__(what)
 
@@ -49,17 +58,20 @@ def heeded() -> Iterator[None]:
         if signal.getsignal(number) is handler:
             signal.signal(number, stop)
     sys.unraisablehook = unraisable
+    sys.meta_path.insert(0, later)
     try:
         yield
     except SystemExit as end:
         _heed_no_more(stop)
         if end.code == INTERRUPTED:
-            _end(TERMINATED if terminated else INTERRUPTED)
+            interrupted()
         raise
     except KeyboardInterrupt:
         _heed_no_more(stop)
-        sys.stderr.write("searchlib: interrupted\n")
-        _end(TERMINATED if terminated else INTERRUPTED)
+        sys.stderr.write(LINE)
+        interrupted()
+    finally:
+        sys.meta_path.remove(later)
 
 
 class _Later:
@@ -67,33 +79,58 @@ class _Later:
 
     An exception is not safe at any moment of an import: a class being made says RuntimeError
     instead, an extension whose C++ does not expect one (PyTorch's) calls abort, and one that was
-    half made cannot be imported again. Before a module begins, it is.
+    half made cannot be imported again. Before a module begins, it is. As the first of
+    `sys.meta_path` it is asked for every module.
     """
 
-    def interrupt(self) -> None:
-        """Begin to wait; the first of `sys.meta_path` is asked for every module."""
-        if self not in sys.meta_path:
-            self._waiting = _thread.get_ident()
-            sys.meta_path.insert(0, self)
-            _thread.start_new_thread(self._after_a_moment, ())
+    def __init__(self, entering: FrameType) -> None:
+        self._entering = entering
+        self._main = _thread.get_ident()
+        self._waiting: list[int] = []  # a signal; who pops it raises it
+        self._since = 0.0
+
+    def interrupt(self, number: int) -> bool:
+        """Begin to wait; False where one waits already, or for too long."""
+        now = time.monotonic()
+        self._since = self._since or now
+        if self._waiting or now - self._since > PATIENCE:
+            return False
+        self._waiting.append(number)
+        _thread.start_new_thread(self._after_a_moment, ())
+        return True
+
+    def forget(self) -> None:
+        """Nothing has to wait any longer: it is raised."""
+        self._waiting.clear()
+        self._since = 0.0
 
     def find_spec(self, name: str, path: object, target: object = None) -> None:
         """Raise KeyboardInterrupt, unless another thread or an extension imports the module."""
-        if _thread.get_ident() == self._waiting and not _is_within(sys._getframe(), _EXTENSION):
-            sys.meta_path.remove(self)
-            raise KeyboardInterrupt
+        if self._waiting and _thread.get_ident() == self._main:
+            if _is_within(sys._getframe(), _EXTENSION, self._entering):
+                return
+            if self._claimed():
+                self.forget()
+                raise KeyboardInterrupt
 
     def _after_a_moment(self) -> None:
         time.sleep(MOMENT)
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
-            signal.pthread_kill(self._waiting, signal.SIGINT)
+        if number := self._claimed():
+            signal.pthread_kill(self._main, number)
+
+    def _claimed(self) -> int:
+        """The signal that waits, for one of those who ask; 0 for others."""
+        try:
+            return self._waiting.pop()
+        except IndexError:
+            return 0
 
 
-def _is_within(frame: FrameType | None, codes: set[CodeType]) -> bool:
-    while frame is not None and frame.f_code not in codes:
+def _is_within(frame: FrameType | None, codes: set[CodeType], entering: FrameType) -> bool:
+    """Whether one of the codes runs since the block was entered."""
+    while frame is not None and frame is not entering and frame.f_code not in codes:
         frame = frame.f_back
-    return frame is not None
+    return frame is not None and frame is not entering
 
 
 def _end(code: int) -> NoReturn:
@@ -103,7 +140,7 @@ def _end(code: int) -> NoReturn:
     takes that for ended, and C++ (PyTorch's) that is still at work in one then calls abort.
     """
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, RuntimeError):  # the last: a signal while it is written
             stream.flush()
     os._exit(code)
 

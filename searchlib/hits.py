@@ -95,5 +95,5 @@ def wanted_words(
             words[word] = max(words.get(word, 0.0), share)
     words.update((word, 1.0) for word in found[-1])
     if (asked := quoted(query)) is not None:
-        words.update((word, QUOTED) for word in chain(*analyzer.terms_of(asked.phrases)))
+        words.update((word, QUOTED) for word in chain(*analyzer.terms_of(asked.written)))
     return words

@@ -1,8 +1,8 @@
 """Quotation marks: what a query quotes counts where a text has it word by word.
 
 The encoders read a phrase for its meaning, and BM25 its words one by one; only the text itself
-tells whether they stand there as they were quoted. Nothing is left out for want of them: a query
-that only quotes has what it quotes first, a question that quotes in passing leans towards it.
+tells whether they stand there as they were quoted. Nothing is left out for want of them: who holds
+what is all of a query is far ahead, a question that quotes in passing leans towards it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ from .scorer import Floats, Ids, Scorer, explained, ranked_ids
 from .types import Explanation, Ranking
 
 BOOST = 4.0
-"""What a score gains, in times itself, where all words of a query are quoted and stand so
+"""What a score gains, in times itself and the odds that all is quoted and found
 (benchmarks/adaptation.md)."""
+CERTAIN = 1.02  # so that the odds of a query that is quoted and found as a whole are 50
+PHRASES = 32  # different ones; of more, the first ones count
 DEPTH = 50
 MOST = 10_000  # documents that hold the rarest word of a phrase, the best first, are looked at
 READ = 1_000  # texts, those with the best plain scores first
@@ -37,23 +39,43 @@ WHOLE = 1 << 30  # characters
 class Quoted(NamedTuple):
     """What a query has in quotation marks."""
 
-    phrases: tuple[str, ...]  # their words in lower case, with one space between
-    share: float  # of the query's words that are theirs, above 0
+    phrases: tuple[str, ...]  # each once: their words in lower case, with one space between
+    written: tuple[str, ...]  # the same as the query has them
+    share: float  # of the query's words that are theirs, above 0, 1 at most
 
 
 def quoted(query: str) -> Quoted | None:
     """What a query quotes; None if nothing. Marks within words, and of inches, quote nothing.
 
     >>> quoted('a pipe of 5" and "Heat-transfer"')
-    Quoted(phrases=('heat transfer',), share=0.2857142857142857)
+    Quoted(phrases=('heat transfer',), written=('Heat-transfer',), share=0.2857142857142857)
     """
     if not _marks().search(query):
         return None
-    inside = [next(filter(None, match.groups())) for match in _marks().finditer(query)]
-    phrases = tuple(phrase for phrase in map(_normal_words, inside) if phrase)
-    if not phrases:
+    inside: dict[str, str] = {}
+    count = 0
+    for match in _marks().finditer(query):
+        text = next(filter(None, match.groups()))
+        phrase = _normal_words(text)
+        if phrase and (phrase in inside or len(inside) < PHRASES):
+            inside.setdefault(phrase, text)
+            count += _length(phrase)
+    if not inside:
         return None
-    return Quoted(phrases, sum(map(_length, phrases)) / _length(_normal_words(query)))
+    return Quoted(tuple(inside), tuple(inside.values()), count / _length(_normal_words(query)))
+
+
+def gain(share: Floats) -> Floats:
+    """What a score is multiplied by, for each share of a query's words that is quoted and found.
+
+    1 + BOOST x / (CERTAIN - x): odds, so that a query that is nothing but a quotation has who holds
+    it ahead of what is only alike.
+
+    >>> gain(np.array([0, 0.5, 1], np.float32)).round(2).tolist()
+    [1.0, 4.849999904632568, 201.0]
+    """
+    odds: Floats = share / (np.float32(CERTAIN) - share)
+    return 1 + np.float32(BOOST) * odds
 
 
 def share_found(phrases: Sequence[str], texts: Sequence[str]) -> float:
@@ -71,15 +93,15 @@ def share_found(phrases: Sequence[str], texts: Sequence[str]) -> float:
 class Quoting:
     """A scorer whose scores, 0 or more, grow where a text has what the query quotes.
 
-    s * (1 + BOOST * share of the query's words that are quoted * share of these found). A query
-    without quotation marks is answered by `plain`. `words` finds texts that hold a phrase's words,
-    beside the best of `plain`.
+    s * gain(share of the query's words that are quoted * share of these found). A query without
+    quotation marks is answered by `plain`. `words` finds texts that hold a phrase's words, beside
+    the best of `plain`.
     """
 
     plain: Scorer
     words: FieldRetriever
-    _known: dict[tuple[str, Unit, int], float] = field(
-        default_factory=dict, init=False, repr=False, compare=False
+    _last: list[tuple[str, dict[tuple[Unit, int], float]]] = field(
+        default_factory=list, init=False, repr=False, compare=False
     )
 
     @property
@@ -150,14 +172,17 @@ class Quoting:
         asked = quoted(query)
         if asked is None:
             return plain
-        [found] = self._found(query, asked, np.array([id], np.int64), unit)
+        found = asked.share * self._found(query, asked, np.array([id], np.int64), unit)
         said = ", ".join(f'"{phrase}"' for phrase in asked.phrases)
         leaves = (
             Explanation(BOOST, "boost"),
-            Explanation(asked.share, "share of the query's words that are quoted", note=said),
-            Explanation(float(found), "share of these that stand so in the text"),
+            Explanation(
+                (float(gain(found)[0]) - 1) / BOOST,
+                f"odds of {found[0]:.2f}, the share of the query that is quoted and stands so",
+                note=said,
+            ),
         )
-        more = Explanation(BOOST * asked.share * float(found), "quoted words", "product", leaves)
+        more = Explanation(BOOST * leaves[1].value, "quoted words", "product", leaves)
         factor = Explanation(1 + more.value, "in times", "sum", (Explanation(1.0, "once"), more))
         value = plain.value * factor.value
         name = f"{self.name}: leaning on what is quoted"
@@ -174,34 +199,33 @@ class Quoting:
         asked = quoted(query)
         assert asked is not None
         holding, all_of_them = self._holding(asked, where, unit)
-        if all_of_them:
-            without = np.setdiff1d(plain.ids, holding).tolist()
-            self._known.update(((query, unit, id), 0.0) for id in without)
-        more = np.setdiff1d(holding, plain.ids)
-        ids = np.concatenate([plain.ids, more])
-        scores = plain.scores
+        ids, scores = plain.ids, plain.scores
+        more = np.setdiff1d(holding, ids)
         if len(more):
             added = self.plain.scores(query, more, where, unit)
-            scores = np.concatenate([plain.scores, added])
+            ids, scores = np.concatenate([ids, more]), np.concatenate([scores, added])
         order = np.lexsort((ids, -scores))
-        ids, scores = ids[order], scores[order]
-        final = np.empty(0, np.float32)
-        for start in range(0, min(len(ids), max(k, READ)), AT_ONCE):
-            could = scores[start] * np.float32(1 + BOOST * asked.share)
-            if len(final) >= k and np.partition(final, -k)[-k] > could:
+        ids, final = ids[order], scores[order]
+        known = ~np.isin(ids, holding) & all_of_them  # whose scores are final
+        unread = np.flatnonzero(~known)[: max(k, READ)]
+        most = gain(np.array([asked.share], np.float32))[0]
+        for start in range(0, len(unread), AT_ONCE):
+            some = unread[start : start + AT_ONCE]
+            done = final[known]
+            if len(done) >= k and np.partition(done, -k)[-k] > final[some[0]] * most:
                 break
-            end = start + AT_ONCE
-            factors = self._factors(query, asked, ids[start:end], unit)
-            final = np.concatenate([final, scores[start:end] * factors])
-        best = np.lexsort((ids[: len(final)], -final))[:k]
+            final[some] *= self._factors(query, asked, ids[some], unit)
+            known[some] = True
+        ids, final = ids[known], final[known]
+        best = np.lexsort((ids, -final))[:k]
         return TopK(ids[best], final[best])
 
     def _holding(self, asked: Quoted, where: Selection | None, unit: Unit) -> tuple[Ids, bool]:
         """Who holds all words of a phrase, anywhere, (m,) ascending; and whether these are all."""
-        encoded = self.words.queries.encode(asked.phrases)
+        encoded = self.words.queries.encode(asked.written)
         assert isinstance(encoded, TermVectors)
         found = [
-            self._holding_all(list(encoded.row(i)), where, unit) for i in range(len(asked.phrases))
+            self._holding_all(list(encoded.row(i)), where, unit) for i in range(len(asked.written))
         ]
         return np.unique(np.concatenate([ids for ids, _ in found])), all(it for _, it in found)
 
@@ -220,20 +244,26 @@ class Quoting:
         ids = self.snapshot.search(name, _one(rarest), MOST, unit=unit, where=where)[0].ids
         all_of_them = len(ids) < MOST
         for term in terms:
+            if not len(ids):
+                break
             ids = ids[self.snapshot.scores(name, _one(term), ids, unit) > 0]
         return ids, all_of_them
 
     def _factors(self, query: str, asked: Quoted | None, ids: Ids, unit: Unit) -> Floats:
         if asked is None:
             return np.ones(len(ids), np.float32)
-        return 1 + np.float32(BOOST * asked.share) * self._found(query, asked, ids, unit)
+        return gain(np.float32(asked.share) * self._found(query, asked, ids, unit))
 
     def _found(self, query: str, asked: Quoted, ids: Ids, unit: Unit) -> Floats:
-        """The share of the quoted words that each text has, (m,); read once."""
-        new = [id for id in ids.tolist() if (query, unit, id) not in self._known]
+        """The share of the quoted words that each text has, (m,); read once a query."""
+        known = next((shares for last, shares in self._last if last == query), None)
+        if known is None:
+            known = {}
+            self._last[:] = [(query, known)]
+        new = [id for id in dict.fromkeys(ids.tolist()) if (unit, id) not in known]
         for id, texts in zip(new, self._texts(np.array(new, np.int64), unit), strict=True):
-            self._known[query, unit, id] = share_found(asked.phrases, texts)
-        return np.array([self._known[query, unit, id] for id in ids.tolist()], np.float32)
+            known[unit, id] = share_found(asked.phrases, texts)
+        return np.array([known[unit, id] for id in ids.tolist()], np.float32)
 
     def _texts(self, ids: Ids, unit: Unit) -> list[tuple[str, str]]:
         if unit == "document":
@@ -258,5 +288,6 @@ def _length(words: str) -> int:
 def _marks() -> re.Pattern[str]:
     plain = r'(?<!\w)"(?=\S)([^"]+)(?<=\S)"(?!\w)'
     return re.compile(
-        f"{plain}|[\u201c\u201e]([^\u201c\u201d]+)[\u201c\u201d]|\u00ab([^\u00bb]+)\u00bb"
+        # subtle: opening marks within would make each of them look for its end
+        f"{plain}|[\u201c\u201e]([^\u201c-\u201e]+)[\u201c\u201d]|\u00ab([^\u00ab\u00bb]+)\u00bb"
     )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from searchlib import Document, Engine, Settings
 from searchlib.fused import Fused
-from searchlib.quoting import BOOST, Quoting, quoted, share_found
+from searchlib.quoting import PHRASES, Quoting, gain, quoted, share_found
 from searchlib.scorer import ranked_ids
 
 WORDS_ONLY = Settings(dense_model=None, sparse_model=None)
@@ -35,6 +35,9 @@ LETTERS = "abcd"
         ('"snake_case.py"', ("snake case py",), 1),
         ('"\u6a5f\u68b0"', ("\u6a5f \u6a5f\u68b0 \u68b0",), 1),
         ('"?!" "\U0001f408"', ("\U0001f408",), 1),
+        ('"one two" "One  two" three', ("one two",), 4 / 5),
+        ("\u201eone \u201etwo three\u201c", ("two three",), 2 / 3),
+        ("\u00abone \u00abtwo three\u00bb", ("two three",), 2 / 3),
     ],
 )
 def test_what_is_quoted(query: str, phrases: tuple[str, ...], share: float) -> None:
@@ -189,8 +192,56 @@ def test_the_boost_is_what_is_said(crowd: Engine) -> None:
     plain = hybrid.scores(query, ids, None, "document")
     boosted = quoting.scores(query, ids, None, "document")
     factors = np.ones(len(ids))
-    factors[80] = 1 + BOOST * 4 / 5 * 2 / 4
+    factors[80] = 1 + 4 * 0.4 / (1.02 - 0.4)  # 4 / 5 of the query's words, 2 / 4 of these
     np.testing.assert_allclose(boosted, plain * factors, rtol=1e-6)
+
+
+def test_scores_gain_by_the_odds() -> None:
+    shares = np.linspace(0, 1, 11, dtype=np.float32)
+    factors = gain(shares)
+    assert (np.diff(factors) > 0).all()
+    assert (factors[0], factors[-1]) == (1, pytest.approx(201, rel=1e-4))
+
+
+def test_of_very_many_phrases_the_first_ones_count() -> None:
+    asked = quoted(" ".join(f'"w{n}"' for n in range(PHRASES * 2)))
+    assert asked is not None
+    assert asked.phrases == tuple(f"w{n}" for n in range(PHRASES))
+    assert asked.share == pytest.approx(1 / 2)
+
+
+@pytest.mark.parametrize(
+    ("query", "there", "apart"),
+    [  # compatible characters that are words of their own where they are taken apart
+        ('"\u00bd cup of sugar"', "\u00bd cup of sugar", "\u00bd \u00bd cup sugar \u00bd"),
+        ('"\u0e01\u0e33\u0e25 \u0e17\u0e33"', "\u0e01\u0e33\u0e25 \u0e17\u0e33",
+         "\u0e17\u0e33 " * 2 + "\u0e01\u0e33\u0e25"),
+    ],
+)  # fmt: skip
+def test_words_are_those_of_the_index(tmp_path: Path, query: str, there: str, apart: str) -> None:
+    with Engine.create(tmp_path / "i.index", WORDS_ONLY) as engine:
+        engine.add([Document("apart", apart), Document("there", there + " more words" * 9)])
+        hits = engine.search(query)
+        assert [hit.id for hit in hits] == ["there", "apart"]
+        assert engine.explain(query, "there").value == pytest.approx(hits[0].score, rel=1e-5)
+        assert "**" in hits[0].snippet
+
+
+@pytest.mark.parametrize("k", [1, 40, 60, 100, 160, 300])
+def test_who_has_the_phrase_is_first_at_any_depth(tmp_path: Path, k: int) -> None:
+    """Texts that do not hold its words cost no reading."""
+    documents = [
+        *(Document(f"a{n}", "blues " * (n % 5 + 2)) for n in range(110)),
+        *(Document(f"b{n}", "band " * (n % 5 + 2)) for n in range(110)),
+        *(Document(f"c{n}", "the blues band played " + "on and on " * 30) for n in range(40)),
+    ]
+    with Engine.create(tmp_path / "i.index", WORDS_ONLY) as engine:
+        engine.add(documents)
+        with mock.patch("searchlib.quoting.READ", 100):
+            [ranking] = engine.rank(['"blues band"'], k)
+        assert len(ranking.ids) == min(k, 260)
+        assert {id[0] for id in ranking.ids[:40]} == {"c"}
+        assert not {id[0] for id in ranking.ids[40:]} & {"c"}
 
 
 def test_an_index_of_words_alone(tmp_path: Path) -> None:
@@ -220,29 +271,35 @@ texts = st.lists(st.sampled_from(LETTERS), min_size=1, max_size=12).map(" ".join
     documents=st.lists(texts, min_size=1, max_size=30),
     phrase=st.lists(st.sampled_from(LETTERS), min_size=1, max_size=3).map(" ".join),
     more=st.lists(st.sampled_from(LETTERS), max_size=3).map(" ".join),
-    k=st.integers(1, 8),
+    k=st.integers(1, 40),
+    more_read=st.booleans(),
 )
 def test_the_best_are_those_of_all(
     tmp_path_factory: pytest.TempPathFactory,
+    *,
     documents: list[str],
     phrase: str,
     more: str,
     k: int,
+    more_read: bool,
 ) -> None:
     """Against every text read, every score boosted, all sorted."""
     plainly = Settings(dense_model=None, sparse_model=None, language="none")
     query = f'{more} "{phrase}"'
     with (
         Engine.create(tmp_path_factory.mktemp("all") / "i.index", plainly) as engine,
-        mock.patch.multiple("searchlib.quoting", DEPTH=1, AT_ONCE=2),
+        mock.patch.multiple("searchlib.quoting", DEPTH=1, AT_ONCE=2, READ=30 if more_read else 1),
     ):
         engine.add([Document(f"d{n:02}", text) for n, text in enumerate(documents)])
         [plain] = engine.rank([query], len(documents), retriever="bm25")
         share = len(phrase.split()) / len(query.split())
+        holding = [text for text in documents if set(phrase.split()) <= set(text.split())]
+        if not more_read and len(holding) > k:
+            return  # then not all that could be the best are read
         said = dict(zip(plain.ids, plain.scores, strict=True))
         for name in said:
             there = f" {phrase} " in f" {documents[int(name[1:])]} "
-            said[name] *= float(1 + np.float32(BOOST * share) * there)
+            said[name] *= 1 + 4 * share * there / (1.02 - share * there)
         expected = sorted(said.values(), reverse=True)[:k]
         [ranking] = engine.rank([query], k)
         np.testing.assert_allclose(ranking.scores, expected, rtol=1e-5)

@@ -196,6 +196,18 @@ def test_a_filter_that_cannot_be_parsed(cli: Run, notes: Path, where: str) -> No
     refused(cli("search", notes, "moon", "--where", where))
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("year = 1) or (year = 2", "year = 3"), ("lang = 'a", "b'"), ("year = 1", "")],
+)
+def test_filters_that_are_none_by_themselves(cli: Run, notes: Path, one: str, other: str) -> None:
+    """Together they would be one, of another meaning."""
+    for first, second in ((one, other), (other, one)):
+        refused(cli("browse", notes, "--where", first, "--where", second), "filter")
+        refused(cli("delete", notes, "--where", first, "--where", second), "filter")
+    assert cli("info", notes).lines[0]["documents"] == 4
+
+
 def test_an_unknown_measure(cli: Run, notes: Path) -> None:
     refused(cli("eval", notes, "collection", "--measures", "nDCG@ten"), "nDCG@ten")
 
@@ -335,6 +347,12 @@ def test_a_misspelt_index_is_answered_with_the_right_one(cli: Run, notes: Path) 
         )
         refused(cli("index", documents, "new.index"), right)
         assert not Path("new.index").exists()
+    Path("empty folder").mkdir()
+    misspelt = cli("index", "empty folder", "notes.jsnl").error
+    assert "notes.jsnl" in misspelt
+    assert "comes first" not in misspelt
+    Path("my notes.jsonl").touch()
+    refused(cli("index", "my notes.jsonl", "i"), "`searchlib index i 'my notes.jsonl'`")
     refused(cli("add", "fresh.index", "notes.jsonl"), "`searchlib index fresh.index SOURCE`")
 
 

@@ -125,6 +125,9 @@ def test_eval_judges_every_retriever(cli: Run, notes: Path) -> None:
     assert lines[0]["value"] == pytest.approx(1.0)
     some = cli("eval", notes, "collection", "-r", "hybrid,bm25", "-r", "bm25_passage").lines
     assert {line["retriever"] for line in some} == {"bm25", "bm25_passage", "hybrid"}
+    everything = cli("eval", notes, "collection", "-r", "bm25", "-r", "all").lines
+    assert everything == cli("eval", notes, "collection", "-r", "all").lines
+    assert len(everything) == 6
 
 
 def test_eval_with_files_of_ones_own_and_per_query(cli: Run, notes: Path) -> None:

@@ -216,7 +216,6 @@ import sys
 from cli.signals import heeded
 with heeded():
     import first
-    print("imported")
     while True: pass
 """
 CLASS = """
@@ -237,14 +236,32 @@ print("end")
 
 
 @pytest.mark.parametrize("number", [2, 15])
-@pytest.mark.parametrize(
-    ("then", "said"), [("", "made\nend\nimported\n"), ("import second", "made\n")]
-)
+@pytest.mark.parametrize(("then", "said"), [("", "made\nend\n"), ("import second", "made\n")])
 def test_a_signal_within_an_import(tmp_path: Path, number: int, then: str, said: str) -> None:
     """Python says RuntimeError where a class is being made; before the next module it is safe."""
     (tmp_path / "first.py").write_text(CLASS.format(number=number, then=then))
     (tmp_path / "second.py").write_text("print('second')")
     assert ending(IMPORTS, tmp_path) == (128 + number, said)
+
+
+def test_sigterm_within_an_import_where_ctrl_c_is_ignored(tmp_path: Path) -> None:
+    """As of what a shell starts in the background."""
+    (tmp_path / "first.py").write_text(CLASS.format(number=15, then=""))
+    ignoring = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n{IMPORTS}"
+    assert ending(ignoring, tmp_path) == (143, "made\nend\n")
+
+
+@pytest.mark.parametrize("then", ["while True: pass", "signal.raise_signal(2)"])
+def test_an_import_that_does_not_end_is_left(tmp_path: Path, then: str) -> None:
+    """After a second, or at a further signal."""
+    (tmp_path / "first.py").write_text(CLASS.format(number=2, then=then))
+    assert ending(IMPORTS, tmp_path) == (130, "made\n")
+
+
+def test_a_command_that_an_import_runs(tmp_path: Path) -> None:
+    program = "from cli.signals import heeded\nwith heeded():\n    import signal\n"
+    (tmp_path / "first.py").write_text(f"{program}    signal.raise_signal(2)\n    print('on')")
+    assert ending("import first", tmp_path) == (130, "")
 
 
 EXTENSION = """
