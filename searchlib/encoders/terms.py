@@ -22,11 +22,15 @@ class Terms(NamedTuple):
 
 
 def term_vectors(rows: Sequence[Row], term: Callable[[int], str]) -> TermVectors:
-    """Rows as TermVectors; only terms that occur become columns, in order of their ids."""
+    """Rows, ids ascending, as TermVectors; terms that occur become columns, in order of ids."""
     indptr = np.zeros(len(rows) + 1, np.int64)
     np.cumsum([len(ids) for ids, _ in rows], out=indptr[1:])
     if not indptr[-1]:
         return TermVectors([], indptr, np.zeros(0, np.int32), np.zeros(0, np.float32))
+    if len(rows) == 1:
+        ids, weights = rows[0]
+        columns = np.arange(len(ids), dtype=np.int32)
+        return TermVectors([term(id) for id in ids.tolist()], indptr, columns, weights)
     ids = np.concatenate([ids for ids, _ in rows])
     used = np.zeros(int(ids.max()) + 1, np.bool_)
     used[ids] = True

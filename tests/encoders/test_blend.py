@@ -83,6 +83,29 @@ def test_blended_equals_the_formula(
     assert made.positions.tolist() == [places.get(id, -1) for id in made.ids.tolist()]
 
 
+@given(
+    size=st.integers(1, 700),
+    different=st.integers(1, 900),
+    extra=st.integers(0, 60),
+    data=st.data(),
+)
+def test_of_a_large_vocabulary_the_heaviest_stay(
+    size: int, different: int, extra: int, data: st.DataObject
+) -> None:
+    """Against sorting all of them; of equal ones the first."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 9)))
+    predicted = rng.integers(0, different, size).astype(np.float32)
+    terms = Terms(np.array([size - 1], np.int32), np.array([1.0], np.float32))
+    reach = math.sqrt(float(np.square(predicted, dtype=np.float64).sum()))
+    made = blended(terms, predicted, 0.5, extra)
+    mixed = predicted * np.float32(0.5 / reach) if reach else np.zeros(size, np.float32)
+    mixed[-1] += np.float32(0.5)
+    order = np.lexsort((np.arange(size), -mixed))[: 1 + extra]
+    expected = np.sort(order[mixed[order] > 0])
+    np.testing.assert_array_equal(made.ids, expected)
+    np.testing.assert_array_equal(made.weights, mixed[expected])
+
+
 def test_many_texts_blend_as_each_does_alone() -> None:
     rng = np.random.default_rng(5)
     map = Ternary.of(rng.normal(size=(5, 90)).astype(np.float32))
