@@ -120,9 +120,17 @@ def _patch(set: list[str], unset: list[str]) -> dict[str, Any]:
 
 
 def _put(patch: dict[str, Any], path: str, value: Any) -> None:
-    names = path.split(".")
-    if not all(names):
-        raise typer.BadParameter(f"{path!r} is no key; write year, or author.name")
+    from indexes.errors import BadFilter
+    from indexes.filters import parse_field
+
+    try:  # subtle: without back quotes, blanks and the like may stand here, though not in filters
+        names = parse_field(path) if "`" in path else tuple(path.split("."))
+    except BadFilter:
+        names = ()
+    if not names or not all(names):
+        raise typer.BadParameter(
+            f"{path!r} is no key; write year, or author.name, or `with spaces`.name"
+        )
     if path in ("id", "title", "text"):
         raise typer.BadParameter(f"{path!r} is no metadata; add the document again to change it")
     for name in names[:-1]:

@@ -34,6 +34,10 @@ class Damaged(IndexesError):
     """A file is missing, cut short or not what the manifest says; the message names it."""
 
 
+class Closed(IndexesError):
+    """The index was closed; whoever wants to go on opens it again."""
+
+
 class UnsupportedFormat(IndexesError):
     """The index was written by another version of the format."""
 

@@ -16,6 +16,7 @@ import contextlib
 import json
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import Damaged
+from .errors import Closed, Damaged
 from .excerpts import read_excerpts
 from .interrupts import heed, raised
 from .metadata import storable
@@ -56,6 +57,7 @@ class Store:
             heed(self._connection)
         except sqlite3.Error as error:
             raise Damaged(f"{path}: cannot be opened: {error}") from error
+        weakref.finalize(self, self._connection.close).atexit = False
         if self._query(only_tables(*tables)) != [(len(tables),)]:
             self.close()
             raise Damaged(f"{path}: lacks one of the tables {', '.join(tables)}")
@@ -235,7 +237,9 @@ class Store:
         try:
             with raised():
                 yield
-        except sqlite3.ProgrammingError:  # ours: closed, or wrongly bound
-            raise
+        except sqlite3.ProgrammingError as error:  # ours: closed, or wrongly bound
+            if "closed" not in str(error):
+                raise
+            raise Closed("the index is closed; open it again") from None
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise Damaged(f"{self.path}: cannot be read: {error}") from error

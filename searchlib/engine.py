@@ -13,6 +13,7 @@ from indexes.writer import Writer
 from .budget import MEMORY, check_memory, for_merging, for_writing
 from .cache import open_cache
 from .config import Settings
+from .errors import BadInput
 from .indexing import AddReport, Pipeline, no_progress
 from .intake import with_origins
 from .known import Earlier
@@ -233,9 +234,17 @@ class Engine(Searching):
         return self._update(metadata, replaced)
 
     def delete(self, ids: Iterable[str]) -> int:
-        """Remove documents by id; how many there were."""
+        """Remove documents by id; how many there were.
+
+        Raises:
+            BadInput: one text instead of a list, or ids that are no texts.
+            Locked: another process is writing.
+        """
+        wanted = [ids] if isinstance(ids, str) else list(ids)
+        if isinstance(ids, str) or not all(isinstance(id, str) for id in wanted):
+            raise BadInput(f"ids must be a list of texts, not {ids!r}; write [id]")
         with self._writer() as writer:
-            deleted = writer.delete(list(ids))
+            deleted = writer.delete(wanted)
             writer.finish()
         self.refresh()
         return deleted

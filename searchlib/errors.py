@@ -26,8 +26,16 @@ class BadQuery(SearchlibError):
 
 def check_k(k: int) -> None:
     """Refuse a number of results that is none. Raises BadQuery."""
-    if k < 1:
-        raise BadQuery(f"illegal k: {k}, must be 1 or more")
+    if not hasattr(k, "__index__") or k < 1:
+        raise BadQuery(f"illegal k: {k!r}, must be a whole number, 1 or more")
+
+
+def check_query(query: str) -> None:
+    """Refuse a query that is none. Raises BadQuery."""
+    if not isinstance(query, str):
+        raise BadQuery(f"illegal query: {query!r}, must be a text")
+    if not query.strip():
+        raise BadQuery("the query is empty; give at least one word")
 
 
 class ModelNotFound(SearchlibError):

@@ -131,7 +131,7 @@ class Calibrated:
         """
         id, unit = find_id(self.hybrid.snapshot, name)
         ids = np.array([id], np.int64)
-        selection = self.hybrid.snapshot.select(where) if where else None
+        selection = self.hybrid.snapshot.select(where) if where is not None else None
         top = TopK(ids, self.hybrid.scores(query, ids, selection, unit))
         [row] = evidence_of(self.hybrid, query, top, selection, unit).tolist()
         parts = [Explanation(self.calibration.base, "base")]

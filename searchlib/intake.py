@@ -13,7 +13,7 @@ from json.encoder import encode_basestring_ascii as quoted
 from indexes.errors import StorageFailed
 from indexes.refusals import refused_by
 
-from .errors import BadDocument
+from .errors import BadDocument, BadInput
 from .types import Document
 
 CHUNK_CHARACTERS = 200_000  # of text encoded together: enough to sort by length well
@@ -86,8 +86,13 @@ def with_origins(
     for number, item in enumerate(documents, 1):
         if isinstance(item, Document):
             yield item, f"document {number}"
-        else:
+        elif isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], Document):
             yield item
+        else:
+            raise BadInput(
+                f"document {number} is no Document but {type(item).__name__}; "
+                'write Document("id", "text")'
+            )
 
 
 def checked(
@@ -130,6 +135,12 @@ def _accept(chunk: Sequence[Sourced], seen: SeenIds) -> tuple[list[Hashed], list
 
 def _hash(document: Document, origin: str) -> bytes:
     """The hash of a document that can be indexed; BadDocument for one that cannot."""
+    for name, value in (("id", document.id), ("text", document.text), ("title", document.title)):
+        if not isinstance(value, str):
+            raise BadDocument(f"{origin}: its {name} is {type(value).__name__}, must be a text")
+    if document.metadata is not None and not isinstance(document.metadata, dict):
+        kind = type(document.metadata).__name__
+        raise BadDocument(f"{origin}: the metadata of {document.id!r} are {kind}, must be a dict")
     if not document.id:
         raise BadDocument(f"{origin}: empty document id; every document needs one")
     if not document.id.isascii() and _SURROGATE.search(document.id):
@@ -147,7 +158,7 @@ def _chunks(documents: Iterable[Sourced]) -> Iterator[list[Sourced]]:
     characters = 0
     for item in documents:
         chunk.append(item)
-        characters += len(item[0].text)
+        characters += len(item[0].text) if isinstance(item[0].text, str) else 0
         if is_chunk(len(chunk), characters):
             yield chunk
             chunk, characters = [], 0

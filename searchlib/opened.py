@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
+import threading
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from indexes.errors import Closed
 from indexes.snapshot import Snapshot
 
 from .budget import MEMORY, check_memory
-from .config import Settings
 from .encoders.analyzer import Analyzer
 from .errors import BadQuery
 from .protocols import Encoder, Splitter
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 class Opened:
     """The index in folder `path` as of one commit, `snapshot`, until it is refreshed.
 
+    Several threads may ask, also while one writes.
+
     `device`: "cpu", "cuda", "cuda:1", "mps" or None for the best there is. `memory`: bytes that
     indexing may hold beside the models, at least 64 MB.
     """
@@ -39,13 +42,14 @@ class Opened:
     def __init__(self, path: Path, snapshot: Snapshot, device: str | None, memory: int) -> None:
         check_memory(memory)
         self.path = path
-        self.snapshot = snapshot
+        self._snapshot: Snapshot | None = snapshot
         self.settings = recorded_settings(snapshot, path)
         self._device = device
         self._memory = memory
         self._caches: dict[str, QueryCache] = {}
         self._scorers: dict[str, Scorer] = {}  # made of `snapshot` (see `Retrieving`)
         self._encoders: dict[str, Encoder] = {}
+        self._changing = threading.RLock()  # `snapshot`, and what is made of it
 
     @classmethod
     def open(cls, path: str | Path, *, device: str | None = None, memory: int = MEMORY) -> Self:
@@ -58,8 +62,17 @@ class Opened:
         return cls(Path(path), Snapshot.open(path), device, memory)
 
     def close(self) -> None:
-        """Let go of the index's files."""
-        self.snapshot.close()
+        """Let go of the index's files; nothing can be asked or written afterwards."""
+        if self._snapshot is not None:
+            self._snapshot.close()
+        self._snapshot = None
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The commit that is searched. Raises Closed where the index is closed."""
+        if self._snapshot is None:
+            raise Closed(f"{self.path} was closed; open it again")
+        return self._snapshot
 
     def __enter__(self) -> Self:
         return self
@@ -73,18 +86,30 @@ class Opened:
         self.close()
 
     def refresh(self) -> None:
-        """See what other processes have committed since this index was opened."""
+        """See what other processes have committed since this index was opened.
+
+        Searches that other threads are at, and retrievers that were made before, keep the commit
+        that they began with: its files are closed with the last of them.
+
+        Raises:
+            Damaged: a file is missing or not what the manifest says; nothing has changed then.
+        """
+        fields = self.snapshot.fields
         snapshot = Snapshot.open(self.path)
-        self.snapshot.close()
-        fields, self.snapshot = self.snapshot.fields, snapshot
-        self._scorers.clear()
-        settings = Settings.from_json(dict(snapshot.settings))
-        if settings != self.settings or snapshot.fields != fields:  # it was re-encoded
-            self.settings = settings
-            self._caches.clear()
-            self._encoders.clear()
-            for made in ("_lookup", "_static"):
-                self.__dict__.pop(made, None)
+        try:
+            settings = recorded_settings(snapshot, self.path)
+        except BaseException:
+            snapshot.close()
+            raise
+        with self._changing:
+            self._snapshot = snapshot
+            self._scorers.clear()
+            if settings != self.settings or snapshot.fields != fields:  # it was re-encoded
+                self.settings = settings
+                self._caches.clear()
+                self._encoders.clear()
+                for made in ("_lookup", "_static"):
+                    self.__dict__.pop(made, None)
 
     # -- retrievers
 

@@ -19,6 +19,8 @@ from .quoting import Quoting
 from .reranked import Reranked
 from .scorer import Scorer
 
+ROUND = 100  # hits of vectors that are searched for at once, where they are paged
+
 
 def check_offset(offset: int) -> None:
     """Refuse an offset that is none. Raises BadQuery."""
@@ -27,12 +29,23 @@ def check_offset(offset: int) -> None:
 
 
 def ranked_part(
-    scorer: Scorer, query: str, where: Selection | None, unit: Unit, *, offset: int, k: int
+    scorer: Scorer,
+    query: str,
+    where: Selection | None,
+    unit: Unit,
+    *,
+    offset: int,
+    k: int,
+    paged: bool,
 ) -> TopK:
-    """The hits of ranks offset + 1 to offset + k of the one ranking that is paged."""
+    """The hits of ranks offset + 1 to offset + k of the one ranking that is `paged`, if it is."""
     wanted = offset + k
-    depth = scorer.depth if isinstance(scorer, Fused | Quoting | Reranked) else wanted
-    top = scorer.top([query], min(wanted, depth), where, unit)[0]
+    depth = first = wanted
+    if isinstance(scorer, Fused | Quoting | Reranked):
+        depth, first = scorer.depth, min(wanted, scorer.depth)
+    elif paged and scorer.direct:  # of vectors' codes, more candidates are found for more hits
+        depth = first = ROUND
+    top = scorer.top([query], first, where, unit)[0]
     while len(top.ids) < wanted and len(top.ids) >= depth:
         depth *= 2
         deeper = scorer.top([query], depth, where, unit)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -17,19 +18,21 @@ REMEMBERED = 1024  # queries
 
 
 class QueryCache:
-    """Query vectors by text, the least recently used forgotten; rows of what an encoder gave."""
+    """Query vectors by text, the least recently used forgotten; rows of what an encoder gave.
+
+    May be used by several threads.
+    """
 
     def __init__(self, encoder: Encoder, size: int = REMEMBERED) -> None:
         self.encoder = encoder
         self.size = size
         self._rows: OrderedDict[str, TermVectors | Floats] = OrderedDict()
+        self._lock = threading.Lock()  # not held while queries are encoded
 
     def encode(self, queries: Sequence[str]) -> TermVectors | Floats:
         """One row a query; only unseen texts are encoded."""
-        if len(queries) == 1 and (known := self._rows.get(queries[0])) is not None:
-            self._rows.move_to_end(queries[0])
-            return known
-        missing = list(dict.fromkeys(q for q in queries if q not in self._rows))
+        found = self._remembered(queries)
+        missing = list(dict.fromkeys(q for q in queries if q not in found))
         if missing:
             vectors = self.encoder.encode_query(missing)
             for i, query in enumerate(missing):
@@ -38,14 +41,26 @@ class QueryCache:
                     if isinstance(vectors, np.ndarray)
                     else vectors.select(i, i + 1)
                 )
+                found[query] = row
+            self._remember(found, len(queries))
+        return _stack([found[query] for query in queries])
+
+    def _remembered(self, queries: Sequence[str]) -> dict[str, TermVectors | Floats]:
+        found = {}
+        with self._lock:
+            for query in queries:
+                if (row := self._rows.get(query)) is not None:
+                    self._rows.move_to_end(query)
+                    found[query] = row
+        return found
+
+    def _remember(self, rows: dict[str, TermVectors | Floats], together: int) -> None:
+        with self._lock:
+            for query, row in rows.items():
                 self._rows[query] = row
-        rows = []
-        for query in queries:
-            self._rows.move_to_end(query)
-            rows.append(self._rows[query])
-        while len(self._rows) > max(self.size, len(queries)):
-            self._rows.popitem(last=False)
-        return _stack(rows)
+                self._rows.move_to_end(query)
+            while len(self._rows) > max(self.size, together):
+                self._rows.popitem(last=False)
 
 
 def _stack(rows: list[TermVectors | Floats]) -> TermVectors | Floats:

@@ -53,14 +53,16 @@ class Retrieving(Opened):
             BadQuery: there is none of that name in this index.
         """
         known = self._scorers.get(name)
-        if known is None or known.snapshot is not self.snapshot:
+        if known is not None and known.snapshot is self.snapshot:
+            return known
+        with self._changing:  # all parts of one commit
             if name not in self.retriever_names():
                 there = ", ".join(self.retriever_names())
                 raise BadQuery(f"unknown retriever {name!r}; this index has {there}")
             fusions = {"hybrid": self._hybrid, "instant": self._instant}
             known = fusions[name]() if name in fusions else self._field_retriever(name)
             self._scorers[name] = known
-        return known
+            return known
 
     def fused(
         self,
@@ -71,7 +73,8 @@ class Retrieving(Opened):
         depth: int = 50,
     ) -> Fused:
         """A fusion of retrievers over complete scores (see `searchlib.fused.Fused`)."""
-        scorers = tuple(self._scorer(part) for part in parts)
+        with self._changing:
+            scorers = tuple(self._scorer(part) for part in parts)
         if not isinstance(method, ReciprocalRank | OpinionPool):
             method = (method,) * len(scorers) if callable(method) else tuple(method)
         shares = tuple(weights) if weights is not None else (1.0,) * len(scorers)
@@ -121,7 +124,12 @@ class Retrieving(Opened):
     # -- inside
 
     def _scorer(self, retriever: str | Scorer) -> Scorer:
-        return self.retriever(retriever) if isinstance(retriever, str) else retriever
+        if isinstance(retriever, str):
+            return self.retriever(retriever)
+        if not hasattr(retriever, "top_and_scores"):
+            there = ", ".join(self.retriever_names())
+            raise BadQuery(f"{retriever!r} is no retriever; this index has {there}")
+        return retriever
 
     def _asked(self, retriever: str | Scorer, queries: Sequence[str]) -> Scorer:
         """The retriever for these queries."""
@@ -133,7 +141,7 @@ class Retrieving(Opened):
         return self._quoting(scorer) if retriever in QUOTING else scorer
 
     def _quoting(self, scorer: Scorer) -> Quoting:
-        return Quoting(scorer, self._field_retriever("bm25"))
+        return Quoting(scorer, replace(self._field_retriever("bm25"), snapshot=scorer.snapshot))
 
     def _hybrid(self) -> Scorer:
         settings = self.settings

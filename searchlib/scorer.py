@@ -74,7 +74,7 @@ def ranked_ids(
     """
     check_k(k)
     snapshot = scorer.snapshot
-    selection = snapshot.select(where) if where else None
+    selection = snapshot.select(where) if where is not None else None
     rankings = []
     for start in range(0, len(queries), QUERIES_AT_ONCE):
         for top in scorer.top(queries[start : start + QUERIES_AT_ONCE], k, selection, unit):
@@ -86,7 +86,7 @@ def ranked_ids(
 def explained(scorer: Scorer, query: str, name: str, where: str | None) -> Explanation:
     """A scorer's explanation for a document or passage named by a string."""
     id, unit = find_id(scorer.snapshot, name)
-    selection = scorer.snapshot.select(where) if where else None
+    selection = scorer.snapshot.select(where) if where is not None else None
     return scorer.explain_id(query, id, selection, unit)
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from indexes.snapshot import Selection, Snapshot
 from indexes.types import TopK, Unit
 
-from .errors import BadQuery, check_k
+from .errors import BadQuery, check_k, check_query
 from .hits import make_hits
 from .paging import check_offset, ranked_part
 from .retrieving import Retrieving
@@ -54,22 +55,48 @@ class Searching(Retrieving):
                 where scores are not calibrated.
             BadFilter: `where` or `sort` cannot be parsed.
         """
-        if not query.strip():
-            raise BadQuery("the query is empty; give at least one word")
-        check_k(k)
         check_offset(offset)
-        plain = self._scorer(retriever)
-        scorer = self._asked(retriever, [query])
-        selection = self.snapshot.select(where) if where else None
+        check_query(query)
+        hits, scorer, top, selection = self._found(
+            self._asked(retriever, [query]), query, k, where=where, unit=unit, explain=explain,
+            offset=offset, sort=sort, paged=offset > 0,
+        )  # fmt: skip
+        if min_probability is not None:
+            plain, calibrated = self._scorer(retriever), self.calibrated()
+            if calibrated is None or plain != calibrated.hybrid:
+                raise BadQuery(f"no probabilities: {self._why_not(plain)}")
+            if plain is not scorer:
+                top = TopK(top.ids, plain.scores(query, top.ids, selection, unit))
+            hits = calibrated.likely(hits, query, top, selection, unit, least=min_probability)
+        return hits
+
+    def _found(
+        self,
+        scorer: Scorer,
+        query: str,
+        k: int,
+        *,
+        where: str | None,
+        unit: Unit,
+        explain: bool,
+        offset: int,
+        sort: str | None,
+        paged: bool,
+    ) -> tuple[list[Hit], Scorer, TopK, Selection | None]:
+        """The hits, who found them, their numbers and scores, and what the filter selects."""
+        check_query(query)
+        check_k(k)
+        selection = scorer.snapshot.select(where) if where is not None else None
         if sort is None:
-            top = ranked_part(scorer, query, selection, unit, offset=offset, k=k)
+            top = ranked_part(scorer, query, selection, unit, offset=offset, k=k, paged=paged)
         elif unit == "passage":
             raise BadQuery("only documents are sorted by a field, not passages")
         else:
             from .browsing import sorted_matches
 
             found = sorted_matches(scorer, query, sort, offset + k, selection)
-            top = TopK(found.ids[offset:], found.scores[offset:])
+            ids = found.ids[offset:]
+            top = TopK(ids, scorer.scores(query, ids, selection, unit))
         hits = make_hits(
             scorer,
             query,
@@ -81,15 +108,7 @@ class Searching(Retrieving):
         )
         if offset:
             hits = [replace(hit, rank=hit.rank + offset) for hit in hits]
-        if min_probability is not None:
-            calibrated = self.calibrated()
-            if calibrated is None or plain != calibrated.hybrid:
-                raise BadQuery(f"no probabilities: {self._why_not(plain)}")
-            if sort is not None or plain is not scorer:
-                # subtle: those that sorted hits have are of the words that matched
-                top = TopK(top.ids, plain.scores(query, top.ids, selection, unit))
-            hits = calibrated.likely(hits, query, top, selection, unit, least=min_probability)
-        return hits
+        return hits, scorer, top, selection
 
     def calibrated(self) -> Calibrated | None:
         """The hybrid with the calibration of its scores; None where there is none.
@@ -127,12 +146,7 @@ class Searching(Retrieving):
             BadQuery: k below 1, or an offset below 0.
             BadFilter: `where` or `sort` cannot be parsed.
         """
-        from .browsing import listed
-
-        check_k(k)
-        check_offset(offset)
-        selection = self.snapshot.select(where) if where else None
-        return listed(self.snapshot, sort, offset + k, selection)[offset:]
+        return _listed(self.snapshot, k, where, sort, offset)
 
     def page(
         self,
@@ -156,15 +170,20 @@ class Searching(Retrieving):
         """
         from .cursors import Page, make_cursor, read_cursor
 
-        asked = (query, retriever, where, unit, sort)
-        generation = self.snapshot.generation
+        if query is not None:
+            check_query(query)
+        scorer = None if query is None else self._asked(retriever, [query])
+        snapshot = self.snapshot if scorer is None else scorer.snapshot
+        generation = snapshot.generation
+        asked = (query, retriever, where, unit, sort, snapshot.created)
         offset = 0 if cursor is None else read_cursor(cursor, generation, asked)
-        if query is None:
-            hits = self.browse(k + 1, where=where, sort=sort or "id", offset=offset)
+        if query is None or scorer is None:
+            hits = _listed(snapshot, k + 1, where, sort or "id", offset)
         else:
-            hits = self.search(
-                query, k + 1, retriever=retriever, where=where, unit=unit, sort=sort, offset=offset
-            )
+            hits, *_ = self._found(
+                scorer, query, k + 1, where=where, unit=unit, explain=False, offset=offset,
+                sort=sort, paged=True,
+            )  # fmt: skip
         more = make_cursor(generation, asked, offset + k) if len(hits) > k else None
         return Page(tuple(hits[:k]), more)
 
@@ -184,7 +203,9 @@ class Searching(Retrieving):
         [('en', 12), ('fr', 3)]
         """
         check_k(top)
-        return self.snapshot.facets(field, self.snapshot.select(where) if where else None, top)
+        return self.snapshot.facets(
+            field, self.snapshot.select(where) if where is not None else None, top
+        )
 
     def ids_where(self, where: str) -> list[str]:
         """The ids of the documents that a filter on metadata selects. Raises BadFilter."""
@@ -200,7 +221,13 @@ class Searching(Retrieving):
         where: str | None = None,
         unit: Unit = "document",
     ) -> list[Ranking]:
-        """Many queries at once: ids and scores, without texts."""
+        """Many queries at once: ids and scores, without texts.
+
+        Raises:
+            BadQuery: as `search`, but that a query may be empty: nothing is found by it.
+        """
+        if isinstance(queries, str):
+            raise BadQuery("queries must be a list of texts, not one text; write [text]")
         return ranked_ids(self._asked(retriever, queries), queries, k, where, unit)
 
     def explain(
@@ -226,3 +253,12 @@ class Searching(Retrieving):
         encoder = self._query_cache("sparse").encoder
         assert isinstance(encoder, SparseEncoder)
         return expand_with(encoder, text, k)
+
+
+def _listed(snapshot: Snapshot, k: int, where: str | None, sort: str, offset: int) -> list[Hit]:
+    from .browsing import listed
+
+    check_k(k)
+    check_offset(offset)
+    selection = snapshot.select(where) if where is not None else None
+    return listed(snapshot, sort, offset + k, selection)[offset:]

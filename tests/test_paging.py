@@ -44,7 +44,7 @@ def test_pages_are_the_parts_of_one_ranking(engine: Engine, name: str, unit: Any
 def test_within_its_depth_a_fusion_is_paged_as_it_ranks(engine: Engine) -> None:
     hybrid = engine.retriever("hybrid")
     [plain] = hybrid.top([QUERY], 99, None, "document")
-    paged = ranked_part(hybrid, QUERY, None, "document", offset=2, k=3)
+    paged = ranked_part(hybrid, QUERY, None, "document", offset=2, k=3, paged=True)
     assert paged.ids.tolist() == plain.ids[2:5].tolist()
     assert paged.scores.tolist() == pytest.approx(plain.scores[2:5].tolist())
 

@@ -18,7 +18,7 @@ static int begin_parts(const Lists *lists, int32_t number, int64_t start, int64_
                        uint32_t *begins) {
     if (!lists->parts.starts) {
         begins[0] = (uint32_t)start;
-        begins[1] = (uint32_t)stop;
+        if (lists->n_parts) begins[1] = (uint32_t)stop; /* of no rows there is no part */
         return 0;
     }
     int64_t entry = start_at(&lists->parts, number), last = entry + size_at(&lists->parts, number);

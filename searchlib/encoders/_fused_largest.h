@@ -83,7 +83,7 @@ static int all_largest(const Kind *kind, const Packed *packed, const float *weig
         tiles_begin();
         tiles_largest(kind, scratch, packed, weight, count, out);
         tiles_end();
-        give_back(scratch);
+        return_numbers(scratch);
         return 0;
     }
 #endif

@@ -192,8 +192,8 @@ static void free_scratch(Scratch *scratch)
 #if defined(HAS_TILES)
     if (scratch->tiles) tiles_end();
 #endif
-    give_back(scratch->tiles);
-    give_back(scratch->between);
+    return_numbers(scratch->tiles);
+    return_numbers(scratch->between);
 }
 
 /* Texts that go through layers, which become each layer's output. */

@@ -156,10 +156,11 @@ static float *borrowed_numbers(Py_ssize_t size)
     return (float *)(void *)(memory + 64);
 }
 
-static void give_back(void *numbers)
+static void return_numbers(void *numbers)
 {
+    if (!numbers) return;
     char *memory = (char *)numbers - 64;
-    if (numbers) munmap(memory, *(size_t *)(void *)memory);
+    munmap(memory, *(size_t *)(void *)memory);
 }
 
 /* Packs rows (all texts' tokens, depth) of texts of these lengths; 0, or -1 for want of memory. */

@@ -27,7 +27,9 @@ class Index(Protocol):
     """The part of an open index that measuring needs."""
 
     path: Path
-    snapshot: Snapshot
+
+    @property
+    def snapshot(self) -> Snapshot: ...
 
     def rank(
         self,
