@@ -69,6 +69,9 @@ def facets(
         counted = [(field, engine.facets(field, where=condition, top=top)) for field in fields]
         if condition is not None and not any(counts for _, counts in counted):
             warn_of_unknown_fields(engine, condition)
+        for field, counts in counted:
+            if not counts:
+                warn_of_unknown_fields(engine, f"exists {field}")
     if chosen(format) is Format.table:
         rows = [(field, value, count) for field, counts in counted for value, count in counts]
         print_table(("field", "value", ">documents"), rows)

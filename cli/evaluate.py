@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import io
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,9 +25,10 @@ from .options import (
 )
 from .output import chosen, must_be_writable, print_json, print_table, write_file
 from .progress import Progress
+from .topics import source_of, topics_of
 
 if TYPE_CHECKING:
-    from searchlib.evaluation import Qrels, Results, Source
+    from searchlib.evaluation import Qrels, Results
     from searchlib.searching import Searching
 
 commands = typer.Typer()
@@ -73,7 +70,7 @@ def run(
         raise typer.BadParameter("--output writes a TREC run; for others redirect stdout")
     if output is not None:
         must_be_writable(output)  # told now, not when the work is done
-    topics = _read_topics(queries)
+    topics = topics_of(queries)
     unit = Unit.passage if passages else Unit.document
     with open_index(path, device) as engine, Progress("queries") as progress:
         answers = ranked(
@@ -139,7 +136,7 @@ def evaluate(
     from searchlib.evaluation import evaluate as judge
 
     names, condition = parse_measures(measures), all_of(where)
-    with _source(collection, split, queries, qrels, record) as source:
+    with source_of(collection, split, queries, qrels, record) as source:
         topics, judged = source.read()
     with open_index(path, device) as engine:
         known = engine.retriever_names()
@@ -253,44 +250,3 @@ def _print_results(retriever: str, results: Results, per_query: bool) -> None:
                 print_json({**start, "query": query, "value": value})
         else:
             print_json({**start, "value": mean, "queries": results.queries})
-
-
-@contextmanager
-def _source(
-    collection: Path | None,
-    split: str | None,
-    queries: str | None,
-    qrels: Path | None,
-    record: bool,
-) -> Iterator[Source]:
-    """Where queries and judgements are; those of stdin are in a file until the block ends."""
-    from searchlib.evaluation import Source
-
-    if collection is not None:
-        yield Source(str(collection), split)
-    elif queries is None or qrels is None:
-        raise typer.BadParameter("give a BEIR folder, or both --queries and --qrels")
-    elif queries != "-":
-        yield Source(queries=queries, qrels=str(qrels))
-    elif record:
-        raise typer.BadParameter("--record needs queries that can be read again, from a file")
-    else:
-        with _stdin_in_a_file() as file:
-            yield Source(queries=str(file), qrels=str(qrels))
-
-
-def _read_topics(source: str) -> dict[str, str]:
-    from searchlib.evaluation import read_topics
-
-    if source != "-":
-        return read_topics(Path(source))
-    with _stdin_in_a_file() as file:
-        return read_topics(file)
-
-
-@contextmanager
-def _stdin_in_a_file() -> Iterator[Path]:
-    with tempfile.NamedTemporaryFile(prefix="queries-") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
-        file.flush()
-        yield Path(file.name)

@@ -94,7 +94,11 @@ Cursor = Annotated[
 ]
 Sort = Annotated[
     str | None,
-    typer.Option(metavar="FIELD", help="Sort by a field, not by score; -FIELD: largest first."),
+    typer.Option(
+        metavar="FIELD",
+        help="What shares a word with the query, sorted by a field, not by score; -FIELD: largest "
+        "first.",
+    ),
 ]
 Device = Annotated[
     str | None, typer.Option(help="cpu, cuda, cuda:1, mps [default: the best there is].")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from indexes.types import TopK
 from searchlib import Document, Engine, Settings
 from searchlib.cursors import make_cursor, read_cursor
 from searchlib.errors import BadQuery
@@ -47,6 +49,28 @@ def test_within_its_depth_a_fusion_is_paged_as_it_ranks(engine: Engine) -> None:
     paged = ranked_part(hybrid, QUERY, None, "document", offset=2, k=3, paged=True)
     assert paged.ids.tolist() == plain.ids[2:5].tolist()
     assert paged.scores.tolist() == pytest.approx(plain.scores[2:5].tolist())
+
+
+class Leaning:
+    """What it ranks first hangs on how many are asked for, as that of vectors' codes does."""
+
+    direct = True
+
+    def top(self, queries: list[str], k: int, where: object, unit: str) -> list[TopK]:
+        ids = np.roll(np.arange(250), k // 10)[:k]
+        return [TopK(ids, -np.arange(len(ids), dtype=np.float32))]
+
+
+def test_pages_of_vectors_repeat_nothing() -> None:
+    leaning: Any = Leaning()
+    found: list[int] = []
+    for offset in range(0, 300, 10):
+        page = ranked_part(leaning, QUERY, None, "document", offset=offset, k=11, paged=True)
+        found += page.ids[:10].tolist()
+    assert sorted(found) == list(range(250))
+    [alone] = leaning.top([QUERY], 7, None, "document")
+    plain = ranked_part(leaning, QUERY, None, "document", offset=0, k=7, paged=False)
+    assert plain.ids.tolist() == alone.ids.tolist()
 
 
 def test_cursors_go_through_all_hits(engine: Engine) -> None:

@@ -19,6 +19,7 @@ from .options import BadLine, ReadOptions
 from .records import clean
 
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
+UTF16 = "UTF-16 text, which is not read, --encoding or not; convert it to UTF-8"
 _BUFFER = 1 << 20
 
 
@@ -67,7 +68,7 @@ def text_lines(source: Source, options: ReadOptions) -> Iterator[tuple[int, str]
             yield BadLine(source.name, number, f"longer than {limit:,} bytes")
             continue
         if number == 1 and data.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise BadInput(f"{source.name}: UTF-16 text; convert it to UTF-8")
+            raise BadInput(f"{source.name}: {UTF16}")
         try:
             line = data.decode(options.encoding)
         except UnicodeDecodeError as error:
@@ -84,7 +85,7 @@ def whole_text(source: Source, options: ReadOptions) -> str | BadLine:
     if isinstance(data, BadLine):
         return data
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return BadLine(source.name, None, "UTF-16 text; convert it to UTF-8")
+        return BadLine(source.name, None, UTF16)
     try:
         text = data.decode(options.encoding)
     except UnicodeDecodeError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -103,6 +104,8 @@ def _documents(
             raise BadRecord(f"no text among the columns: {listed(header)}; say which is")
     except BadRecord as error:
         raise BadInput(f"{source.name}:{header_line}: {error}") from None
+    if repeated := sorted(name for name, count in Counter(header).items() if name and count > 1):
+        raise BadInput(f"{source.name}:{header_line}: columns of one name: {listed(repeated)}")
     if len(header) == 1 and options.text is None:
         header = ["text"]
     typed = set(choose_fields(tuple(header), options).metadata)

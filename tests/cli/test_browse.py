@@ -94,7 +94,9 @@ def test_facets(cli: Run, notes: Path) -> None:
         {"field": "year", "value": 2010, "documents": 1}
     ]
     assert "biology" in cli("facets", notes, "tags", "--format", "table").out
-    assert cli("facets", notes, "absent").lines == []
+    absent = cli("facets", notes, "yeer", "lang")
+    assert [line["field"] for line in absent.lines] == ["lang", "lang"]
+    assert "did you mean 'year'?" in absent.error
 
 
 @pytest.mark.parametrize(

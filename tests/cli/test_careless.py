@@ -208,6 +208,10 @@ def test_filters_that_are_none_by_themselves(cli: Run, notes: Path, one: str, ot
     assert cli("info", notes).lines[0]["documents"] == 4
 
 
+def test_what_is_wrong_with_stdin_is_said_of_stdin(cli: Run, notes: Path) -> None:
+    refused(cli("run", notes, "-", stdin="no tab\n"), "stdin:1: no tab")
+
+
 def test_an_unknown_measure(cli: Run, notes: Path) -> None:
     refused(cli("eval", notes, "collection", "--measures", "nDCG@ten"), "nDCG@ten")
 

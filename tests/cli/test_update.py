@@ -115,6 +115,15 @@ def test_delete_by_filter(cli: Run, notes: Path) -> None:
     assert set(notes_by_id(cli, notes)) == {"note-1", "note-3"}
 
 
+def test_keys_in_back_quotes_are_those_of_filters(cli: Run, notes: Path) -> None:
+    assert cli("update", notes, "note-1", "--set", "`my key`.`a.b`=3").lines[0]["updated"] == 1
+    [hit] = cli("browse", notes, "--where", "`my key`.`a.b` = 3").lines
+    assert hit["metadata"]["my key"] == {"a.b": 3}
+    assert cli("update", notes, "note-1", "--unset", "`my key`").lines[0]["updated"] == 1
+    for wrong in ("`open=1", "a.`=1", "`a`b=1"):
+        assert cli("update", notes, "note-1", "--set", wrong).code == 2
+
+
 def test_two_filters_change_and_delete_what_both_select(cli: Run, notes: Path) -> None:
     both = ("--where", "year >= 2000", "--where", "year < 2010")
     assert cli("update", notes, *both, "--set", "seen=true").lines[0]["updated"] == 2

@@ -300,7 +300,10 @@ def test_other_encodings(write):
     path = write("a.jsonl", '{"_id": "a", "text": "café"}'.encode("latin-1"))
     assert read(path, encoding="latin-1")[0].text == "café"
     path = write("b.jsonl", LINES.decode().encode("utf-16"))
-    assert refused(path) == f"{path}: UTF-16 text; convert it to UTF-8"
+    assert (
+        refused(path)
+        == f"{path}: UTF-16 text, which is not read, --encoding or not; convert it to UTF-8"
+    )
 
 
 @pytest.mark.parametrize(

@@ -164,3 +164,9 @@ def test_parquet_that_is_none(table, tmp_path):
 
     path = table("b.parquet.gz", gzip.compress(b"PAR1"))
     assert "uncompressed file only" in refused(path)
+
+
+def test_columns_of_one_name_are_refused(table):
+    path = table("twice.csv", "id,text,tag,text,tag,,\n1,a,b,c,d,,\n")
+    assert refused(path) == "1: columns of one name: 'tag', 'text'"
+    assert read(table("blank.csv", "id,text,,\n1,a,,\n"))[0].text == "a"

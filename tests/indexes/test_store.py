@@ -54,7 +54,11 @@ def test_gives_back_what_was_put_in(tmp_path: Path) -> None:
     assert store.problems() == []
 
 
-def test_excerpts_are_the_beginnings_of_passages(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sliced", [0, 65, 1000])  # from which on a text is read once
+def test_excerpts_are_the_beginnings_of_passages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sliced: int
+) -> None:
+    monkeypatch.setattr("indexes.excerpts._SLICED", sliced)
     odd = record("odd", "né\0 🐟 one", "", "tw\0", "\0", year=2)
     records = [*RECORDS, odd]
     write_store(tmp_path / "s", records)
@@ -71,7 +75,11 @@ def test_excerpts_are_the_beginnings_of_passages(tmp_path: Path) -> None:
     assert store.excerpts(passages[:0], first, 9) == []
 
 
-def test_excerpts_of_tables_that_contradict_the_index(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sliced", [0, 1000])
+def test_excerpts_of_tables_that_contradict_the_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sliced: int
+) -> None:
+    monkeypatch.setattr("indexes.excerpts._SLICED", sliced)
     write_store(tmp_path / "s", RECORDS)
     store = Store(tmp_path / "s", 3)
     for passage, first in ((1, [0, 1, 3, 6]), (6, [0, 2, 3, 7])):

@@ -1,0 +1,233 @@
+"""One engine in several hands: threads, retrievers that are kept, closing; and wrong types."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from indexes.errors import Closed, Damaged
+from indexes.snapshot import Snapshot
+from indexes.types import TermVectors
+from searchlib import Document, Engine, Settings
+from searchlib.errors import BadDocument, BadInput, BadQuery
+from searchlib.query_cache import QueryCache
+
+WORDS_ONLY = Settings(dense_model=None, sparse_model=None)
+SONGS = [Document(f"s{n}", f"blues song number w{n} " * 3, metadata={"n": n}) for n in range(40)]
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Iterator[Engine]:
+    """An index of words, for one test."""
+    with Engine.create(tmp_path / "i.index", WORDS_ONLY) as engine:
+        engine.add(SONGS)
+        yield engine
+
+
+def test_threads_ask_while_one_writes(mine: Engine) -> None:
+    failed: list[BaseException] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        try:
+            while not stop.is_set():
+                assert mine.search("blues song", 3, where="n >= 0", explain=True)
+                page = mine.page("blues song", 3)
+                assert len(page.hits) == 3
+                assert mine.rank(["blues", "song w3"], 2)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for n in range(25):
+        mine.add([Document(f"new{n}", "blues song", metadata={"n": n})])
+        mine.delete([f"s{n}"])
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not failed
+
+
+def test_a_retriever_keeps_the_commit_it_was_made_of(mine: Engine) -> None:
+    for made in (mine.refined("bm25"), mine.fused(["bm25"]), mine.retriever("bm25")):
+        before = mine.search("w1", retriever=made)
+        mine.add([Document("w1", "w1 w1 w1", metadata={"n": 1})])
+        assert mine.search("w1", retriever=made) == before
+        assert mine.search("w1", retriever=made, where="n = 1")[0].id == "s1"
+        assert mine.search("w1", retriever="bm25")[0].id == "w1"
+        mine.delete(["w1"])
+
+
+def test_an_old_commit_goes_with_its_last_reader(mine: Engine) -> None:
+    kept = mine.retriever("bm25")
+    old = kept.snapshot
+    mine.add([Document("x", "y")])
+    assert old.n_documents == len(SONGS)
+    assert len(list(old.all_ids())) == len(SONGS)
+    store = old._segments[0].store._connection
+    del kept, old
+    with pytest.raises(Exception, match="closed"):
+        store.execute("SELECT 1")
+
+
+def test_a_closed_engine_says_so(mine: Engine) -> None:
+    mine.close()
+    for call in (
+        lambda: mine.search("blues"),
+        lambda: mine.rank(["blues"]),
+        lambda: mine.explain("blues", "s1"),
+        lambda: mine.page("blues"),
+        mine.browse,
+        mine.info,
+        mine.refresh,
+        lambda: mine.add([Document("c", "closed")]),
+        lambda: mine.delete(["s1"]),
+        lambda: mine.update([("s1", {"n": 2})]),
+        lambda: mine.facets("n"),
+    ):
+        with pytest.raises(Closed, match="closed"):
+            call()
+    mine.close()
+    with Engine.open(mine.path) as again:
+        assert again.info()["documents"] == len(SONGS)
+
+
+def test_a_reader_of_a_closed_snapshot_says_so(mine: Engine) -> None:
+    snapshot = Snapshot.open(mine.path)
+    snapshot.close()
+    with pytest.raises(Closed, match="closed"):
+        snapshot.ids(np.array([1]))
+
+
+def test_a_refresh_that_fails_changes_nothing(
+    mine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(snapshot: Snapshot, path: Path) -> Settings:
+        raise Damaged("its settings make no sense")
+
+    before = mine.snapshot
+    monkeypatch.setattr("searchlib.opened.recorded_settings", damaged)
+    with pytest.raises(Damaged):
+        mine.refresh()
+    assert mine.snapshot is before
+    assert mine.search("blues")
+
+
+class Slow:
+    """An encoder of one word a query, that lets others run meanwhile."""
+
+    fingerprint = "slow"
+
+    def encode_query(self, texts: list[str]) -> TermVectors:
+        threading.Event().wait(0.0002)
+        return TermVectors.of([{text: 1.0} for text in texts])
+
+
+def test_threads_share_remembered_queries() -> None:
+    cache = QueryCache(Slow(), size=8)  # type: ignore[arg-type]
+    failed: list[BaseException] = []
+
+    def ask(first: int) -> None:
+        try:
+            for n in range(300):
+                one = f"w{(first + n) % 20}"
+                assert cache.encode([one]).row(0) == {one: 1.0}  # type: ignore[union-attr]
+                many = [f"w{(first * n + i) % 20}" for i in range(5)]
+                rows = cache.encode(many)
+                assert isinstance(rows, TermVectors)
+                assert [list(rows.row(i)) for i in range(5)] == [[word] for word in many]
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=ask, args=(n * 7,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert len(cache._rows) <= 8
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda e: e.search(None), "must be a text"),
+        (lambda e: e.page(5), "must be a text"),
+        (lambda e: e.search("blues", 2.5), "whole number"),
+        (lambda e: e.search("blues", "3"), "whole number"),
+        (lambda e: e.search("blues", retriever=None), "no retriever; this index has bm25"),
+        (lambda e: e.rank("blues"), "list of texts"),
+    ],
+)
+def test_wrong_types_of_questions(mine: Engine, wrong: Any, message: str) -> None:
+    with pytest.raises(BadQuery, match=message):
+        wrong(mine)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda e: e.delete("12"), "list of texts"),
+        (lambda e: e.delete([1]), "list of texts"),
+        (lambda e: e.add([{"id": "x", "text": "y"}]), "document 1 is no Document but dict"),
+        (lambda e: e.add("abc"), "document 1 is no Document but str"),
+    ],
+)
+def test_wrong_types_of_what_is_written(mine: Engine, wrong: Any, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        wrong(mine)
+    assert mine.info()["documents"] == len(SONGS)
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (Document(5, "t"), "its id is int"),  # type: ignore[arg-type]
+        (Document("x", b"t"), "its text is bytes"),  # type: ignore[arg-type]
+        (Document("x", "t", title=5), "its title is int"),  # type: ignore[arg-type]
+        (Document("x", "t", metadata=[1]), "the metadata of 'x' are list"),  # type: ignore[arg-type]
+        (Document("x", None), "its text is NoneType"),  # type: ignore[arg-type]
+    ],
+)
+def test_wrong_types_of_documents(mine: Engine, document: Document, message: str) -> None:
+    with pytest.raises(BadDocument, match=message):
+        mine.add([document])
+    told: list[str] = []
+    report = mine.add([document, Document("y", "z")], skip_bad=True, on_bad=told.append)
+    assert (report.added, len(told)) == (1, 1)
+    assert mine.verify() == []
+
+
+def test_an_empty_filter_is_none_and_not_all(mine: Engine) -> None:
+    for ask in (
+        lambda: mine.search("blues", where=""),
+        lambda: mine.rank(["blues"], where=""),
+        lambda: mine.browse(where=""),
+        lambda: mine.facets("n", where=""),
+    ):
+        with pytest.raises(Exception, match="filter"):
+            ask()
+
+
+def test_sorted_hits_have_the_score_that_is_explained(engine: Engine) -> None:
+    hits = engine.search("the blues song", 5, sort="-id", explain=True)
+    assert hits
+    for hit in hits:
+        assert hit.explanation is not None
+        assert hit.score == pytest.approx(hit.explanation.value, rel=1e-4)
+
+
+def test_a_cursor_is_of_one_index(mine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not of one that was made anew in the same place."""
+    cursor = mine.page("blues", 3).cursor
+    assert mine.page("blues", 3, cursor=cursor).hits
+    monkeypatch.setattr(Snapshot, "created", "later")
+    with pytest.raises(BadQuery, match="cursor"):
+        mine.page("blues", 3, cursor=cursor)
