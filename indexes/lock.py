@@ -152,4 +152,6 @@ def _held(root: Path, owner: bytes) -> str:
     who = "another process"
     if values is not None:
         who = f"process {values['pid']} on {values['host']} since {values['since']}"
+        if (values["pid"], values["host"]) == (os.getpid(), os.uname().nodename):
+            return f"{root} is being written by {who}: this one itself, elsewhere; one at a time"
     return f"{root} is being written by {who}; wait for it to finish, or stop it"

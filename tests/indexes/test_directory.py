@@ -140,6 +140,7 @@ def test_one_holds_the_lock(tmp_path: Path) -> None:
     with directory.lock(), pytest.raises(Locked) as caught, FileDirectory(tmp_path).lock():
         pass
     assert re.search(rf"process {os.getpid()} on \S+ since \d{{4}}-\d\d-\d\dT", str(caught.value))
+    assert "this one itself" in str(caught.value)
     with directory.lock():  # free again
         pass
 
