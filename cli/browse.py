@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
@@ -73,7 +74,11 @@ def facets(
             if not counts:
                 warn_of_unknown_fields(engine, f"exists {field}")
     if chosen(format) is Format.table:
-        rows = [(field, value, count) for field, counts in counted for value, count in counts]
+        rows = [
+            (field, value if isinstance(value, str) else json.dumps(value), count)
+            for field, counts in counted
+            for value, count in counts
+        ]
         print_table(("field", "value", ">documents"), rows)
     else:
         print_json(

@@ -217,6 +217,8 @@ def expand(
 
 
 def _lines() -> Iterator[str]:
+    if hasattr(sys.stdin, "reconfigure"):  # subtle: half characters would make JSON that is none
+        sys.stdin.reconfigure(errors="replace")
     return (line.strip() for line in sys.stdin if line.strip())
 
 

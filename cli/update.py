@@ -103,7 +103,8 @@ def _refuse(report: UpdateReport, path: object) -> NoReturn:
 
     count = len(report.missing)
     some = ", ".join(map(repr, report.missing[:3])) + ", ..." * (count > 3)
-    raise NotFound(f"{count} ids not in {path}: {some}; the others are updated")
+    others = "the others are updated" if report.updated + report.unchanged else "nothing updated"
+    raise NotFound(f"{count} ids not in {path}: {some}; {others}")
 
 
 def _patch(set: list[str], unset: list[str]) -> dict[str, Any]:

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 class Opened:
     """The index in folder `path` as of one commit, `snapshot`, until it is refreshed.
 
-    Several threads may ask, also while one writes.
+    Several threads may ask, also while one writes. A process that was forked opens it anew, as
+    SQLite's connections are not carried across.
 
     `device`: "cpu", "cuda", "cuda:1", "mps" or None for the best there is. `memory`: bytes that
     indexing may hold beside the models, at least 64 MB.

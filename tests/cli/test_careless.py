@@ -208,6 +208,12 @@ def test_filters_that_are_none_by_themselves(cli: Run, notes: Path, one: str, ot
     assert cli("info", notes).lines[0]["documents"] == 4
 
 
+def test_queries_of_stdin_that_are_no_text(cli: Run, notes: Path) -> None:
+    done = cli("search", notes, "-", stdin=b"moon \xff\n")
+    assert done.code == 0
+    assert done.lines[0]["query"] == "moon \ufffd"
+
+
 def test_what_is_wrong_with_stdin_is_said_of_stdin(cli: Run, notes: Path) -> None:
     refused(cli("run", notes, "-", stdin="no tab\n"), "stdin:1: no tab")
 

@@ -115,6 +115,12 @@ def test_delete_by_filter(cli: Run, notes: Path) -> None:
     assert set(notes_by_id(cli, notes)) == {"note-1", "note-3"}
 
 
+def test_who_is_not_there_is_said_and_what_became_of_the_others(cli: Run, notes: Path) -> None:
+    assert cli("update", notes, "x", "--set", "a=1").error.endswith("'x'; nothing updated")
+    some = cli("update", notes, "x", "note-1", "--set", "a=1").error
+    assert some.endswith("'x'; the others are updated")
+
+
 def test_keys_in_back_quotes_are_those_of_filters(cli: Run, notes: Path) -> None:
     assert cli("update", notes, "note-1", "--set", "`my key`.`a.b`=3").lines[0]["updated"] == 1
     [hit] = cli("browse", notes, "--where", "`my key`.`a.b` = 3").lines
