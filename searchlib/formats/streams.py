@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import io
 import lzma
@@ -58,7 +59,7 @@ def text_lines(source: Source, options: ReadOptions) -> Iterator[tuple[int, str]
     A byte order mark and NUL characters are left out. No more than `max_document_bytes` of a
     line are ever held.
     """
-    limit = options.max_document_bytes
+    limit, encoding = options.max_document_bytes, options.encoding
     number = 0
     while data := source.stream.readline(limit + 1):
         number += 1
@@ -69,8 +70,10 @@ def text_lines(source: Source, options: ReadOptions) -> Iterator[tuple[int, str]
             continue
         if number == 1 and data.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise BadInput(f"{source.name}: {UTF16}")
+        if number == 1 and data.startswith(codecs.BOM_UTF8):
+            encoding = "utf-8"  # whatever was said: nothing else begins so
         try:
-            line = data.decode(options.encoding)
+            line = data.decode(encoding)
         except UnicodeDecodeError as error:
             yield BadLine(source.name, number, _not_text(error))
             continue
@@ -87,7 +90,7 @@ def whole_text(source: Source, options: ReadOptions) -> str | BadLine:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return BadLine(source.name, None, UTF16)
     try:
-        text = data.decode(options.encoding)
+        text = data.decode("utf-8" if data.startswith(codecs.BOM_UTF8) else options.encoding)
     except UnicodeDecodeError as error:
         return BadLine(source.name, None, _not_text(error))
     return text.removeprefix("\ufeff").replace("\0", "").replace("\r\n", "\n")

@@ -299,6 +299,10 @@ def test_marks_line_ends_nul_and_halves_of_pairs(write):
 def test_other_encodings(write):
     path = write("a.jsonl", '{"_id": "a", "text": "café"}'.encode("latin-1"))
     assert read(path, encoding="latin-1")[0].text == "café"
+    for name, text in (("c.jsonl", '{"_id": "a", "text": "café"}'), ("c.txt", "café"),
+                       ("c.csv", "id,text\na,café\n")):  # fmt: skip
+        path = write(name, text.encode("utf-8-sig"))
+        assert read(path, encoding="cp1252")[0].text == "café"
     path = write("b.jsonl", LINES.decode().encode("utf-16"))
     assert (
         refused(path)
