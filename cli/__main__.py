@@ -6,16 +6,19 @@ import os
 import sys
 from typing import NoReturn
 
-from .signals import heeded
+from .signals import end_late, heeded
 
 
 def main() -> NoReturn:
     """The command line; Ctrl-C while its modules are loaded is one line and code 130, too."""
     _open_what_is_closed()
-    with heeded():
-        from .app import main as run
+    try:
+        with heeded():
+            from .app import main as run
 
-        run()
+            run()
+    except KeyboardInterrupt as error:
+        end_late(error)
 
 
 def _open_what_is_closed() -> None:

@@ -41,7 +41,7 @@ def heeded() -> Iterator[None]:
         terminated |= number == signal.SIGTERM
         if not _is_within(frame, _MODULE, entering):
             later.forget()
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(TERMINATED if terminated else INTERRUPTED)
         if not later.interrupt(number):
             os.write(2, LINE.encode())
             interrupted()
@@ -72,6 +72,16 @@ def heeded() -> Iterator[None]:
         interrupted()
     finally:
         sys.meta_path.remove(later)
+
+
+def end_late(error: KeyboardInterrupt) -> NoReturn:
+    """End the process by a signal that came between the end of the block and that of `heeded`."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    before = error.__context__
+    if not (isinstance(before, SystemExit) and before.code == INTERRUPTED):  # it said so already
+        sys.stderr.write(LINE)
+    _end(error.args[0] if error.args else INTERRUPTED)
 
 
 class _Later:

@@ -293,6 +293,37 @@ def test_a_signal_within_the_import_of_an_extension(tmp_path: Path, call: int) -
     assert ending(EXTENSION.format(call=call), tmp_path) == (130, "within\n")
 
 
+LATE = """
+import signal, sys
+import cli.__main__, cli.app, cli.signals
+number, code = {number}, {code}
+
+class Late:
+    def __enter__(self):
+        self.block = cli.signals.heeded()
+        self.block.__enter__()
+    def __exit__(self, *error):
+        signal.raise_signal(number)
+
+cli.__main__.heeded = Late
+
+def run():
+    if code == 130:
+        sys.stderr.write("searchlib: interrupted\\n")
+    sys.exit(code)
+
+cli.app.main = run
+cli.__main__.main()
+"""
+
+
+@pytest.mark.parametrize("number", [2, 15])
+@pytest.mark.parametrize("code", [0, 130])  # of a command that was done, or interrupted before
+def test_a_signal_when_all_is_over(tmp_path: Path, number: int, code: int) -> None:
+    """Between the end of the block and that of what heeds signals: the line is said once."""
+    assert ending(LATE.format(number=number, code=code), tmp_path) == (128 + number, "")
+
+
 WAITING = """
 import os, threading
 from concurrent.futures import ThreadPoolExecutor
