@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from indexes.manifest import TermField
 from indexes.snapshot import Selection, Snapshot
-from indexes.types import TopK
 
 from .errors import BadQuery
 from .parts import fields_of
 from .retrievers import FieldRetriever
-from .scorer import Scorer
+from .scorer import Ids, Scorer
 from .types import Hit
 
 BEGINNING = 200  # characters of a text that are shown where no query says which
@@ -19,8 +16,8 @@ BEGINNING = 200  # characters of a text that are shown where no query says which
 
 def sorted_matches(
     scorer: Scorer, query: str, sort: str, limit: int, where: Selection | None
-) -> TopK:
-    """The first `limit` documents by a field, of those that share a term with the query.
+) -> Ids:
+    """The first `limit` documents (m,) by a field, of those that share a term with the query.
 
     A fusion matches what its first field does. Raises BadQuery for a retriever of vectors, which
     every document matches.
@@ -35,10 +32,7 @@ def sorted_matches(
             )
     snapshot = part.snapshot
     every = part.top([query], max(1, snapshot.n_documents), where, "document")[0]
-    ids = snapshot.sort(sort, limit, snapshot.selection(every.ids))
-    order = np.argsort(every.ids)
-    places = order[np.searchsorted(every.ids, ids, sorter=order)]
-    return TopK(ids, every.scores[places])
+    return snapshot.sort(sort, limit, snapshot.selection(every.ids))
 
 
 def listed(snapshot: Snapshot, sort: str, limit: int, where: Selection | None) -> list[Hit]:

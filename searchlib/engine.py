@@ -240,7 +240,7 @@ class Engine(Searching):
             BadInput: one text instead of a list, or ids that are no texts.
             Locked: another process is writing.
         """
-        wanted = [ids] if isinstance(ids, str) else list(ids)
+        wanted = list(ids)
         if isinstance(ids, str) or not all(isinstance(id, str) for id in wanted):
             raise BadInput(f"ids must be a list of texts, not {ids!r}; write [id]")
         with self._writer() as writer:

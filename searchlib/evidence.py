@@ -17,7 +17,7 @@ from .errors import BadQuery
 from .fused import Fused
 from .naming import find_id
 from .retrievers import FieldRetriever
-from .scorer import Scorer
+from .scorer import Scorer, selected
 from .types import Explanation, Hit
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Calibrated:
         """
         id, unit = find_id(self.hybrid.snapshot, name)
         ids = np.array([id], np.int64)
-        selection = self.hybrid.snapshot.select(where) if where is not None else None
+        selection = selected(self.hybrid.snapshot, where)
         top = TopK(ids, self.hybrid.scores(query, ids, selection, unit))
         [row] = evidence_of(self.hybrid, query, top, selection, unit).tolist()
         parts = [Explanation(self.calibration.base, "base")]

@@ -63,6 +63,11 @@ class Scorer(Protocol):
         ...
 
 
+def selected(snapshot: Snapshot, where: str | None) -> Selection | None:
+    """What a filter selects; None without one. Raises BadFilter, for an empty one too."""
+    return None if where is None else snapshot.select(where)
+
+
 def ranked_ids(
     scorer: Scorer, queries: Sequence[str], k: int, where: str | None, unit: Unit
 ) -> list[Ranking]:
@@ -74,7 +79,7 @@ def ranked_ids(
     """
     check_k(k)
     snapshot = scorer.snapshot
-    selection = snapshot.select(where) if where is not None else None
+    selection = selected(snapshot, where)
     rankings = []
     for start in range(0, len(queries), QUERIES_AT_ONCE):
         for top in scorer.top(queries[start : start + QUERIES_AT_ONCE], k, selection, unit):
@@ -86,7 +91,7 @@ def ranked_ids(
 def explained(scorer: Scorer, query: str, name: str, where: str | None) -> Explanation:
     """A scorer's explanation for a document or passage named by a string."""
     id, unit = find_id(scorer.snapshot, name)
-    selection = scorer.snapshot.select(where) if where is not None else None
+    selection = selected(scorer.snapshot, where)
     return scorer.explain_id(query, id, selection, unit)
 
 

@@ -15,7 +15,7 @@ from .errors import BadQuery, check_k, check_query
 from .hits import make_hits
 from .paging import check_offset, ranked_part
 from .retrieving import Retrieving
-from .scorer import Scorer, explained, ranked_ids
+from .scorer import Scorer, explained, ranked_ids, selected
 from .types import Explanation, Hit, Ranking
 
 if TYPE_CHECKING:
@@ -57,9 +57,10 @@ class Searching(Retrieving):
         """
         check_offset(offset)
         check_query(query)
-        hits, scorer, top, selection = self._found(
-            self._asked(retriever, [query]), query, k, where=where, unit=unit, explain=explain,
-            offset=offset, sort=sort, paged=offset > 0,
+        scorer = self._asked(retriever, [query])
+        hits, top, selection = self._found(
+            scorer, query, k, where=where, unit=unit, explain=explain, offset=offset, sort=sort,
+            paged=offset > 0,
         )  # fmt: skip
         if min_probability is not None:
             plain, calibrated = self._scorer(retriever), self.calibrated()
@@ -82,11 +83,10 @@ class Searching(Retrieving):
         offset: int,
         sort: str | None,
         paged: bool,
-    ) -> tuple[list[Hit], Scorer, TopK, Selection | None]:
-        """The hits, who found them, their numbers and scores, and what the filter selects."""
-        check_query(query)
+    ) -> tuple[list[Hit], TopK, Selection | None]:
+        """The hits, their numbers and scores, and what the filter selects."""
         check_k(k)
-        selection = scorer.snapshot.select(where) if where is not None else None
+        selection = selected(scorer.snapshot, where)
         if sort is None:
             top = ranked_part(scorer, query, selection, unit, offset=offset, k=k, paged=paged)
         elif unit == "passage":
@@ -94,8 +94,7 @@ class Searching(Retrieving):
         else:
             from .browsing import sorted_matches
 
-            found = sorted_matches(scorer, query, sort, offset + k, selection)
-            ids = found.ids[offset:]
+            ids = sorted_matches(scorer, query, sort, offset + k, selection)[offset:]
             top = TopK(ids, scorer.scores(query, ids, selection, unit))
         hits = make_hits(
             scorer,
@@ -108,7 +107,7 @@ class Searching(Retrieving):
         )
         if offset:
             hits = [replace(hit, rank=hit.rank + offset) for hit in hits]
-        return hits, scorer, top, selection
+        return hits, top, selection
 
     def calibrated(self) -> Calibrated | None:
         """The hybrid with the calibration of its scores; None where there is none.
@@ -203,9 +202,8 @@ class Searching(Retrieving):
         [('en', 12), ('fr', 3)]
         """
         check_k(top)
-        return self.snapshot.facets(
-            field, self.snapshot.select(where) if where is not None else None, top
-        )
+        snapshot = self.snapshot
+        return snapshot.facets(field, selected(snapshot, where), top)
 
     def ids_where(self, where: str) -> list[str]:
         """The ids of the documents that a filter on metadata selects. Raises BadFilter."""
@@ -260,5 +258,4 @@ def _listed(snapshot: Snapshot, k: int, where: str | None, sort: str, offset: in
 
     check_k(k)
     check_offset(offset)
-    selection = snapshot.select(where) if where is not None else None
-    return listed(snapshot, sort, offset + k, selection)[offset:]
+    return listed(snapshot, sort, offset + k, selected(snapshot, where))[offset:]
