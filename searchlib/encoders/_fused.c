@@ -14,68 +14,14 @@
 
 #include "_fused_product.h"
 #include "_fused_largest.h"
+#include "_fused_codes.h"
+#include "_fused_positive.h"
+#if defined(HAS_TILES)
+#include "_fused_tiles.h"
+#endif
 #include "_fused_layer.h"
 #include "_fused_views.h"
-
-static const Kind *kind_of(int number)
-{
-    if (number >= 0 && number < KINDS_COUNT && runs_here(&KINDS[number])) return &KINDS[number];
-    PyErr_Format(PyExc_ValueError, "no kernel %d for this processor", number);
-    return NULL;
-}
-
-/* The kind for so few tokens that half as wide registers hold them; all kinds but "any" compute the
-   same of a token, bit for bit. */
-static const Kind *wide_enough(const Kind *kind, Py_ssize_t tokens)
-{
-    for (int i = 0; kind->lanes == 16 && tokens <= 8 && i < KINDS_COUNT; i++)
-        if (KINDS[i].lanes == 8 && runs_here(&KINDS[i])) return &KINDS[i];
-    return kind;
-}
-
-static int multiply(const Kind *kind, const Py_buffer *rows, const Py_buffer *weight)
-{
-    return rows->shape[0] >= 1 && rows->shape[1] >= 1 && rows->shape[1] == weight->shape[1] &&
-           weight->shape[0] >= kind->rows;
-}
-
-static PyObject *py_largest(PyObject *module, PyObject *args)
-{
-    enum { LEFT, RIGHT, OUT, N };
-    static const int ndims[N] = {2, 2, 2};
-    static const int flags[N] = {PyBUF_STRIDES, PyBUF_C_CONTIGUOUS,
-                                 PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE};
-    PyObject *objects[N], *lengths_object, *result = NULL;
-    Py_buffer b[N], lengths;
-    int number, workers, failed;
-    (void)module;
-    if (!PyArg_ParseTuple(args, "OOOOii", &objects[LEFT], &lengths_object, &objects[RIGHT],
-                          &objects[OUT], &number, &workers))
-        return NULL;
-    const Kind *kind = kind_of(number);
-    if (!kind || view_all(objects, b, N, ndims, flags) < 0) return NULL;
-    if (view_lengths(lengths_object, &lengths, b[LEFT].shape[0]) < 0) goto release;
-    if (!multiply(kind, &b[LEFT], &b[RIGHT]) || b[OUT].shape[0] != lengths.shape[0] ||
-        b[OUT].shape[1] != b[RIGHT].shape[0]) {
-        PyErr_SetString(PyExc_ValueError, "shapes don't fit: (T, D), (n,), (V, D), (n, V)");
-        goto release_lengths;
-    }
-    kind = wide_enough(kind, b[LEFT].shape[0]);
-    Py_BEGIN_ALLOW_THREADS
-    Packed packed;
-    failed = pack(&packed, &b[LEFT], lengths.buf, lengths.shape[0], kind);
-    if (!failed) {
-        failed = all_largest(kind, &packed, b[RIGHT].buf, b[RIGHT].shape[0], b[OUT].buf, workers);
-        free_packed(&packed);
-    }
-    Py_END_ALLOW_THREADS
-    result = failed ? PyErr_NoMemory() : Py_NewRef(Py_None);
-release_lengths:
-    PyBuffer_Release(&lengths);
-release:
-    release_all(b, N);
-    return result;
-}
+#include "_fused_head.h"
 
 static PyObject *py_affine(PyObject *module, PyObject *args)
 {
@@ -244,6 +190,11 @@ static PyMethodDef METHODS[] = {
     {"largest", py_largest, METH_VARARGS,
      "largest(rows, lengths, weight, out, kind, workers): out[i, v] = max over text i of rows[t] . "
      "weight[v]."},
+    {"coarse", py_coarse, METH_VARARGS,
+     "coarse(weight, bias): what `positive` needs of them, or None where it does not run."},
+    {"positive", py_positive, METH_VARARGS,
+     "positive(rows, lengths, weight, bias, coarse, out, kind, workers): as `largest`, plus bias, "
+     "where that is above 0; else a number that is not."},
     {"affine", py_affine, METH_VARARGS,
      "affine(rows, weight, bias, out, kind): out[v, t] = rows[t] . weight[v] + bias[v]."},
     {"layers", py_layers, METH_VARARGS,
@@ -266,6 +217,9 @@ PyMODINIT_FUNC PyInit__fused(void)
 #endif
 #if defined(HAS_TILES)
     tiles_here = tiles_run_here();
+#endif
+#if defined(HAS_COARSE)
+    coarse_here = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vnni");
 #endif
     PyObject *made = PyModule_Create(&MODULE);
     if (made && PyModule_AddIntConstant(made, "LONG", LONG) < 0) Py_CLEAR(made);

@@ -16,6 +16,18 @@ def largest(
     workers: int,
     /,
 ) -> None: ...
+def coarse(weight: NDArray[float32], bias: NDArray[float32], /) -> object | None: ...
+def positive(
+    rows: NDArray[float32],
+    lengths: NDArray[int64],
+    weight: NDArray[float32],
+    bias: NDArray[float32],
+    coarse: object,
+    out: NDArray[Any],
+    kind: int,
+    workers: int,
+    /,
+) -> None: ...
 def affine(
     rows: NDArray[float32],
     weight: NDArray[float32],

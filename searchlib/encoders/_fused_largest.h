@@ -18,10 +18,6 @@ static void keep_largest(const Kind *kind, const Packed *packed, const Panel *pa
     }
 }
 
-#if defined(HAS_TILES)
-#include "_fused_tiles.h"
-#endif
-
 /* Texts whose largest product with each row of a weight is sought. */
 typedef struct {
     const Kind *kind;
@@ -76,17 +72,6 @@ static int all_largest(const Kind *kind, const Packed *packed, const float *weig
                        Py_ssize_t count, float *out, int workers)
 {
     Py_ssize_t depth = packed->depth;
-#if defined(HAS_TILES)
-    if (tiles_pay(kind, packed, depth) && count >= TILE_ROWS) {
-        Half *scratch = (Half *)borrowed_numbers(tile_size(packed->lanes, depth) / 2);
-        if (!scratch) return -1;
-        tiles_begin();
-        tiles_largest(kind, scratch, packed, weight, count, out);
-        tiles_end();
-        return_numbers(scratch);
-        return 0;
-    }
-#endif
     Py_ssize_t chunk = CHUNK / (Py_ssize_t)sizeof(float) / depth;
     if (packed->panels_count == 1) chunk = MANY_BLOCKS * kind->rows;
     chunk = whole_blocks(chunk < count ? chunk : count, kind->rows);

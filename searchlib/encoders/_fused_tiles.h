@@ -201,29 +201,3 @@ static void tiles_block(Half *scratch, float *out, const float *in, const Packed
         }
     }
 }
-
-/* As `all_largest`, of a weight of at least 32 rows whose depth is a multiple of 32. */
-static void tiles_largest(const Kind *kind, Half *scratch, const Packed *packed,
-                          const float *weight, Py_ssize_t count, float *out)
-{
-    Py_ssize_t depth = packed->depth, chunk = tile_chunk(depth);
-    float best[MOST_ROWS * MOST_LANES] __attribute__((aligned(64)));
-    float found[TILE_ROWS * 2 * MOST_LANES] __attribute__((aligned(64)));
-    Half *split = scratch + packed->lanes * depth * 2;
-    chunk = whole_blocks(chunk < count ? chunk : count, TILE_ROWS);
-    split_panels(scratch, packed->numbers, packed, depth);
-    for (Py_ssize_t first = 0; first < count; first += chunk) {
-        Py_ssize_t at = first + chunk > count ? count - chunk : first;
-        split_rows(split, weight + at * depth, chunk, depth);
-        for (Py_ssize_t i = 0; i < chunk * kind->lanes; i++) best[i] = -INFINITY;
-        for (Py_ssize_t p = 0; p < packed->panels_count; p++) {
-            const Panel *panel = &packed->panels[p];
-            for (Py_ssize_t r = 0; r < chunk; r += TILE_ROWS) {
-                tile_products(found, panel->count * 16, split + r * depth * 2,
-                              scratch + panel->at * depth * 2, depth, panel->count);
-                keep_largest(kind, packed, panel, found, TILE_ROWS, best + r * kind->lanes,
-                             out + at + r, count);
-            }
-        }
-    }
-}

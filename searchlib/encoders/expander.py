@@ -86,7 +86,7 @@ class Expander:
                     pooled_terms(rows, encoder.decoder, side.pooling, side.logs, positions)
                     for rows in hidden
                 ]
-            return largest_terms(hidden, encoder.decoder, side.logs, workers)
+            return largest_terms(hidden, encoder.positive_logits, side.logs, workers)
 
         def full(network: Network, worker: int, hidden: Tensor, lengths: list[int]) -> list[Terms]:
             if worker not in self._heads:

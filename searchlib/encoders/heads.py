@@ -2,8 +2,8 @@
 
 log1p and relu are monotone, so a term's weight max_t log1p(relu(h_t . w + b)) is found from the
 largest raw logit, and the activation is applied once. On a CPU `native` finds it without writing
-logits; elsewhere the vocabulary is cut into tiles whose logits stay in a core's second-level
-cache. Formal et al. 2021 (arXiv:2109.10086), eq. 2 and 4.
+logits, and computes few that are not above 0; elsewhere the vocabulary is cut into tiles whose
+logits stay in a core's second-level cache. Formal et al. 2021 (arXiv:2109.10086), eq. 2 and 4.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from .activations import Array
 from .lean import Linear
-from .native import best_kernel, largest_logits, tile_columns
+from .native import PositiveLogits, best_kernel, tile_columns
 from .terms import Terms
 
 if TYPE_CHECKING:
@@ -38,7 +38,11 @@ class Head:
         self._sum = pooling == "sum"
         self._logs = logs
         self._cpu = weight.device.type == "cpu"
-        self._kernel = best_kernel() if self._cpu else None
+        self._positive = None
+        if self._cpu and not self._sum and (kernel := best_kernel()) is not None:
+            rows = weight.numpy()
+            shift = np.zeros(len(rows), np.float32) if bias is None else bias.numpy()
+            self._positive = PositiveLogits(rows, shift, kernel)
         self._own = threading.local()  # a thread's buffer of logits
 
     def __call__(
@@ -51,18 +55,13 @@ class Head:
             texts = [hidden]
         result = []
         for text in texts:
-            if self._kernel is not None and not self._sum and not positions:
-                result.append(self._largest(text[0], self._kernel))
+            if self._positive is not None and not positions:
+                [logits] = self._positive([text[0].numpy()])
+                result.append(_positive(logits, self._logs))
                 continue
             sizes = lengths if text is hidden else [text.shape[1]]
             result += self._pool(text, sizes, positions)
         return result
-
-    def _largest(self, rows: Tensor, kernel: int) -> Terms:
-        [pooled] = largest_logits([rows.numpy()], self._weight.numpy(), kernel)
-        if self._bias is not None:
-            pooled += self._bias.numpy()
-        return _positive(pooled, self._logs)
 
     def _pool(self, hidden: Tensor, lengths: Sequence[int], positions: bool) -> list[Terms]:
         import torch
@@ -139,11 +138,11 @@ class Head:
         ]
 
 
-def largest_terms(hidden: Sequence[Array], decoder: Linear, logs: int, workers: int) -> list[Terms]:
+def largest_terms(
+    hidden: Sequence[Array], logits: PositiveLogits, logs: int, workers: int
+) -> list[Terms]:
     """As `Head` with pooling "max", without torch, for some texts' hidden rows (T, dim)."""
-    weight, bias = decoder
-    largest = largest_logits(hidden, weight, best_kernel(), workers)
-    return [_positive(found + bias, logs) for found in largest]
+    return [_positive(found, logs) for found in logits(hidden, workers)]
 
 
 def pooled_terms(hidden: Array, decoder: Linear, pooling: str, logs: int, positions: bool) -> Terms:
@@ -187,7 +186,7 @@ def heaviest_terms(hidden: Array, decoder: Linear, pooling: str, logs: int, k: i
 
 
 def _positive(pooled: Array, logs: int) -> Terms:
-    """The entries of pooled logits above 0, with `logs` times log1p applied."""
+    """The pooled logits above 0, with `logs` times log1p applied."""
     ids = np.flatnonzero(pooled > 0).astype(np.int32)
     return Terms(ids, _activated(pooled[ids], logs))
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activations import ACTIVATIONS, Array, gelu
-from .native import affine, best_kernel, layers, runs_layers
+from .native import PositiveLogits, affine, best_kernel, layers, runs_layers
 from .tokenizing import Ids
 from .weights import Weights, read_json
 
@@ -173,6 +173,11 @@ class LeanEncoder:
         _, _, bias, weight = _HEADS[self._type]
         own = self._weights.get(weight)
         return self._words if own is None else own, self._weights[bias]
+
+    @cached_property
+    def positive_logits(self) -> PositiveLogits:
+        """What a sparse head makes of `projected` rows."""
+        return PositiveLogits(*self.decoder, best_kernel())
 
     @cached_property
     def _head(self) -> tuple[Linear, Norm]:

@@ -1,9 +1,10 @@
 """What encoders compute most, in C where the extension `_fused` was compiled, else in numpy.
 
 `layers` runs a whole BERT over some texts at once, so that weights are read once for all;
-`largest_logits` never writes the logits it takes the maximum of; `affine` serves the few tokens
-of a query, for which BLAS spends its time on copies. All read a weight matrix where it lies (a
-mapped file), use the caller's thread alone, and let others run meanwhile.
+`largest_logits` never writes the logits it takes the maximum of; `PositiveLogits` computes few of
+those that a sparse head has no use for; `affine` serves the few tokens of a query, for which BLAS
+spends its time on copies. All read a weight matrix where it lies (a mapped file), use the caller's
+thread alone unless told otherwise, and let others run meanwhile.
 """
 
 from __future__ import annotations
@@ -62,6 +63,42 @@ def largest_logits(
         return out
     _fused.largest(rows, lengths, weight, out, kernel, workers)
     return out
+
+
+class PositiveLogits:
+    """(n, V) float32: for every v the largest rows[t] . weight[v] + bias[v] of each text's rows
+    (T, D) where that is above 0, and else a number that is not.
+
+    `weight`: (V, D); `bias`: (V,). `kernel`, `workers`: as for `largest_logits`, whose bits these
+    are. Where the processor multiplies bytes (AVX-512 VNNI), a copy of the weight in one byte a
+    number tells which logits may be above 0, by a bound that never errs, and only those few are
+    computed. May be called by several threads.
+
+    >>> weight, bias = np.eye(16, dtype=np.float32), np.full(16, -1, np.float32)
+    >>> rows = np.arange(32, dtype=np.float32).reshape(2, 16) / 8
+    >>> PositiveLogits(weight, bias, best_kernel())([rows])[0, -2:].tolist()
+    [2.75, 2.875]
+    """
+
+    def __init__(self, weight: Array, bias: Array, kernel: int | None) -> None:
+        self._weight = weight
+        self._bias = bias
+        self._kernel = kernel
+        wide = kernel is not None and kernel in (kernels().get("amx"), kernels().get("avx512"))
+        fits = _fits(weight[:1], weight) and bias.dtype == np.float32
+        self._coarse = _fused.coarse(weight, bias) if wide and fits else None
+
+    def __call__(self, texts: Sequence[Array], workers: int = 1) -> Array:
+        if self._coarse is None or self._kernel is None:
+            found = largest_logits(texts, self._weight, self._kernel, workers)
+            found += self._bias
+            return found
+        rows, lengths = joined(texts)
+        out = np.empty((len(texts), len(self._weight)), np.float32)
+        _fused.positive(
+            rows, lengths, self._weight, self._bias, self._coarse, out, self._kernel, workers
+        )
+        return out
 
 
 def joined(texts: Sequence[Array]) -> tuple[Array, NDArray[np.int64]]:
