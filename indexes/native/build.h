@@ -23,6 +23,14 @@ typedef struct {
     uint8_t *bounds;
 } Dense;
 
+/* A field's terms, ascending: their bytes, and where each begins. */
+typedef struct {
+    const uint8_t *text;
+    int64_t length; /* bytes of text */
+    Offsets offsets;
+    int64_t count, n_starts;
+} Terms;
+
 int64_t encode_weights(const float *values, int64_t count, int kind, uint16_t *stored);
 int64_t renumber(const int32_t *terms, int64_t count, const int32_t *numbers, int64_t n_numbers,
                  int32_t *renumbered);
@@ -34,5 +42,6 @@ void bound_lists(const Dense *dense);
 int order_rows(const Rows *rows, uint32_t *order);
 int64_t distinct_terms(const uint8_t *text, const int64_t *starts, int64_t count, int32_t *numbers,
                        uint8_t *distinct, int64_t *sizes);
+int64_t find_term(const Terms *terms, const uint8_t *wanted, int64_t size);
 
 #endif

@@ -148,6 +148,31 @@ static PyObject *py_distinct_terms(PyObject *module, PyObject *args) {
     return made < 0 ? PyErr_NoMemory() : PyLong_FromLongLong(made);
 }
 
+/* find_terms(text, sizes, width, starts, wanted, ends, numbers): -1 for terms that are not there */
+static PyObject *py_find_terms(PyObject *module, PyObject *args) {
+    (void)module;
+    Py_buffer b[6] = {{0}};
+    int width;
+    if (!PyArg_ParseTuple(args, "y*y*iy*y*y*w*", &b[0], &b[1], &width, &b[2], &b[3], &b[4], &b[5]))
+        return NULL;
+    int64_t wanted = b[4].len / 8, *ends = b[4].buf;
+    int ok = (width == 1 || width == 2 || width == 4 || garbled() != NULL) &&
+             fits(&b[5], wanted, 4, "numbers");
+    Terms terms = {b[0].buf, b[0].len, {b[2].buf, b[1].buf, width}, ok ? b[1].len / width : 0,
+                   b[2].len / 4};
+    ok = ok && ((terms.count + STRIDE - 1) / STRIDE + 1 == terms.n_starts || garbled() != NULL);
+    for (int64_t i = 0; ok && i < wanted; i++)
+        if (ends[i] < (i ? ends[i - 1] : 0) || ends[i] > b[3].len) ok = garbled() != NULL;
+    for (int64_t i = 0; ok && i < wanted; i++) {
+        int64_t begin = i ? ends[i - 1] : 0;
+        ((int32_t *)b[5].buf)[i] =
+            (int32_t)find_term(&terms, (const uint8_t *)b[3].buf + begin, ends[i] - begin);
+    }
+    release(b, 6);
+    if (!ok) return NULL;
+    Py_RETURN_NONE;
+}
+
 /* order_rows(indptr, terms, weights, n_terms, order) */
 static PyObject *py_order_rows(PyObject *module, PyObject *args) {
     (void)module;
@@ -227,6 +252,7 @@ static PyMethodDef functions[] = {
     {"place_rows", py_place_rows, METH_VARARGS, "Posting lists from rows."},
     {"bound_lists", py_bound_lists, METH_VARARGS, "Windows and bounds of dense lists."},
     {"distinct_terms", py_distinct_terms, METH_VARARGS, "Terms sorted."},
+    {"find_terms", py_find_terms, METH_VARARGS, "The numbers of terms."},
     {"order_rows", py_order_rows, METH_VARARGS, "Rows in order of similarity."},
     {NULL, NULL, 0, NULL},
 };

@@ -1,4 +1,4 @@
-/* The terms of a field, brought into the order of their bytes. */
+/* The terms of a field, brought into the order of their bytes, and found in it. */
 #include <stdlib.h>
 
 #include "build.h"
@@ -65,4 +65,33 @@ int64_t distinct_terms(const uint8_t *text, const int64_t *starts, int64_t count
     }
     free(words);
     return made;
+}
+
+/* Of the term at `at`, of `size` bytes, those that there are: offsets may be garbled. */
+INLINE int64_t there(const Terms *terms, int64_t at, int64_t size) {
+    int64_t left = terms->length - at;
+    return left < 0 ? 0 : size < left ? size : left;
+}
+
+/* The number of a term; -1 if there is none such. By bisection over every 64th, then one after the
+   other. */
+int64_t find_term(const Terms *terms, const uint8_t *wanted, int64_t size) {
+    int64_t low = 0, high = terms->n_starts - 1;
+    while (high - low > 1) {
+        int64_t middle = (low + high) / 2, at = terms->offsets.starts[middle];
+        int64_t its = there(terms, at, size_at(&terms->offsets, middle * STRIDE));
+        int order = its ? memcmp(terms->text + at, wanted, (size_t)(its < size ? its : size)) : 0;
+        if (order < 0 || (order == 0 && its <= size)) low = middle;
+        else high = middle;
+    }
+    int64_t at = terms->offsets.starts[low], end = (low + 1) * STRIDE;
+    if (end > terms->count) end = terms->count;
+    for (int64_t number = low * STRIDE; number < end; number++) {
+        int64_t its = size_at(&terms->offsets, number);
+        if (its == size && there(terms, at, its) == size &&
+            memcmp(terms->text + at, wanted, (size_t)size) == 0)
+            return number;
+        at += its;
+    }
+    return -1;
 }

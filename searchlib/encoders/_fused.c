@@ -22,6 +22,7 @@
 #include "_fused_layer.h"
 #include "_fused_views.h"
 #include "_fused_head.h"
+#include "_fused_around.h"
 
 static PyObject *py_affine(PyObject *module, PyObject *args)
 {
@@ -56,18 +57,6 @@ static PyObject *py_affine(PyObject *module, PyObject *args)
 release:
     release_all(b, N);
     return result;
-}
-
-static void unpack(const Packed *from, const Kind *kind, float *to)
-{
-    for (Py_ssize_t p = 0; p < from->panels_count; p++) {
-        const Panel *panel = &from->panels[p];
-        const float *numbers = from->numbers + panel->at * from->depth;
-        float *rows = to + panel->at * from->depth;
-        for (Py_ssize_t t = 0; t < panel->width; t++)
-            for (Py_ssize_t d = 0; d < from->depth; d++)
-                rows[t * from->depth + d] = numbers[d * panel->count * kind->lanes + t];
-    }
 }
 
 static int fits(const Py_buffer *arrays, int part, Py_ssize_t rows, Py_ssize_t depth)
@@ -197,6 +186,11 @@ static PyMethodDef METHODS[] = {
      "where that is above 0; else a number that is not."},
     {"affine", py_affine, METH_VARARGS,
      "affine(rows, weight, bias, out, kind): out[v, t] = rows[t] . weight[v] + bias[v]."},
+    {"normalise", py_normalise, METH_VARARGS,
+     "normalise(rows, scale, shift, eps, kind): layer normalisation, in place."},
+    {"transform", py_transform, METH_VARARGS,
+     "transform(rows, weight, bias, scale, shift, eps, out, kind): gelu(rows . weight' + bias), "
+     "normalised."},
     {"layers", py_layers, METH_VARARGS,
      "layers(rows, lengths, out, arrays, heads, eps, kind, workers): texts through layers of 16 "
      "arrays each."},

@@ -36,6 +36,20 @@ def affine(
     kind: int,
     /,
 ) -> None: ...
+def normalise(
+    rows: NDArray[Any], scale: NDArray[float32], shift: NDArray[float32], eps: float, kind: int, /
+) -> None: ...
+def transform(
+    rows: NDArray[float32],
+    weight: NDArray[float32],
+    bias: NDArray[float32],
+    scale: NDArray[float32],
+    shift: NDArray[float32],
+    eps: float,
+    out: NDArray[Any],
+    kind: int,
+    /,
+) -> None: ...
 def layers(
     rows: NDArray[float32],
     lengths: NDArray[int64],

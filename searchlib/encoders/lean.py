@@ -19,7 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activations import ACTIVATIONS, Array, gelu
-from .native import PositiveLogits, affine, best_kernel, layers, runs_layers
+from .native import (
+    PositiveLogits,
+    affine,
+    best_kernel,
+    layers,
+    normalised,
+    runs_layers,
+    transformed,
+)
 from .tokenizing import Ids
 from .weights import Weights, read_json
 
@@ -145,6 +153,8 @@ class LeanEncoder:
         act = self._act if self._type in ("bert", "distilbert") else gelu
         eps = 1e-12 if self._type == "distilbert" else self._eps
         hidden = self.hidden(texts, workers)
+        if act is gelu:
+            return [transformed(rows, dense, norm, eps, best_kernel()) for rows in hidden]
         return [_layer_norm(act(_linear(rows, dense)), norm, eps) for rows in hidden]
 
     def _embedded(self, ids: Ids) -> Array:
@@ -236,12 +246,7 @@ def _linear(x: Array, layer: Linear) -> Array:
 
 
 def _layer_norm(x: Array, norm: Norm, eps: float) -> Array:
-    x = x - x.mean(axis=-1, keepdims=True)
-    variance: Array = np.square(x).mean(axis=-1, keepdims=True)
-    x /= np.sqrt(variance + np.float32(eps))
-    x *= norm[0]
-    x += norm[1]
-    return x
+    return normalised(x, norm, eps, best_kernel())
 
 
 def _attend(x: Array, layer: _Layer, heads: int) -> Array:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .activations import Array
+from .activations import Array, gelu
 
 try:
     from . import _fused
@@ -127,6 +127,41 @@ def affine(rows: Array, weight: Array, bias: Array, kernel: int | None) -> Array
     out = np.empty((len(weight), len(rows)), np.float32)
     _fused.affine(rows, weight, bias, out, kernel)
     return out.T
+
+
+def normalised(rows: Array, norm: tuple[Array, Array], eps: float, kernel: int | None) -> Array:
+    """Layer normalisation (Ba et al. 2016, arXiv:1607.06450) of rows (T, D), which may be used up.
+
+    `norm`: scale and shift, (D,) each. `kernel`: as for `largest_logits`.
+    """
+    if kernel is not None and rows.flags.c_contiguous and rows.dtype == np.float32:
+        _fused.normalise(rows, *norm, eps, kernel)
+        return rows
+    rows = rows - rows.mean(axis=-1, keepdims=True)
+    variance: Array = np.square(rows).mean(axis=-1, keepdims=True)
+    rows /= np.sqrt(variance + np.float32(eps))
+    rows *= norm[0]
+    rows += norm[1]
+    return rows
+
+
+def transformed(
+    rows: Array,
+    dense: tuple[Array, Array],
+    norm: tuple[Array, Array],
+    eps: float,
+    kernel: int | None,
+) -> Array:
+    """(T, V) float32: gelu(rows @ weight.T + bias), normalised: what a sparse head reads.
+
+    `dense`: weight (V, D) and bias (V,). `kernel`: as for `largest_logits`.
+    """
+    weight, bias = dense
+    if kernel is None or not _fits(rows, weight):
+        return normalised(gelu(affine(rows, weight, bias, kernel)), norm, eps, None)
+    out = np.empty((len(rows), len(weight)), np.float32)
+    _fused.transform(rows, weight, bias, *norm, eps, out, kernel)
+    return out
 
 
 def layers(

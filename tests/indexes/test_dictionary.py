@@ -66,3 +66,37 @@ def test_garbled_terms_are_refused(text: bytes, sizes: list[int]) -> None:
     dictionary = Dictionary(np.frombuffer(text, np.uint8), Offsets(narrow, starts, len(text)))
     with pytest.raises(ValueError, match=r"decode|characters"):
         _ = dictionary.words
+
+
+def dictionary_of(words: list[bytes]) -> Dictionary:
+    narrow, starts = pack(np.array([len(word) for word in words], np.int64))
+    text = np.frombuffer(b"".join(words), np.uint8)
+    return Dictionary(text, Offsets(narrow, starts, len(text)))
+
+
+@needs_kernels
+@settings(deadline=None)
+@given(TERMS, TERMS, st.integers(0, 300))
+def test_both_ways_find_terms(terms: list[str], others: list[str], numbered: int) -> None:
+    known = sorted({*terms, *(f"a{number}" for number in range(numbered))})
+    dictionary = dictionary_of(encoded(known))
+    wanted = [*known, *others, "", "a" * 300]
+    found = dictionary.numbers(wanted).tolist()
+    assert found == [known.index(term) if term in known else -1 for term in wanted]
+    assert found == [dictionary._find(word) for word in encoded(wanted)]
+
+
+@needs_kernels
+@settings(deadline=None)
+@given(st.binary(max_size=40), st.lists(st.integers(0, 70_000), max_size=200), st.data())
+def test_both_ways_find_the_same_among_garbled_terms(
+    text: bytes, sizes: list[int], data: st.DataObject
+) -> None:
+    narrow, starts = pack(np.array(sizes, np.int64))
+    for place in range(len(starts) - 1):
+        starts[place] = data.draw(st.integers(0, 2**32 - 1))
+    offsets = Offsets(narrow, starts, int(starts[-1]))
+    dictionary = Dictionary(np.frombuffer(text, np.uint8), offsets)
+    wanted = ["", text[:3].decode("latin-1"), text[:1].decode("latin-1"), "\u00ff"]
+    found = dictionary.numbers(wanted).tolist()
+    assert found == [dictionary._find(word) for word in encoded(wanted)]
