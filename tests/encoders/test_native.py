@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from searchlib.encoders import backbone, native
+from searchlib.encoders.activations import gelu
 from searchlib.encoders.lean import LeanEncoder
 
 KERNELS = [None, *native.kernels().values()]
@@ -126,6 +127,28 @@ def test_kernels_refuse_what_does_not_fit() -> None:
         _fused.affine(x, weight, bias, out, 99)
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_stands_around_the_layers(kernel: int | None, shape: tuple[int, int, int]) -> None:
+    x, weight, bias = arrays(*shape)
+    _, scale, shift = arrays(shape[2], 1, shape[2])
+    norm = scale[:, 0], shift
+    exact = gelu(x @ weight.T + bias).astype(np.float64)
+    exact -= exact.mean(axis=1, keepdims=True)
+    exact = exact / np.sqrt(np.square(exact).mean(axis=1, keepdims=True) + 1e-5) * norm[0] + norm[1]
+    found = native.transformed(x, (weight, bias), norm, 1e-5, kernel)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, exact, atol=1e-3)
+    made = np.ascontiguousarray(gelu(x @ weight.T + bias))
+    np.testing.assert_allclose(native.normalised(made, norm, 1e-5, kernel), exact, atol=1e-3)
+    if kernel is not None:
+        with pytest.raises(ValueError, match="shapes"):
+            native.normalised(made, (norm[0][1:], norm[1]), 1e-5, kernel)
+    if kernel is not None and shape[2] >= 12:
+        with pytest.raises(ValueError, match="shapes"):
+            native.transformed(x, (weight, bias[1:]), norm, 1e-5, kernel)
+
+
 @pytest.mark.parametrize("kernel", KERNELS[1:])
 @pytest.mark.parametrize("tokens", [1, 2, 11, 16, 17, 32, 33, 48])
 def test_layers_equal_numpys(kernel: int, tokens: int, tiny: Callable[..., Path]) -> None:
@@ -219,18 +242,16 @@ def _alike(lengths: tuple[int, ...], kernel: int) -> bool:
     return kernel != native.kernels().get("amx") or len({n < native.LONG for n in lengths}) == 1
 
 
-def test_tiles_are_as_exact_as_single_precision() -> None:
+def test_long_texts_are_multiplied_by_tiles(tiny_dense: Path) -> None:
     if "amx" not in native.kernels():
         pytest.skip("this processor has no AMX, or the system does not allow it")
-    x, weight, _ = arrays(170, 384, 1500)
-    exact = (x.astype(np.float64) @ weight.T.astype(np.float64)).max(axis=0)
-    errors = {
-        name: np.abs(native.largest_logits([x], weight, kernel)[0] - exact)
-        for name, kernel in native.kernels().items()
-    }
-    assert errors["amx"].max() < 2e-5 * np.sqrt(384)  # of sums of 384 products of deviation 1
-    assert errors["amx"].any()
-    assert not np.array_equal(errors["amx"], errors["avx512"])  # it was they that multiplied
+    encoder = LeanEncoder(tiny_dense)
+    text = np.random.default_rng(0).standard_normal((170, 32), np.float32)
+    by_tiles, without = (
+        native.layers([text], encoder._arrays, encoder._heads, encoder._eps, native.kernels()[kind])
+        for kind in ("amx", "avx512")
+    )
+    assert not np.array_equal(by_tiles[0], without[0])  # near each other: the test above
 
 
 @pytest.mark.parametrize("threads", ["1", "3"])
