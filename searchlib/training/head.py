@@ -15,20 +15,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..encoders.native import best_kernel, largest_logits
+from ..encoders.native import PositiveLogits, best_kernel
 
 _TILE = 1 << 27  # logits at a time on a GPU
 
 
-def winners(rows: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+def winners(rows: Tensor, weight: Tensor, logits: PositiveLogits) -> tuple[Tensor, Tensor]:
     """The active terms of a text (m,) and the token (m,) whose logit is each one's largest.
 
-    `rows` (T, D) of one text, `weight` (V, D), `bias` (V,); a term is active where its largest
-    logit is above 0. On the CPU, without gradient.
+    `rows` (T, D) of one text, `weight` (V, D), `logits`: of that weight; a term is active where
+    its largest logit is above 0. On the CPU, without gradient.
     """
-    rows, weight, bias = rows.detach(), weight.detach(), bias.detach()
-    [found] = largest_logits([rows.numpy()], weight.numpy(), best_kernel())
-    terms = torch.from_numpy(np.flatnonzero(found + bias.numpy() > 0))
+    rows, weight = rows.detach(), weight.detach()
+    [found] = logits([rows.numpy()])
+    terms = torch.from_numpy(np.flatnonzero(found > 0))
     return terms, (rows @ weight[terms].T).argmax(dim=0)
 
 
@@ -92,9 +92,10 @@ def pooled(rows: Rows, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def _winners_one_by_one(rows: Rows, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    logits = PositiveLogits(weight.detach().numpy(), bias.detach().numpy(), best_kernel())
     with torch.no_grad(), ThreadPoolExecutor(torch.get_num_threads()) as pool:
         # the kernel uses one core a text
-        found = list(pool.map(lambda i: winners(rows.of(i), weight, bias), range(len(rows))))
+        found = list(pool.map(lambda i: winners(rows.of(i), weight, logits), range(len(rows))))
     columns = torch.cat([terms for terms, _ in found])
     tokens = torch.cat([at + start for (_, at), start in zip(found, rows.starts, strict=True)])
     owners = torch.cat([torch.full_like(terms, i) for i, (terms, _) in enumerate(found)])

@@ -6,6 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from searchlib.encoders.native import PositiveLogits, best_kernel
 from searchlib.training import head, losses  # noqa: E402
 from searchlib.training.head import Rows, pooled, winners, winners_together  # noqa: E402
 
@@ -37,9 +38,10 @@ def test_winners_found_together_are_those_found_one_by_one(monkeypatch: pytest.M
     weight, bias = torch.randn(30, 8), torch.randn(30) - 2
     texts, terms, places = winners_together(rows, weight, bias)
     found = sorted(zip(texts.tolist(), terms.tolist(), places.tolist(), strict=True))
+    logits = PositiveLogits(weight.numpy(), bias.numpy(), best_kernel())
     expected = []
     for text, start in enumerate(rows.starts):
-        own, at = winners(rows.of(text), weight, bias)
+        own, at = winners(rows.of(text), weight, logits)
         pairs = zip(own.tolist(), at.tolist(), strict=True)
         expected += [(text, term, start + place) for term, place in pairs]
     assert found == sorted(expected)
