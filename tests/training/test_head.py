@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from searchlib.encoders.native import PositiveLogits, best_kernel
+from searchlib.encoders.native import PositiveLogits, best_kernel  # noqa: E402
 from searchlib.training import head, losses  # noqa: E402
 from searchlib.training.head import Rows, pooled, winners, winners_together  # noqa: E402
 
