@@ -153,3 +153,10 @@ def test_many_snippets_at_once_are_the_snippets_one_by_one():
 def test_what_is_beyond_the_characters_read_is_not_seen():
     text = " " * (READ - 10) + "Crab. " + "fish " * 9
     assert of(text, crab=1.0, fish=2.0) == "… **Crab**. **fish** …"
+
+
+def test_parts_of_compounds_are_marked():
+    text = "Call parseHTTPReply first."
+    assert of(text, http=1.0) == "Call parse**HTTP**Reply first."
+    assert of(text, pars=1.0, repli=0.5) == "Call **parse**HTTP**Reply** first."
+    assert of(text, parsehttprepli=1.0, http=1.0) == "Call **parseHTTPReply** first."

@@ -1,20 +1,13 @@
 /* Words of plain texts as numbers, and how often each row names a term.
 
    What words.py and plain_words.py do in Python, for speed: a word is a run of letters and digits;
-   after LONGEST characters a new one begins. Letters of ASCII become small ones; beyond ASCII, a
+   after LONGEST characters a new one begins, and after one like getElementById its parts. Letters of ASCII become small ones; beyond ASCII, a
    table made by words.py says what is a letter, and what only Python can judge: a text that has
    such a character is left to it. Words are numbered from 0 in the order in which they are met.
    The interpreter's lock is held throughout, so one table may serve several threads. */
 
 #include "_words_count.h"
-#include "_words_table.h"
-
-#define LONGEST 255 /* characters, as in words.py */
-#define WIDEST 4    /* bytes of a character */
-#define LETTER 1    /* kinds of characters, as in words.py */
-#define EXOTIC 2
-
-static uint8_t LOWER[256]; /* 0: separates, if it is ASCII */
+#include "_words_find.h"
 
 static PyObject *words_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -56,83 +49,6 @@ static Py_ssize_t words_length(Words *self)
     return self->n;
 }
 
-/* How many bytes of UTF-8 begin with this one. */
-static inline int width_of(uint8_t first)
-{
-    return first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-}
-
-/* What the character beyond ASCII at `text` is. */
-static inline int kind_of(const Words *self, const uint8_t *text, int width)
-{
-    size_t code = width == 2 ? (size_t)(text[0] & 31) << 6 | (text[1] & 63)
-                             : (size_t)(text[0] & 15) << 12 | (text[1] & 63) << 6 | (text[2] & 63);
-    return width < 4 && code < self->n_kinds ? self->kinds[code] : EXOTIC;
-}
-
-static int is_plain(const Words *self, const uint8_t *text, Py_ssize_t length)
-{
-    for (Py_ssize_t i = 0; i < length;) {
-        int width = width_of(text[i]);
-        if (width > 1 && kind_of(self, text + i, width) == EXOTIC)
-            return 0;
-        i += width;
-    }
-    return 1;
-}
-
-/* The bytes of the letter or digit at `text`, 0 if it is neither. */
-static inline int letter_at(const Words *self, const uint8_t *text)
-{
-    if (text[0] < 0x80)
-        return LOWER[text[0]] != 0;
-    int width = width_of(text[0]);
-    return kind_of(self, text, width) == LETTER ? width : 0;
-}
-
-typedef struct {
-    int32_t *numbers, *starts, *ends; /* of all words; places in characters, or NULL */
-    Py_ssize_t used;
-} Found;
-
-/* Adds the words of one plain text; how many, or -1 without memory. */
-static Py_ssize_t find(Words *self, const uint8_t *text, Py_ssize_t length, Found *found)
-{
-    char word[LONGEST * WIDEST];
-    Py_ssize_t first = found->used, i = 0;
-    int32_t place = 0; /* in characters */
-    while (i < length) {
-        int width = letter_at(self, text + i);
-        if (!width) {
-            i += width_of(text[i]);
-            place++;
-            continue;
-        }
-        uint64_t hash = self->seed;
-        size_t size = 0;
-        int32_t letters = 0;
-        do {
-            do {
-                uint8_t c = LOWER[text[i++]];
-                word[size++] = (char)c;
-                hash = (hash ^ c) * UINT64_C(0x9E3779B97F4A7C15);
-                hash ^= hash >> 32;
-            } while (--width);
-            letters++;
-        } while (letters < LONGEST && i < length && (width = letter_at(self, text + i)));
-        int32_t known = number(self, word, size, (uint32_t)hash);
-        if (known < 0)
-            return -1;
-        if (found->starts) {
-            found->starts[found->used] = place;
-            found->ends[found->used] = place + letters;
-        }
-        found->numbers[found->used++] = known;
-        place += letters;
-    }
-    return found->used - first;
-}
-
 /* Adds a text's words; how many, EXOTIC_TEXT for none as it is not plain, -1 with an error set. */
 #define EXOTIC_TEXT (-2)
 static Py_ssize_t find_in(Words *self, PyObject *text, Found *found)
@@ -169,7 +85,7 @@ static PyObject *words_found(Words *self, PyObject *texts, int with_places)
             PyErr_SetString(PyExc_OverflowError, "a text is too long");
             return NULL;
         }
-        room += length / 2 + 1;
+        room += length + 1; /* aB are three words */
     }
     PyObject *lengths = PyByteArray_FromStringAndSize(NULL, n * (Py_ssize_t)sizeof(int64_t));
     PyObject *parts[3] = {NULL, NULL, NULL};

@@ -26,7 +26,8 @@ class Analyzer:
     """Counts of words: Unicode letters and digits, lower case, without stop words, stemmed.
 
     A word is a run of letters, digits and the marks on them; anything else separates, the
-    underscore and the apostrophe too ("don't" is `don` and `t`). Accents stay; what Unicode
+    underscore and the apostrophe too ("don't" is `don` and `t`). A compound that is written like
+    `parseFile` is a word, and so are `parse` and `file`, after it. Accents stay; what Unicode
     calls compatible (full-width letters, ligatures) is made one (NFKC). Scripts without spaces
     give single characters and pairs of neighbours (see Nie et al. 2000, IRAL); an
     emoji is a word.
@@ -55,7 +56,7 @@ class Analyzer:
         if self.stopwords is None:
             settle(self, "stopwords", LUCENE_STOPWORDS if english else frozenset())
         _check(self.language, self.stemmer)
-        settings = f"analyzer 1\n{self.stemmer}\n{' '.join(sorted(self.stopwords or ()))}"
+        settings = f"analyzer 2\n{self.stemmer}\n{' '.join(sorted(self.stopwords or ()))}"
         settle(self, "fingerprint", hashlib.blake2b(settings.encode(), digest_size=16).hexdigest())
         settle(self, "_memory", [self._new_lexicon()])
 
@@ -70,8 +71,8 @@ class Analyzer:
     def terms(self, text: str) -> list[str]:
         """The terms of a text in its order, repetitions included.
 
-        >>> Analyzer().terms("Running on snake_case")
-        ['run', 'snake', 'case']
+        >>> Analyzer().terms("Running on snake_case and camelCase")
+        ['run', 'snake', 'case', 'camelcas', 'camel', 'case']
         """
         return self._lexicon().terms_of([text])[0]
 

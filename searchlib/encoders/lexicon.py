@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..types import TermVectors
 from . import plain_words
-from .words import kinds, normal, spans, words
+from .words import has_parts, kinds, normal, parts, spans, words
 
 try:
     from . import _words
@@ -63,8 +63,8 @@ class Lexicon:
         return [[term for term in islice(found, n) if term] for n in lengths.tolist()]
 
     def tokens(self, text: str) -> list[Token]:
-        """Every word that has a term, and where it stands."""
-        places = list(spans(text))
+        """Every word that has a term, and where it stands; after a compound its `parts`."""
+        places = list(_with_parts(text))
         numbers = self.numbers(text[start:end] for start, end in places).tolist()
         found = zip(places, numbers, strict=True)
         return [(start, end, self.terms[n]) for (start, end), n in found if n >= 0]
@@ -114,7 +114,7 @@ class Lexicon:
         others = np.flatnonzero(lengths < 0)
         if not len(others):
             return numbers, lengths
-        written = [list(words(texts[row])) for row in others.tolist()]
+        written = [_words_and_parts(texts[row]) for row in others.tolist()]
         more = np.array([len(some) for some in written], np.int64)
         rows = np.concatenate([np.arange(len(texts)), others])
         lengths = np.maximum(lengths, 0)
@@ -149,6 +149,24 @@ class _Numbers:
             self.data = np.concatenate([self.data[: self.n], np.empty(2 * n, np.int32)])
         self.data[self.n : n] = numbers
         self.n = n
+
+
+def _words_and_parts(text: str) -> list[str]:
+    """The words of any text, after each its parts."""
+    if not has_parts(text):
+        return list(words(text))
+    return [text[start:end] for start, end in _with_parts(text)]
+
+
+def _with_parts(text: str) -> Iterator[tuple[int, int]]:
+    """Where the words of any text stand, and after each its parts."""
+    if not has_parts(text):
+        yield from spans(text)
+        return
+    for start, end in spans(text):
+        yield start, end
+        for first, last in parts(text[start:end]):
+            yield start + first, start + last
 
 
 def _latest(numbers: dict[str, int], n: int) -> list[str]:

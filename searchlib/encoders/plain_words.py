@@ -1,7 +1,7 @@
 """Words of ASCII texts as numbers, and how often each row names a term, in Python.
 
 What `_words.c` does where there was no compiler: `Words` has the same methods, to the same effect,
-but fewer texts are plain to it.
+but fewer texts are plain to it: none with a compound that has parts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .words import LONGEST
+from .words import LONGEST, has_parts
 
 _BORDER = "\xd7"  # between two texts: one byte, neither ASCII nor in a word
 _LOWER = bytes(  # ASCII letters in lower case, digits, and the border; spaces for the rest
@@ -38,15 +38,16 @@ class Words:
         return len(self._numbers) - 1
 
     def numbers(self, texts: list[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """The numbers of all words, and how many words each text has; -1 if it is not ASCII."""
-        ascii = [text if text.isascii() else "" for text in texts]
+        """The numbers of all words, and how many words each text has; -1 if it is not plain."""
+        plain = [text.isascii() and not has_parts(text) for text in texts]
+        ascii = [text if of_ours else "" for text, of_ours in zip(texts, plain, strict=True)]
         words = _ascii_words(_BORDER.join(ascii)) if texts else []
         numbers = np.fromiter(map(self._numbers.__getitem__, words), np.int32, len(words))
         is_word = numbers != self._border
         borders = np.flatnonzero(~is_word)
         ends = np.append(borders, len(words))[: len(texts)]
         lengths = np.diff(ends - np.arange(len(ends)), prepend=0)
-        lengths[[not text.isascii() for text in texts]] = -1
+        lengths[[not of_ours for of_ours in plain]] = -1
         return numbers[is_word], lengths
 
     def places(

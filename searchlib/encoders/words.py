@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from functools import cache
-from itertools import chain
+from itertools import chain, pairwise
 
 LONGEST = 255  # characters of a word, as in Lucene; what is longer is cut into several
 
@@ -29,6 +29,9 @@ _SPECIAL = (  # all of the above, first and last; few ranges, as a long characte
     (0xF900, 0xFAFF), (0xFE20, 0xFE2F), (0xFF66, 0xFF9F), (0x10A00, 0x323AF),
 )  # fmt: skip
 _ASCII = re.compile(f"[A-Za-z0-9]{{1,{LONGEST}}}")
+# a capital behind a small letter; behind a digit or a capital, if small ones follow it
+_PART = re.compile("(?<=[a-z])(?=[A-Z])|(?<=[0-9])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
+_MAYBE_PART = re.compile("[a-z0-9][A-Z]|[A-Z]{2}[a-z]")
 _PLAIN = re.compile(f"[^\\W_]{{1,{LONGEST}}}")  # where nothing is special
 
 SEPARATOR, LETTER, EXOTIC = 0, 1, 2  # kinds of characters
@@ -54,6 +57,25 @@ def spans(text: str) -> Iterator[tuple[int, int]]:
             yield i, i + 1
             if i + 2 <= end:
                 yield i, i + 2
+
+
+def parts(word: str) -> list[tuple[int, int]]:
+    """(start, end) of what a compound that is written like `getElementById` is made of.
+
+    Of two letters at least each; none where nothing in the word says that it is one.
+
+    >>> [["parseHTTPReply"[a:b] for a, b in parts("parseHTTPReply")], parts("NASA"), parts("IDs")]
+    [['parse', 'HTTP', 'Reply'], [], []]
+    """
+    borders = [match.start() for match in _PART.finditer(word)]
+    if not borders:
+        return []
+    return [(a, b) for a, b in pairwise([0, *borders, len(word)]) if b - a > 1]
+
+
+def has_parts(text: str) -> bool:
+    """Whether some word of a text may have `parts`."""
+    return _MAYBE_PART.search(text) is not None
 
 
 def normal(word: str) -> str:

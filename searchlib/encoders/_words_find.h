@@ -1,0 +1,151 @@
+/* The words of a plain text, and the parts of compounds. Included by _words.c alone. */
+
+#ifndef WORDS_FIND_H
+#define WORDS_FIND_H
+
+#include "_words_table.h"
+
+#define LONGEST 255 /* characters, as in words.py */
+#define WIDEST 4    /* bytes of a character */
+#define LETTER 1    /* kinds of characters, as in words.py */
+#define EXOTIC 2
+
+static uint8_t LOWER[256]; /* 0: separates, if it is ASCII */
+
+/* How many bytes of UTF-8 begin with this one. */
+static inline int width_of(uint8_t first)
+{
+    return first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+}
+
+/* What the character beyond ASCII at `text` is. */
+static inline int kind_of(const Words *self, const uint8_t *text, int width)
+{
+    size_t code = width == 2 ? (size_t)(text[0] & 31) << 6 | (text[1] & 63)
+                             : (size_t)(text[0] & 15) << 12 | (text[1] & 63) << 6 | (text[2] & 63);
+    return width < 4 && code < self->n_kinds ? self->kinds[code] : EXOTIC;
+}
+
+static int is_plain(const Words *self, const uint8_t *text, Py_ssize_t length)
+{
+    for (Py_ssize_t i = 0; i < length;) {
+        int width = width_of(text[i]);
+        if (width > 1 && kind_of(self, text + i, width) == EXOTIC)
+            return 0;
+        i += width;
+    }
+    return 1;
+}
+
+/* The bytes of the letter or digit at `text`, 0 if it is neither. */
+static inline int letter_at(const Words *self, const uint8_t *text)
+{
+    if (text[0] < 0x80)
+        return LOWER[text[0]] != 0;
+    int width = width_of(text[0]);
+    return kind_of(self, text, width) == LETTER ? width : 0;
+}
+
+typedef struct {
+    int32_t *numbers, *starts, *ends; /* of all words; places in characters, or NULL */
+    Py_ssize_t used;
+} Found;
+
+/* Adds a word as it is in lower case, its characters from `place` on; -1 without memory. */
+static int add(Words *self, const char *word, size_t size, uint64_t hash, int32_t place,
+               int32_t letters, Found *found)
+{
+    int32_t known = number(self, word, size, (uint32_t)hash);
+    if (known < 0)
+        return -1;
+    if (found->starts) {
+        found->starts[found->used] = place;
+        found->ends[found->used] = place + letters;
+    }
+    found->numbers[found->used++] = known;
+    return 0;
+}
+
+static inline uint64_t hashed(uint64_t hash, uint8_t c)
+{
+    hash = (hash ^ c) * UINT64_C(0x9E3779B97F4A7C15);
+    return hash ^ hash >> 32;
+}
+
+static inline int is_small(uint8_t c) { return c >= 'a' && c <= 'z'; }
+
+static inline int is_capital(uint8_t c) { return c >= 'A' && c <= 'Z'; }
+
+/* Whether a part of a compound like getElementById begins at the byte `at`, above 0, as in
+   `words.parts`: at a capital behind a small letter; at one that a small letter follows, behind a
+   digit; at one that two follow, behind a capital. */
+static int part_begins(const uint8_t *word, size_t at, size_t size)
+{
+    if (!is_capital(word[at]))
+        return 0;
+    uint8_t before = word[at - 1];
+    if (is_small(before))
+        return 1;
+    if (at + 1 >= size || !is_small(word[at + 1]))
+        return 0;
+    if (before >= '0' && before <= '9')
+        return 1;
+    return is_capital(before) && at + 2 < size && is_small(word[at + 2]);
+}
+
+/* Adds the parts of a compound, those of more than one letter; -1 without memory. `written`: its
+   bytes in the text, `word`: the same in lower case. */
+static int add_parts(Words *self, const uint8_t *written, const char *word, size_t size,
+                     int32_t place, Found *found)
+{
+    for (size_t start = 0, end; start < size; start = end) {
+        uint64_t hash = self->seed;
+        int32_t letters = 0;
+        for (end = start; end == start || (end < size && !part_begins(written, end, size)); end++) {
+            hash = hashed(hash, (uint8_t)word[end]);
+            letters += (written[end] & 0xC0) != 0x80;
+        }
+        int whole = start == 0 && end == size;
+        if (letters > 1 && !whole &&
+            add(self, word + start, end - start, hash, place, letters, found) < 0)
+            return -1;
+        place += letters;
+    }
+    return 0;
+}
+
+/* Adds the words of one plain text; how many, or -1 without memory. */
+static Py_ssize_t find(Words *self, const uint8_t *text, Py_ssize_t length, Found *found)
+{
+    char word[LONGEST * WIDEST];
+    Py_ssize_t first = found->used, i = 0;
+    int32_t place = 0; /* in characters */
+    while (i < length) {
+        int width = letter_at(self, text + i), capitals = 0;
+        if (!width) {
+            i += width_of(text[i]);
+            place++;
+            continue;
+        }
+        const uint8_t *written = text + i;
+        uint64_t hash = self->seed;
+        size_t size = 0;
+        int32_t letters = 0;
+        do {
+            do {
+                uint8_t c = LOWER[text[i]];
+                capitals += c != text[i++] && letters;
+                word[size++] = (char)c;
+                hash = hashed(hash, c);
+            } while (--width);
+            letters++;
+        } while (letters < LONGEST && i < length && (width = letter_at(self, text + i)));
+        if (add(self, word, size, hash, place, letters, found) < 0 ||
+            (capitals && add_parts(self, written, word, size, place, found) < 0))
+            return -1;
+        place += letters;
+    }
+    return found->used - first;
+}
+
+#endif
