@@ -76,12 +76,13 @@ static PyObject *py_coarse(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "OO", &objects[WEIGHT], &objects[BIAS]) ||
         view_all(objects, b, N, ndims, flags) < 0)
         return NULL;
-    Py_ssize_t rows = b[WEIGHT].shape[0], depth = b[WEIGHT].shape[1];
+    Py_ssize_t rows = b[WEIGHT].shape[0];
     if (b[BIAS].shape[0] != rows) {
         PyErr_SetString(PyExc_ValueError, "shapes don't fit: (V, D), (V,)");
         goto release;
     }
 #if defined(HAS_COARSE)
+    Py_ssize_t depth = b[WEIGHT].shape[1];
     if (coarse_here && rows >= COARSE_ROWS && depth >= 4 && depth % 4 == 0 && depth <= MOST_DEPTH) {
         Coarse *made;
         Py_BEGIN_ALLOW_THREADS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from .terms import Terms
 from .tokenizing import Ids
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from .network import Network
@@ -31,7 +33,8 @@ class Expander:
     def __init__(self, side: Expansion, max_tokens: int, device: str | None) -> None:
         self._side = side
         self._backbone = Backbone(side.transformer, "masked", max_tokens, device)
-        self._heads: dict[int, Head] = {}  # one a worker, on its device
+        self._heads: dict[torch.device, Head] = {}
+        self._making = threading.Lock()
         self.tokenizer = self._backbone.tokenizer
 
     def terms(self, texts: Sequence[str], prompt: str, positions: bool = False) -> list[Terms]:
@@ -89,10 +92,13 @@ class Expander:
             return largest_terms(hidden, encoder.positive_logits, side.logs, workers)
 
         def full(network: Network, worker: int, hidden: Tensor, lengths: list[int]) -> list[Terms]:
-            if worker not in self._heads:
-                weight, bias = network.decoder(worker)
-                self._heads[worker] = Head(weight, bias, side.pooling, side.logs)
-            return self._heads[worker](hidden, lengths, positions)
+            weight, bias = network.decoder(worker)
+            with self._making:  # one for all workers of a device: it holds a copy in bytes
+                head = self._heads.get(weight.device)
+                if head is None:
+                    head = Head(weight, bias, side.pooling, side.logs)
+                    self._heads[weight.device] = head
+            return head(hidden, lengths, positions)
 
         return lean, full
 

@@ -85,15 +85,15 @@ class PositiveLogits:
         self._bias = bias
         self._kernel = kernel
         wide = kernel is not None and kernel in (kernels().get("amx"), kernels().get("avx512"))
-        fits = _fits(weight[:1], weight) and bias.dtype == np.float32
+        fits = _fits(weight[:1], weight) and _readable(bias)
         self._coarse = _fused.coarse(weight, bias) if wide and fits else None
 
     def __call__(self, texts: Sequence[Array], workers: int = 1) -> Array:
-        if self._coarse is None or self._kernel is None:
+        rows, lengths = joined(texts)
+        if self._coarse is None or self._kernel is None or not _fits(rows, self._weight):
             found = largest_logits(texts, self._weight, self._kernel, workers)
             found += self._bias
             return found
-        rows, lengths = joined(texts)
         out = np.empty((len(texts), len(self._weight)), np.float32)
         _fused.positive(
             rows, lengths, self._weight, self._bias, self._coarse, out, self._kernel, workers
@@ -119,7 +119,7 @@ def affine(rows: Array, weight: Array, bias: Array, kernel: int | None) -> Array
     """
     # subtle: BLAS asks the system for 32 MB for each thread that multiplies
     large = len(rows) > FEW_TOKENS and weight.size > FEW_WEIGHTS
-    if kernel is None or large or not _fits(rows, weight):
+    if kernel is None or large or not (_fits(rows, weight) and _readable(bias)):
         # subtle: for a short text W @ X' is up to twice as fast in BLAS as X @ W'
         product: Array = (weight @ rows.T).T
         product += bias
@@ -134,7 +134,7 @@ def normalised(rows: Array, norm: tuple[Array, Array], eps: float, kernel: int |
 
     `norm`: scale and shift, (D,) each. `kernel`: as for `largest_logits`.
     """
-    if kernel is not None and rows.flags.c_contiguous and rows.dtype == np.float32:
+    if kernel is not None and _readable(rows, *norm) and rows.flags.writeable:
         _fused.normalise(rows, *norm, eps, kernel)
         return rows
     rows = rows - rows.mean(axis=-1, keepdims=True)
@@ -157,7 +157,7 @@ def transformed(
     `dense`: weight (V, D) and bias (V,). `kernel`: as for `largest_logits`.
     """
     weight, bias = dense
-    if kernel is None or not _fits(rows, weight):
+    if kernel is None or not (_fits(rows, weight) and _readable(bias, *norm)):
         return normalised(gelu(affine(rows, weight, bias, kernel)), norm, eps, None)
     out = np.empty((len(rows), len(weight)), np.float32)
     _fused.transform(rows, weight, bias, *norm, eps, out, kernel)
@@ -214,7 +214,15 @@ def _fits(rows: NDArray[Any], weight: NDArray[Any]) -> bool:
         len(weight) >= _FEWEST_ROWS
         and rows.shape[0] > 0
         and rows.shape[1] > 0
-        and weight.flags.c_contiguous
-        and weight.flags.aligned
-        and rows.dtype == weight.dtype == np.float32
+        and rows.dtype == np.float32
+        and rows.flags.aligned
+        and _readable(weight)
+    )
+
+
+def _readable(*arrays: NDArray[Any]) -> bool:
+    """Whether compiled code can read arrays where they lie; a mapped file may hold them askew."""
+    return all(
+        array.dtype == np.float32 and array.flags.c_contiguous and array.flags.aligned
+        for array in arrays
     )

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from searchlib.encoders.dense import DenseEncoder
+from searchlib.encoders.sparse import SparseEncoder
 from searchlib.encoders.weights import Weights
 from searchlib.errors import UnsupportedModel
 
@@ -112,3 +113,25 @@ def test_digest_sees_one_changed_value_in_a_small_tensor(tmp_path: Path) -> None
     assert Weights(save(tmp_path / "d", large=large * 1.01, small=small)).digest() != first
     shaped = Weights(save(tmp_path / "e", large=large, small=small.reshape(3, 100)))
     assert shaped.digest() != first
+
+
+@pytest.mark.parametrize("padding", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_model_whose_tensors_lie_askew_gives_the_same(
+    padding: int, masked: bool, tiny: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny("bert", masked=masked), tmp_path / "model")
+    path = folder / "model.safetensors"
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    header = data[8 : 8 + size] + b" " * padding
+    path.write_bytes(len(header).to_bytes(8, "little") + header + data[8 + size :])
+    texts = ["the quick dog", "a cat near the river and the old house"]
+    if masked:
+        one, other = (SparseEncoder(f).encode_document(texts) for f in (tiny("bert"), folder))
+        assert one.terms == other.terms
+        np.testing.assert_allclose(one.values, other.values, atol=1e-5)
+    else:
+        both = (tiny("bert", masked=False), folder)
+        vectors = [DenseEncoder(of).encode_document(texts) for of in both]
+        np.testing.assert_allclose(*vectors, atol=1e-5)
