@@ -17,10 +17,12 @@ from .errors import BadQuery
 from .fusing import best, fused
 from .methods import Method, explained_value
 from .naming import name_ids
-from .pool import Pool
+from .pool import Pool, distinct
 from .scorer import Floats, Ids, Scorer, explained, ranked_ids
 from .smoothing import Neighbourhood, Smoothing
 from .types import Explanation, Ranking
+
+WIDEST = 64  # times `depth`, where many candidates are copies of each other
 
 
 class _Known(NamedTuple):
@@ -172,8 +174,7 @@ class Fused:
         return known
 
     def _known(self, query: str, where: Selection | None, unit: Unit, found: Candidates) -> _Known:
-        within = found.within(self.depth)
-        pool = Pool(within.scores)
+        within, pool = self._pool(query, where, unit, found)
         merged = self._merged(within.scores, pool)
         around = None
         if (smoothing := self.smoothing) is not None:
@@ -183,6 +184,26 @@ class Fused:
                 lambda ids: smoothing.placed.vectors(query, ids, where, unit),
             )
         return _Known(query, where, unit, within.ids, pool, merged, around)
+
+    def _pool(
+        self, query: str, where: Selection | None, unit: Unit, found: Candidates
+    ) -> tuple[Candidates, Pool]:
+        """What normalisation rests on: every part's best, copies of one document once.
+
+        Where copies leave fewer than `depth`, more are looked for: of candidates that are all
+        alike nothing could be said, neither of these nor of the others.
+        """
+        within, depth = found.within(self.depth), self.depth
+        kept = distinct(within.scores)
+        while len(kept) < self.depth and depth < WIDEST * self.depth:
+            if all(len(ids) < depth for ids in within.tops):  # there are no more
+                break
+            depth *= 4
+            within = Completion(self.parts, query, where, unit).candidates(depth)
+            kept = distinct(within.scores)
+        if len(kept) == len(within.ids):
+            return within, Pool(within.scores)
+        return within, Pool(np.take(within.scores, kept, axis=1))
 
     def _best(self, found: Candidates, known: _Known, k: int) -> TopK:
         return best(found.ids, self._final(found.ids, found.scores, known), k)

@@ -68,6 +68,24 @@ class Pool:
         return correlation
 
 
+def distinct(scores: Floats) -> NDArray[np.int64]:
+    """The places (m,), ascending, of candidates that differ in some part: of equal ones the first.
+
+    Copies of one document would make a pool's deviations as small as they are many.
+
+    >>> distinct(np.array([[1, 1, 2, 1], [5, 5, 5, 5]], np.float32)).tolist()
+    [0, 2]
+    """
+    count = scores.shape[1]
+    for row in scores:  # mostly no two are equal
+        if len(set(row.tolist())) == count:
+            return np.arange(count)
+    firsts: dict[tuple[float, ...], int] = {}
+    for place, row in enumerate(map(tuple, scores.T.tolist())):
+        firsts.setdefault(row, place)
+    return np.array(list(firsts.values()), np.int64)
+
+
 def evenness_of(z: Float64s) -> Float64s:
     """Entropy of the softmax of each row of z-scores (parts, m), over that of an even one: 0 to 1.
 

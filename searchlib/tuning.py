@@ -93,8 +93,9 @@ def tune(
     chosen = _best(values, list(topics))
     singles = [tuple(float(i == j) for j in range(len(names))) for i in range(len(names))]
     single = max(singles, key=lambda weights: _mean(values[weights], topics))
-    if _mean(held_out, topics) <= _mean(values[single], topics):  # fusion does not help here
-        chosen, held_out = single, values[single]
+    one = cross_validated({weights: values[weights] for weights in singles})
+    if _mean(held_out, topics) <= _mean(one, topics):  # fusion does not help here
+        chosen, held_out = single, one
     against: Comparison = compare(held_out, before)
     better = against.difference > 0 and against.p < LEVEL
     kept = chosen if better else hybrid.weights

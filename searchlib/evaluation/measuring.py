@@ -52,7 +52,10 @@ class Source:
     qrels: str | None = None
 
     def read(self) -> tuple[dict[str, str], Qrels]:
-        """The judged queries (id -> text) and their judgements. Raises BadInput, NotFound."""
+        """The judged queries (id -> text) and their judgements. Raises BadInput, NotFound.
+
+        Of two files, queries that only one of them has are left out, as trec_eval does.
+        """
         if self.collection is not None:
             beir = Collection(Path(self.collection))
             return beir.topics(self.split), beir.qrels(self.split)
@@ -60,7 +63,8 @@ class Source:
             raise BadInput("no queries and judgements: give a BEIR folder, or a file of each")
         judged = read_qrels(Path(self.qrels))
         topics = read_topics(Path(self.queries))
-        return {id: text for id, text in topics.items() if id in judged}, judged
+        topics = {id: text for id, text in topics.items() if id in judged}
+        return topics, {id: judged[id] for id in topics}
 
     def absolute(self) -> Source:
         """The same, to be found from any folder."""

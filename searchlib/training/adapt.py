@@ -108,8 +108,8 @@ def adapt(
     plan = {
         **settings.plan,
         "given": hash_of(0, *(query.text for query in given)) if given else None,
-        "judged": [judged.name, hash_of_judgements(judged.qrels)] if judged else None,
-        "cross_encoder": cross_encoder is not None,
+        "judged": judged and [judged.name, hash_of_judgements(judged.qrels), judged.asked],
+        "cross_encoder": cross_encoder and _manner(cross_encoder),
     }
     with (
         work_folder(place, plan),
@@ -161,6 +161,12 @@ def adapt(
     if work is None and outcome.model is not None:
         shutil.rmtree(place, ignore_errors=True)
     return outcome
+
+
+def _manner(cross_encoder: PairScorer) -> list[float]:
+    """What a scorer says of two texts, by which it is known again."""
+    scores = cross_encoder("a river in the north", ["Rivers flow.", "Bread is baked in ovens."])
+    return [round(float(score), 3) for score in scores]
 
 
 def _check(settings: AdaptSettings) -> None:

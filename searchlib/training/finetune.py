@@ -94,7 +94,7 @@ def finetune(
             check_trainable(base, settings.kind)
         same_as_begun(place / "source.json", identity(engine))
         answers = answers_there(engine, topics, qrels)
-        train, held_out = _split(list(answers), settings)
+        train, held_out = _split({id: topics[id] for id in answers}, settings)
         if not settings.whole:
             fit, chosen = _fit(settings)
             steps = fit(
@@ -233,9 +233,16 @@ def positives(
     return found
 
 
-def _split(ids: list[str], settings: FinetuneSettings) -> tuple[list[str], list[str]]:
-    """(to train on, held out): at least one each."""
-    order = sorted(ids, key=lambda id: hash_of(settings.seed, id, "held out"))
-    size = min(max(1, round(settings.held_out * len(ids))), len(ids) - 1)
+def _split(topics: Mapping[str, str], settings: FinetuneSettings) -> tuple[list[str], list[str]]:
+    """(to train on, held out), ids: at least one each; queries of one text are on one side.
+
+    Raises BadInput if all have the same text.
+    """
+    texts = {id: " ".join(text.casefold().split()) for id, text in topics.items()}
+    if len(set(texts.values())) < 2:
+        raise BadInput("all judged queries have the same text; fine-tuning needs two, at least")
+    order = sorted(set(texts.values()), key=lambda text: hash_of(settings.seed, text, "held out"))
+    size = min(max(1, round(settings.held_out * len(order))), len(order) - 1)
     apart = set(order[:size])
-    return [id for id in ids if id not in apart], [id for id in ids if id in apart]
+    held_out = [id for id, text in texts.items() if text in apart]
+    return [id for id, text in texts.items() if text not in apart], held_out

@@ -38,6 +38,11 @@ class Judged:
     qrels: Qrels
     parts: Mapping[str, Collection[str]] = field(default_factory=dict)
 
+    @property
+    def asked(self) -> int:
+        """64 bits that depend on nothing but the queries' ids and texts."""
+        return hash_of(0, *map(str, sorted(self.topics.items())))
+
 
 def hash_of_judgements(qrels: Qrels) -> int:
     """64 bits that depend on nothing but the judgements."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..config import Settings
 from ..engine import Engine
+from ..errors import BadInput
 from ..evaluation.compare import Comparison
 from ..indexing import no_progress
 from ..protocols import Progress
@@ -22,7 +23,7 @@ from .judging import Judged, is_better, judge
 from .log import plot_log, read_log
 from .new_folder import copy_files, new_folder
 from .pairs import PseudoQuery
-from .source import Kind
+from .source import Kind, identity
 from .work import copy_of_index
 
 CARD, LOG, PLOT = "README.md", "log.jsonl", "plot.png"
@@ -54,13 +55,18 @@ def judged_models(
     """The model in the work folder against that of the index, both over the whole corpus.
 
     For that the corpus is encoded with the new model in a copy of the index, whose other vectors
-    are the index's own. What was found is kept in the work folder.
+    are the index's own. What was found is kept in the work folder. Raises BadInput if the index
+    was changed meanwhile: then the two would be measured on different documents.
     """
     path = work / JUDGEMENTS
     if path.is_file():
         return read_judgements(path)
     copy_of_index(engine.path, work / AFTER)
     with Engine.open(work / AFTER, device=device) as after:
+        if identity(after) != identity(engine):
+            raise BadInput(
+                f"{engine.path} was changed since the training began: remove {work} and begin anew"
+            )
         after.reencode(with_model(after.settings, kind, work / MODEL), on_progress=on_progress)
         found = tuple(judge(engine, after, kind, queries, judged=judged, seed=seed))
     write_whole(path, json.dumps([asdict(judgement) for judgement in found], indent=2).encode())
