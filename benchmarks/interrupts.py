@@ -28,7 +28,7 @@ from interrupts_work import COMMANDS, ROOT, Command, make_templates, set_up, tex
 from report import Result, judged, one_line_errors, parser, print_results, provenance, say
 
 from indexes.directory import LOCK, FileDirectory
-from indexes.errors import IndexesError
+from indexes.errors import SearchlibError
 from indexes.manifest import MANIFEST, read_manifest
 from indexes.snapshot import Snapshot
 from indexes.writer import Writer
@@ -212,7 +212,7 @@ def _wrong_with(
         extra = {name for name in extra if name not in KEPT and "sync" not in name}
         if extra:
             yield f"left behind: {sorted(extra)[:5]}"
-    except IndexesError as error:
+    except SearchlibError as error:
         yield f"problems: {error}"
 
 

@@ -173,12 +173,11 @@ def say(text: str) -> None:
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Ends the script with one line and exit code 1 for an error that its user can mend."""
-    from indexes.errors import IndexesError
     from searchlib import SearchlibError
 
     try:
         yield
-    except (SearchlibError, IndexesError) as error:
+    except SearchlibError as error:
         say(f"error: {error}")
         sys.exit(1)
 

@@ -27,7 +27,7 @@ from report import Result, judged, one_line_errors, parser, print_results, prove
 from soak_work import BUDGET, Contents, create, work, wrong_with
 
 from indexes.directory import LOCK, FileDirectory
-from indexes.errors import IndexesError
+from indexes.errors import SearchlibError
 from indexes.manifest import MANIFEST, read_manifest
 from indexes.snapshot import Snapshot
 from indexes.writer import Writer
@@ -92,7 +92,7 @@ def examined(path: Path, done: int, contents: Contents) -> Iterator[str]:
                     yield "lost commits"
                 wrong = wrong_with(snapshot, contents.after(step))
             problems = snapshot.verify()
-    except IndexesError as error:
+    except SearchlibError as error:
         wrong, problems = None, [str(error)]
     if wrong is not None:
         say(f"half a commit: {wrong}")
@@ -160,7 +160,7 @@ def watch(path: Path, seconds: float) -> None:
                     if wrong is not None:
                         say(f"wrong: {wrong}")
                     time.sleep(rng.random() * 0.05)
-        except IndexesError as error:
+        except SearchlibError as error:
             say(f"error: {error}")
             found["errors"] += 1
     print(json.dumps(found))

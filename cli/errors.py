@@ -22,14 +22,14 @@ def say(line: str) -> None:
 
 def report(error: Exception) -> int:
     """Says in one line what went wrong; the exit code."""
-    from indexes.errors import Damaged, IndexesError
+    from indexes.errors import Damaged
     from searchlib.errors import BadDocument, Interrupted, SearchlibError
 
     if isinstance(error, BadDocument):
         say(f"{str(error).strip()} (--skip-bad passes over such)")
     elif isinstance(error, Damaged):
         say(f"{str(error).strip()}; restore a copy, or index again into a new folder")
-    elif isinstance(error, SearchlibError | IndexesError):
+    elif isinstance(error, SearchlibError):
         say(str(error).strip())
     elif isinstance(error, FileNotFoundError) and not error.filename and not _is_somewhere():
         say("the folder in which this was called is gone; go to one that is there")

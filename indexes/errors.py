@@ -15,40 +15,40 @@ def one_line(message: str) -> str:
     return "".join(escaped)
 
 
-class IndexesError(Exception):
-    """Base of the engine room's errors."""
+class SearchlibError(Exception):
+    """Base of every error that a user can cause or mend, in here and above."""
 
     def __str__(self) -> str:
         return one_line(super().__str__())
 
 
-class NoIndex(IndexesError):
+class NoIndex(SearchlibError):
     """The folder holds no index."""
 
 
-class IndexExists(IndexesError):
+class IndexExists(SearchlibError):
     """The folder holds something already."""
 
 
-class Damaged(IndexesError):
+class Damaged(SearchlibError):
     """A file is missing, cut short or not what the manifest says; the message names it."""
 
 
-class Closed(IndexesError):
+class Closed(SearchlibError):
     """The index was closed; whoever wants to go on opens it again."""
 
 
-class UnsupportedFormat(IndexesError):
+class UnsupportedFormat(SearchlibError):
     """The index was written by another version of the format."""
 
 
-class Locked(IndexesError):
+class Locked(SearchlibError):
     """Another writer holds the index; the message names its process and since when."""
 
 
-class BadFilter(IndexesError):
+class BadFilter(SearchlibError):
     """A filter expression that cannot be parsed; the message shows where."""
 
 
-class StorageFailed(IndexesError):
+class StorageFailed(SearchlibError):
     """The file system refused: full disk, no permission, read-only."""

@@ -21,7 +21,7 @@ from .buffer import Buffer, Rows
 from .checks import RowsCheck, check_records, checked_metadata
 from .directory import Directory
 from .draft import Draft
-from .errors import IndexesError, StorageFailed
+from .errors import SearchlibError, StorageFailed
 from .leftovers import directory_of, remove_leftovers
 from .manifest import FieldSpec, read_manifest
 from .policy import Policy, all_merges, all_rewrites, small_merges, tidy_merges
@@ -113,7 +113,7 @@ class Writer:
             self._background.result()  # is not wanted any more
             if self._draft.is_open:
                 self._forget()
-                with contextlib.suppress(IndexesError, OSError):
+                with contextlib.suppress(SearchlibError, OSError):
                     self._remove_leftovers()
         finally:
             self._background.when_done(held.close)
@@ -229,7 +229,7 @@ class Writer:
             self._draft = Draft(self._directory, manifest)
             self._buffer = Buffer(self.fields)
             # the commit stands; should this fail, the next writer tries again
-            with contextlib.suppress(IndexesError):
+            with contextlib.suppress(SearchlibError):
                 self._remove_leftovers()
             return self.generation
 
@@ -263,7 +263,7 @@ class Writer:
     def _publish(self, settings: Mapping[str, Any] | None) -> int:
         if self._draft.publish(settings):
             # the commit stands; should this fail, the next writer tries again
-            with contextlib.suppress(IndexesError):
+            with contextlib.suppress(SearchlibError):
                 self._remove_leftovers()
         return self.generation
 
@@ -291,7 +291,7 @@ class Writer:
         try:
             yield
         except BaseException:
-            with contextlib.suppress(IndexesError, OSError):
+            with contextlib.suppress(SearchlibError, OSError):
                 self._restore()
             raise
 

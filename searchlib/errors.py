@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
-from indexes.errors import one_line
+from indexes.errors import (
+    BadFilter,
+    Closed,
+    Damaged,
+    IndexExists,
+    Locked,
+    NoIndex,
+    SearchlibError,
+    StorageFailed,
+    UnsupportedFormat,
+)
 
-
-class SearchlibError(Exception):
-    """Base of every error that a user can cause or mend."""
-
-    def __str__(self) -> str:
-        return one_line(super().__str__())
+__all__ = [
+    "BadDocument",
+    "BadFilter",
+    "BadInput",
+    "BadQuery",
+    "Closed",
+    "Damaged",
+    "IndexExists",
+    "Interrupted",
+    "Locked",
+    "ModelMismatch",
+    "ModelNotFound",
+    "NoIndex",
+    "NotFound",
+    "NotReproduced",
+    "SearchlibError",
+    "StorageFailed",
+    "UnsupportedFormat",
+    "UnsupportedModel",
+    "check_k",
+    "check_query",
+]
 
 
 class BadInput(SearchlibError):
@@ -21,7 +47,7 @@ class BadDocument(BadInput):
 
 
 class BadQuery(SearchlibError):
-    """A query, k, filter, measure or retriever name that makes no sense."""
+    """A query, k, setting, measure or retriever name that makes no sense; of filters: BadFilter."""
 
 
 def check_k(k: int) -> None:

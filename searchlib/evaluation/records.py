@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from indexes.directory import FileDirectory
-from indexes.errors import Damaged, IndexesError
+from indexes.errors import Damaged
 from indexes.snapshot import Snapshot
 
 from .. import __version__
@@ -201,7 +201,7 @@ def reproduce(index: Index, on_progress: Progress) -> list[Outcome]:
                 index, topics, k=k, retriever=retriever, where=where, on_progress=on_progress
             )
             found = evaluate(judged, run, ",".join(measures)).mean
-        except (SearchlibError, IndexesError) as error:
+        except SearchlibError as error:
             outcomes += [Outcome(record, None, [str(error)]) for record in some]
             continue
         asked = hash_of(topics, judged)

@@ -15,10 +15,9 @@ from typing import Any, TypeVar
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from indexes.errors import IndexesError
 from searchlib import SearchlibError
 
-OURS = (IndexesError, SearchlibError)
+OURS = (SearchlibError,)
 ASKED = int(os.environ.get("FUZZ", "0"))
 SECONDS = 30  # for one input
 PATIENCE = 20  # how much slower a busy machine may be

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indexes.directory import LOCK, TEMPORARY
-from indexes.errors import Damaged, IndexesError
+from indexes.errors import Damaged, SearchlibError
 from indexes.manifest import MANIFEST
 from indexes.snapshot import Snapshot
 from indexes.writer import Writer
@@ -173,7 +173,7 @@ def test_nothing_is_written_through_a_link(copy: Path, name: str) -> None:
         with Writer.open(copy) as writer:
             writer.delete(["d/2"])
             writer.commit()
-    except IndexesError as error:
+    except SearchlibError as error:
         said = one_line(error)
     assert (name in said) == (name == LOCK)
     assert victim.read_text() == "precious"
@@ -182,7 +182,7 @@ def test_nothing_is_written_through_a_link(copy: Path, name: str) -> None:
     (fresh / name).symlink_to(victim)
     try:
         Engine.create(fresh, WORDS_ONLY).close()
-    except IndexesError as error:
+    except SearchlibError as error:
         one_line(error)
     assert victim.read_text() == "precious"
 

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from indexes.arrays import ALIGNMENT, DTYPES, MAGIC, map_arrays, write_arrays
-from indexes.errors import Damaged, IndexesError, StorageFailed, UnsupportedFormat
+from indexes.errors import Damaged, SearchlibError, StorageFailed, UnsupportedFormat
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -101,7 +101,7 @@ def test_any_garbled_byte_of_the_header_is_damage_or_harmless(tmp_path: Path) ->
             try:
                 for array in mapped(tmp_path, bytes(garbled)).values():
                     array.sum()
-            except IndexesError as error:
+            except SearchlibError as error:
                 messages.append(str(error))
     assert len(messages) > end
     assert all("field.arrays" in message for message in messages)

@@ -16,7 +16,7 @@ from index_cases import DIM, FIELDS, WORDS, all_answers, create, query, record, 
 
 from indexes import policy
 from indexes.directory import FileDirectory
-from indexes.errors import Damaged, IndexesError, NoIndex
+from indexes.errors import Damaged, NoIndex, SearchlibError
 from indexes.manifest import MANIFEST, VectorField, read_manifest
 from indexes.similarity import BM25
 from indexes.snapshot import Selection, Snapshot
@@ -281,7 +281,7 @@ def test_readers_and_a_writer_at_once(tmp_path: Path) -> None:
                     expected = {f"d{n}" for n in range(snapshot.generation)}
                     if set(snapshot.all_ids()) != expected:
                         wrong.append(snapshot.generation)
-            except IndexesError as error:
+            except SearchlibError as error:
                 wrong.append(error)
 
     readers = [threading.Thread(target=read) for _ in range(2)]
