@@ -21,7 +21,15 @@ from effectiveness import QUERIES_AT_ONCE, QUICK_QUERIES, chosen_collections, op
 from report import one_line_errors, parser, provenance, say
 
 from searchlib import Settings
-from searchlib.evaluation import Collection, Comparison, compare, compare_pooled, evaluate, run_of
+from searchlib.evaluation import (
+    Collection,
+    Comparison,
+    compare,
+    compare_pooled,
+    evaluate,
+    run_of,
+    themselves,
+)
 
 if TYPE_CHECKING:
     from searchlib import Engine
@@ -117,10 +125,11 @@ def measured(
     most = options.queries or (QUICK_QUERIES if options.quick else None)
     ids = [id for id in topics if id in qrels][:most]
     run: dict[str, dict[str, float]] = {}
+    own = themselves(engine.snapshot, topics)
     for start in range(0, len(ids), QUERIES_AT_ONCE):
         block = ids[start : start + QUERIES_AT_ONCE]
         found = engine.rank([topics[id] for id in block], K + 1, retriever=retriever)
-        run.update(run_of(block, found, k=K))
+        run.update(run_of(block, found, k=K, themselves=own))
     return evaluate({id: qrels[id] for id in ids}, run, MEASURE).per_query[MEASURE]
 
 

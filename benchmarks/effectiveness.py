@@ -21,7 +21,7 @@ from effectiveness_tables import Measured, compare_with_default, write
 from report import Result, one_line_errors, parser, print_results, provenance, say
 
 from searchlib.errors import BadQuery, NotFound
-from searchlib.evaluation import Collection, evaluate, parse_measures, run_of, write_run
+from searchlib.evaluation import Collection, evaluate, parse_measures, run_of, themselves, write_run
 
 if TYPE_CHECKING:
     from searchlib import Engine, Settings
@@ -124,13 +124,14 @@ def measure(
         for unknown in set(wanted) - set(found):
             raise BadQuery(f"unknown system {unknown!r}; there are {', '.join(found)}")
         runs: dict[str, dict[str, dict[str, float]]] = {name: {} for name in wanted}
+        own = themselves(engine.snapshot, topics)
         ids = list(topics)
         for start in range(0, len(ids), QUERIES_AT_ONCE):
             block = ids[start : start + QUERIES_AT_ONCE]
             texts = [topics[id] for id in block]
             for name in wanted:
                 rankings = engine.rank(texts, options.k + 1, retriever=found[name])
-                runs[name].update(run_of(block, rankings, k=options.k))
+                runs[name].update(run_of(block, rankings, k=options.k, themselves=own))
             for memory in memories:
                 memory.forget()
             say(f"{collection.name}: {start + len(block)} of {len(ids)} queries")

@@ -26,6 +26,7 @@ from searchlib.evaluation import (
     evaluate,
     holm,
     run_of,
+    themselves,
 )
 from searchlib.feedback import Feedback
 from searchlib.scorer import Scorer
@@ -96,11 +97,12 @@ def measure(collection: Collection, feedback: Feedback, options: argparse.Namesp
     with opened(collection, Settings(), options.cache, options.device, needed) as engine:
         found = systems(engine, feedback)
         runs: dict[str, dict[str, dict[str, float]]] = {name: {} for name in found}
+        own = themselves(engine.snapshot, topics)
         for start in range(0, len(ids), QUERIES_AT_ONCE):
             block = ids[start : start + QUERIES_AT_ONCE]
             for name, system in found.items():
                 rankings = engine.rank([topics[id] for id in block], K + 1, retriever=system)
-                runs[name].update(run_of(block, rankings, k=K))
+                runs[name].update(run_of(block, rankings, k=K, themselves=own))
             say(f"{collection.name}: {start + len(block)} of {len(ids)} queries")
     return {name: evaluate(qrels, run, ",".join(MEASURES)).per_query for name, run in runs.items()}
 

@@ -25,7 +25,7 @@ from report import Result, judged, one_line_errors, parser, print_results, prove
 
 from searchlib import Engine
 from searchlib.errors import BadQuery
-from searchlib.evaluation import Collection, compare_pooled, evaluate, run_of
+from searchlib.evaluation import Collection, compare_pooled, evaluate, run_of, themselves
 from searchlib.fused import Fused
 from searchlib.fusion import z_score
 from searchlib.scorer import Scorer
@@ -138,13 +138,14 @@ def measure(collection: Collection, options: argparse.Namespace) -> Measured:
         if options.no_grid:
             grid = {}
         runs: dict[object, dict[str, dict[str, float]]] = {key: {} for key in (*systems, *grid)}
+        own = themselves(engine.snapshot, topics)
         ids = list(topics)
         for start in range(0, len(ids), QUERIES_AT_ONCE):
             block = ids[start : start + QUERIES_AT_ONCE]
             texts = [topics[id] for id in block]
             for key, scorer in itertools.chain(systems.items(), grid.items()):
                 rankings = engine.rank(texts, 11, retriever=scorer)
-                runs[key].update(run_of(block, rankings, k=10))
+                runs[key].update(run_of(block, rankings, k=10, themselves=own))
             for memory in memories:
                 memory.forget()
             say(f"{collection.name}: {start + len(block)} of {len(ids)} queries")

@@ -15,7 +15,7 @@ from effectiveness import chosen_collections, opened
 from report import one_line_errors, parser, provenance, say
 
 from searchlib import Engine, Settings
-from searchlib.evaluation import Collection, compare, evaluate, run_of
+from searchlib.evaluation import Collection, compare, evaluate, run_of, themselves
 from searchlib.quoting import quoted
 from searchlib.scorer import ranked_ids
 
@@ -45,11 +45,10 @@ def measured(engine: Engine, collection: Collection, name: str) -> tuple[PerQuer
         ranked_ids(scorer, texts, K + 1, None, "document"),
         engine.rank(texts, K + 1, retriever=name),
     )
+    own = themselves(engine.snapshot, topics)
     judged = {id: qrels[id] for id in topics}
-    plain, heeded = (
-        evaluate(judged, run_of(list(topics), found, k=K), MEASURE).per_query[MEASURE]
-        for found in answers
-    )
+    runs = [run_of(list(topics), found, k=K, themselves=own) for found in answers]
+    plain, heeded = (evaluate(judged, run, MEASURE).per_query[MEASURE] for run in runs)
     return plain, heeded
 
 

@@ -23,9 +23,15 @@ def metadata_json(metadata: dict[str, Any]) -> str:
         text = json.dumps(metadata, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"metadata is not JSON: {error}") from error
-    if text.count("{") + text.count("[") > MAX_DEPTH and _depth(metadata) > MAX_DEPTH:
+    if text.count("{") + text.count("[") > MAX_DEPTH and too_deep(metadata):
         raise ValueError(f"metadata is nested more than {MAX_DEPTH} levels deep")
     return storable(text)
+
+
+def too_deep(metadata: dict[str, Any]) -> bool:
+    """Whether metadata are nested more than MAX_DEPTH levels deep."""
+    inner = any(isinstance(value, dict | list | tuple) for value in metadata.values())
+    return inner and _depth(metadata) > MAX_DEPTH
 
 
 def _depth(value: Any) -> int:

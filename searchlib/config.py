@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -64,6 +65,7 @@ class Settings:
     calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
+        self._check_types()
         if not self.k1 >= 0:
             raise BadQuery(f"illegal k1 value: {self.k1}, must be 0 or more")
         if not 0 <= self.b <= 1:
@@ -90,6 +92,18 @@ class Settings:
             raise BadQuery(f"illegal fusion weights: {weights}, must be 0 or more")
         if not 0 <= self.smoothing <= 1:
             raise BadQuery(f"illegal smoothing: {self.smoothing}, must be between 0 and 1")
+
+    def _check_types(self) -> None:
+        """Raise BadQuery where a number is none, or is not finite, or should be whole."""
+        for one in fields(self):
+            value, kind = getattr(self, one.name), str(one.type)
+            if kind.startswith("int") and not (value is None and "None" in kind):
+                if isinstance(value, bool) or not isinstance(value, int):
+                    raise BadQuery(f"illegal {one.name}: {value!r}, must be a whole number")
+            elif kind == "float":
+                number = isinstance(value, int | float) and not isinstance(value, bool)
+                if not number or not math.isfinite(value):
+                    raise BadQuery(f"illegal {one.name}: {value!r}, must be a finite number")
 
     def resolved(self) -> Settings:
         """The same with model folders as absolute paths: an index is opened from anywhere."""

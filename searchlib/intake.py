@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from json.encoder import encode_basestring_ascii as quoted
 
 from indexes.errors import StorageFailed
+from indexes.metadata import MAX_DEPTH, too_deep
 from indexes.refusals import refused_by
 
 from .errors import BadDocument, BadInput
@@ -18,6 +19,8 @@ from .types import Document
 
 CHUNK_CHARACTERS = 200_000  # of text encoded together: enough to sort by length well
 CHUNK_DOCUMENTS = 1024
+
+NOT_KEPT = f"cannot be kept: must be JSON, no NaN, nested {MAX_DEPTH} levels deep at most"
 
 Sourced = tuple[Document, str]  # a document and its origin
 Hashed = tuple[Document, bytes]  # a document and its content's hash
@@ -146,11 +149,12 @@ def _hash(document: Document, origin: str) -> bytes:
     if not document.id.isascii() and _SURROGATE.search(document.id):
         raise BadDocument(f"{origin}: document id {document.id!r} is not valid Unicode")
     try:
-        return content_hash(document)
+        hash = content_hash(document)
+        if document.metadata and too_deep(document.metadata):
+            raise ValueError
     except (ValueError, TypeError, RecursionError):
-        raise BadDocument(
-            f"{origin}: the metadata of {document.id!r} is not JSON (no NaN, no endless nesting)"
-        ) from None
+        raise BadDocument(f"{origin}: the metadata of {document.id!r} {NOT_KEPT}") from None
+    return hash
 
 
 def _chunks(documents: Iterable[Sourced]) -> Iterator[list[Sourced]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -169,6 +170,8 @@ class Searching(Retrieving):
         """
         from .cursors import Page, make_cursor, read_cursor
 
+        check_k(k)
+        k = operator.index(k)
         if query is not None:
             check_query(query)
         scorer = None if query is None else self._asked(retriever, [query])

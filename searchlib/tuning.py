@@ -17,7 +17,7 @@ from indexes.writer import Writer
 from .calibrating import UNFITTED, CalibrationReport, calibrate, judged_hits
 from .config import Settings
 from .errors import BadInput, BadQuery
-from .evaluation import Comparison, Qrels, compare, evaluate, run_of
+from .evaluation import Comparison, Qrels, compare, evaluate, run_of, themselves
 from .evidence import default_calibration, dense_model
 from .fused import Fused
 from .indexing import no_progress
@@ -200,11 +200,12 @@ def _values(
 ) -> dict[Weights, PerQuery]:
     """nDCG@10 of every query under every weighting."""
     runs: list[dict[str, dict[str, float]]] = [{} for _ in grid]
+    own = themselves(hybrid.snapshot, topics)
     for done, (id, text) in enumerate(topics.items(), 1):
         for run, top in zip(runs, hybrid.top_weighted(text, CUTOFF + 1, grid), strict=True):
             ids = name_ids(hybrid.snapshot, top.ids, "document")
             ranking = Ranking(tuple(ids), tuple(top.scores.tolist()))
-            run.update(run_of([id], [ranking], k=CUTOFF))
+            run.update(run_of([id], [ranking], k=CUTOFF, themselves=own))
         on_progress(done, len(topics), "")
     judged = {id: qrels[id] for id in topics}
     return {

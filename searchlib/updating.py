@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+from indexes.metadata import too_deep
 from indexes.snapshot import Snapshot
 from indexes.types import Update
 from indexes.writer import Writer
 
 from .errors import BadInput
-from .intake import SeenIds, content_hash
+from .intake import NOT_KEPT, SeenIds, content_hash
 from .types import Document
 
 CHUNK = 1000  # documents read and written together
@@ -95,10 +96,10 @@ def _update_chunk(
         document = Document(record.id, record.text, record.title, metadata)
         try:
             hash = content_hash(document)
+            if metadata and too_deep(metadata):
+                raise ValueError
         except (ValueError, TypeError, RecursionError):
-            raise BadInput(
-                f"the metadata of {record.id!r} are not JSON (no NaN, no endless nesting)"
-            ) from None
+            raise BadInput(f"the metadata of {record.id!r} {NOT_KEPT}") from None
         if hash != record.hash:
             updates.append(Update(record.id, metadata, hash))
     updated = writer.update(updates)

@@ -10,7 +10,7 @@ import pytest
 from searchlib import Engine, Settings
 from searchlib.encoders.models import SPARSE_BASE, SPARSE_DEFAULT
 from searchlib.errors import ModelNotFound
-from searchlib.evaluation import Collection, evaluate, run_of
+from searchlib.evaluation import Collection, evaluate, run_of, themselves
 from searchlib.formats import read_documents
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -37,10 +37,10 @@ BRUTE_FORCE = {
 
 
 def ndcg(engine: Engine, collection: Collection, retriever: str) -> float:
-    """nDCG@10 over the test queries; a query's own id is no result."""
+    """nDCG@10 over the test queries; a query's own document is no result."""
     topics = collection.topics("test")
     rankings = engine.rank(list(topics.values()), 11, retriever=retriever)
-    run = run_of(list(topics), rankings, k=10)
+    run = run_of(list(topics), rankings, k=10, themselves=themselves(engine.snapshot, topics))
     return evaluate(collection.qrels("test"), run, "nDCG@10").mean["nDCG@10"]
 
 

@@ -264,7 +264,9 @@ def test_bad_ids_stop_the_run_or_are_counted(tmp_path: Path) -> None:
     with Engine.create(tmp_path / "i", WORDS_ONLY) as engine:
         with pytest.raises(BadInput, match="f:2: id 'a' was already given at f:1"):
             engine.add(sourced)
-        with pytest.raises(BadInput, match="document 1: the metadata of 'n' is not JSON"):
+        with pytest.raises(
+            BadInput, match="document 1: the metadata of 'n' cannot be kept: must be JSON"
+        ):
             engine.add([Document("n", "text", metadata={"x": float("nan")})])
         problems: list[str] = []
         report = engine.add(sourced, skip_bad=True, on_bad=problems.append)
@@ -347,7 +349,7 @@ def test_folders_that_hold_no_index(tmp_path: Path) -> None:
         ({"overlap": 300}, "illegal overlap: 300"),
         ({"max_passages": 0}, "illegal max_passages: 0"),
         ({"dense_kind": "ivf"}, "illegal dense_kind: 'ivf'"),
-        ({"dense_weight": float("nan")}, "illegal fusion weights"),
+        ({"dense_weight": float("nan")}, "illegal dense_weight: nan"),
         ({"dense_modle": "x"}, "unknown setting 'dense_modle'; did you mean 'dense_model'"),
     ],
 )

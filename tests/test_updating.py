@@ -87,8 +87,14 @@ def test_adding_the_same_document_again_does_the_right_thing(words: Engine) -> N
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ([("b", {"x": 1}), ("a", {"x": float("nan")})], "the metadata of 'a' are not JSON"),
-        ([("b", {"x": 1}), ("a", {"x": {1, 2}})], "the metadata of 'a' are not JSON"),
+        (
+            [("b", {"x": 1}), ("a", {"x": float("nan")})],
+            "the metadata of 'a' cannot be kept: must be JSON",
+        ),
+        (
+            [("b", {"x": 1}), ("a", {"x": {1, 2}})],
+            "the metadata of 'a' cannot be kept: must be JSON",
+        ),
         ([("b", {"x": 1}), ("a", {}), ("b", {"x": 2})], "id 'b' is given twice"),
     ],
 )

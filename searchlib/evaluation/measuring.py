@@ -15,7 +15,7 @@ from ..errors import BadInput
 from ..protocols import Progress
 from ..types import Ranking
 from .collection import Collection
-from .runs import run_of
+from .runs import run_of, themselves
 from .topics import read_topics
 from .trec import Qrels, read_qrels
 
@@ -64,6 +64,8 @@ class Source:
         judged = read_qrels(Path(self.qrels))
         topics = read_topics(Path(self.queries))
         topics = {id: text for id, text in topics.items() if id in judged}
+        if not topics:
+            raise BadInput(f"no query of {self.queries} is judged in {self.qrels}: do ids agree?")
         return topics, {id: judged[id] for id in topics}
 
     def absolute(self) -> Source:
@@ -92,16 +94,17 @@ def ranked(
     """The run over the topics (id -> text), a few queries at a time so that progress shows."""
     ids = list(topics)
     answers: dict[str, dict[str, float]] = {}
+    own = themselves(index.snapshot, topics) if unit == "document" else frozenset()
     for start in range(0, len(ids), QUERIES_AT_ONCE):
         some = ids[start : start + QUERIES_AT_ONCE]
         rankings = index.rank(
             [topics[id] for id in some],
-            k + 1 if k > 0 else k,  # one more: a query's own id is dropped
+            k + 1 if k > 0 else k,  # one more: the query itself is dropped
             retriever=retriever,
             where=where,
             unit=unit,
         )
-        answers |= run_of(some, rankings, k=k)
+        answers |= run_of(some, rankings, k=k, themselves=own)
         on_progress(len(answers), len(ids), retriever)
     return answers
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
+
+import numpy as np
+
+from indexes.snapshot import Snapshot
 
 from ..errors import check_k
 from ..types import Ranking
+
+_WORD = re.compile(r"\w+")
+_SHARED = 0.6  # of the different words of two texts that are as good as one
+_AT_ONCE = 1000  # documents in memory
 
 
 class Ranker(Protocol):
@@ -16,31 +25,64 @@ class Ranker(Protocol):
 
 
 def run_of(
-    queries: Sequence[str], rankings: Sequence[Ranking], *, k: int, drop_self: bool = True
+    queries: Sequence[str],
+    rankings: Sequence[Ranking],
+    *,
+    k: int,
+    themselves: Collection[str] = (),
 ) -> dict[str, dict[str, float]]:
     """The run of these query ids and their rankings: query id -> document id -> score.
 
-    A query's own id is never a result (`drop_self`): where queries are documents of the
-    collection (ArguAna, Quora), a system would otherwise be paid or fined for finding the query
-    itself. BEIR's evaluation does the same. Ask for k + 1 results to keep k after the drop.
+    `themselves`: queries that are documents of the collection, as `themselves` finds them. The
+    document of their id is no result of theirs. Ask for k + 1 results to keep k after the drop.
 
-    >>> run_of(["d1"], [Ranking(("d1", "d2"), (3.0, 1.0))], k=10)
+    >>> run_of(["d1"], [Ranking(("d1", "d2"), (3.0, 1.0))], k=10, themselves={"d1"})
     {'d1': {'d2': 1.0}}
     """
     run: dict[str, dict[str, float]] = {}
     for query, ranking in zip(queries, rankings, strict=True):
-        kept = [(id, score) for id, score in ranking if not (drop_self and id == query)]
-        run[query] = dict(kept[:k])
+        own = query if query in themselves else None
+        run[query] = dict([(id, score) for id, score in ranking if id != own][:k])
     return run
 
 
 def run_queries(
-    retriever: Ranker, topics: Mapping[str, str], *, k: int = 1000, drop_self: bool = True
+    retriever: Ranker,
+    topics: Mapping[str, str],
+    *,
+    k: int = 1000,
+    themselves: Collection[str] = (),
 ) -> dict[str, dict[str, float]]:
     """The retriever's run over the topics (id -> text): up to k documents a query, best first.
 
-    See `run_of` for `drop_self`. Raises BadQuery if k is below 1.
+    See `run_of` for `themselves`. Raises BadQuery if k is below 1.
     """
     check_k(k)
-    rankings = retriever.search(list(topics.values()), k + 1 if drop_self else k)
-    return run_of(list(topics), rankings, k=k, drop_self=drop_self)
+    rankings = retriever.search(list(topics.values()), k + 1 if themselves else k)
+    return run_of(list(topics), rankings, k=k, themselves=themselves)
+
+
+def themselves(snapshot: Snapshot, topics: Mapping[str, str]) -> frozenset[str]:
+    """The queries (id -> text) that are documents of an index: of the same id and like text.
+
+    Where queries are taken from the collection (ArguAna, Quora), a system would be paid or fined
+    for finding the query itself; BEIR's evaluation leaves out whatever has a query's id. But ids
+    that are numbers mean nothing: query 7 and document 7 mostly have nothing in common.
+    """
+    ids = list(topics)
+    documents = snapshot.lookup(ids)
+    there = np.flatnonzero(documents >= 0)
+    found = []
+    for start in range(0, len(there), _AT_ONCE):
+        some = there[start : start + _AT_ONCE]
+        for place, record in zip(some.tolist(), snapshot.records(documents[some]), strict=True):
+            if _alike(topics[ids[place]], record.title, record.text):
+                found.append(ids[place])
+    return frozenset(found)
+
+
+def _alike(query: str, title: str, text: str) -> bool:
+    """Whether a query is a document's title, or its text, but for a few words."""
+    asked = set(_WORD.findall(query.lower()))
+    held = [set(_WORD.findall(part.lower())) for part in (title, text, f"{title} {text}")]
+    return any(len(asked & some) > _SHARED * max(len(asked), len(some), 1) for some in held)

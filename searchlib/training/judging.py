@@ -11,7 +11,7 @@ import numpy as np
 from indexes.types import TermVectors
 
 from ..errors import BadInput
-from ..evaluation import Qrels, compare, evaluate, run_of
+from ..evaluation import Qrels, compare, evaluate, run_of, themselves
 from ..protocols import Vectors
 from ..retrievers import FieldRetriever
 from ..searching import Searching
@@ -86,7 +86,8 @@ def on_judgements(engine: Searching, retriever: str, judged: Judged) -> PerQuery
     if not (engine.snapshot.lookup(documents) >= 0).any():
         raise BadInput(f"{engine.path} holds none of the documents that {judged.name} judges")
     rankings = engine.rank(list(judged.topics.values()), DEPTH + 1, retriever=retriever)
-    run = run_of(list(judged.topics), rankings, k=DEPTH)
+    own = themselves(engine.snapshot, judged.topics)
+    run = run_of(list(judged.topics), rankings, k=DEPTH, themselves=own)
     return evaluate(judged.qrels, run, MEASURE).per_query[MEASURE]
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import random
+from pathlib import Path
 
 import pytest
 
+from searchlib import Document, Engine, Settings
 from searchlib.errors import BadInput, BadQuery
-from searchlib.evaluation import evaluate, parse_measures, run_of, run_queries
+from searchlib.evaluation import evaluate, parse_measures, run_of, run_queries, themselves
 from searchlib.types import Ranking
 
 QRELS = {"q1": {"d1": 2, "d2": 1, "d3": 0}, "q2": {"d9": 1}, "q3": {"d4": 1}}
@@ -90,11 +92,31 @@ def test_stderr_stays_quiet(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_query_is_never_its_own_result() -> None:
+def test_a_query_that_is_a_document_is_not_its_own_result() -> None:
     rankings = [Ranking(("d1", "d2", "d3"), (3.0, 2.0, 1.0))]
-    assert run_of(["d1"], rankings, k=2) == {"d1": {"d2": 2.0, "d3": 1.0}}
-    assert run_of(["d1"], rankings, k=2, drop_self=False) == {"d1": {"d1": 3.0, "d2": 2.0}}
-    assert list(run_of(["other"], rankings, k=2)["other"]) == ["d1", "d2"]
+    assert run_of(["d1"], rankings, k=2, themselves={"d1"}) == {"d1": {"d2": 2.0, "d3": 1.0}}
+    assert run_of(["d1"], rankings, k=2) == {"d1": {"d1": 3.0, "d2": 2.0}}
+    assert list(run_of(["other"], rankings, k=2, themselves={"d1"})["other"]) == ["d1", "d2"]
+
+
+def test_queries_that_are_documents_have_like_texts(tmp_path: Path) -> None:
+    documents = [
+        Document("1", "The moon pulls the sea, twice a day.", title="Tides"),
+        Document("2", "Iron rusts in the rain."),
+        Document("3", "Bread rises while it rests.", title="What yeast does to dough"),
+        Document("q", "Something else."),
+    ]
+    topics = {
+        "1": "the moon pulls the sea twice a day!",  # the text
+        "2": "where do boats sleep",  # a number, by chance
+        "3": "What yeast does to dough",  # the title
+        "q": "What is else",
+        "x": "Something else.",  # another id
+    }
+    with Engine.create(tmp_path / "i", Settings(sparse_model=None, dense_model=None)) as engine:
+        engine.add(documents)
+        assert themselves(engine.snapshot, topics) == {"1", "3"}
+        assert themselves(engine.snapshot, {}) == frozenset()
 
 
 class Alphabet:
@@ -107,11 +129,11 @@ class Alphabet:
 
 
 def test_k_results_are_left_after_the_query_itself_is_dropped() -> None:
-    run = run_queries(Alphabet(), {"a": "x", "q": "y"}, k=3)
+    run = run_queries(Alphabet(), {"a": "x", "q": "y"}, k=3, themselves={"a"})
     assert {query: list(ranking) for query, ranking in run.items()} == {
         "a": ["b", "c", "d"],
         "q": ["a", "b", "c"],
     }
-    assert list(run_queries(Alphabet(), {"a": "x"}, k=2, drop_self=False)["a"]) == ["a", "b"]
+    assert list(run_queries(Alphabet(), {"a": "x"}, k=2)["a"]) == ["a", "b"]
     with pytest.raises(BadQuery, match="illegal k: 0"):
         run_queries(Alphabet(), {"a": "x"}, k=0)
