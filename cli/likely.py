@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from searchlib.searching import Searching
     from searchlib.types import Hit
 
+FEW_WORDS = 2
+
 MinProbability = Annotated[
     float | None,
     typer.Option(
@@ -47,9 +49,15 @@ class Likely:
             return Likely(least, least or 0.0, None)
         return Likely(0.0, least or 0.0, calibrated.calibration)
 
-    def shown(self, hits: list[Hit], *, first: bool) -> list[Hit]:
-        """The hits to show; on the first page it is said where none is good."""
+    def shown(self, query: str, hits: list[Hit], *, first: bool) -> list[Hit]:
+        """The hits to show; on the first page it is said where none is good.
+
+        Not of a word or two: the default was fitted to questions, and knows of nothing shorter.
+        """
+        from searchlib.calibration import DEFAULT
+
         best = max((hit.probability for hit in hits if hit.probability is not None), default=None)
-        if first and self.calibration is not None and self.calibration.nothing_good(best):
+        told = self.calibration != DEFAULT or len(query.split()) > FEW_WORDS
+        if first and told and self.calibration is not None and self.calibration.nothing_good(best):
             say(f"nothing good found: the best match is likely off-topic (p = {best:.2f})")
         return [hit for hit in hits if hit.probability is None or hit.probability >= self.least]

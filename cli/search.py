@@ -122,7 +122,7 @@ def search(
             )
             if condition is not None and not hits:
                 warn_of_unknown_fields(engine, condition)
-            return likely.shown(hits, first=offset == 0 and sort is None)
+            return likely.shown(text, hits, first=offset == 0 and sort is None)
 
         if cursor is not None:
             ruled_out = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from indexes.writer import Writer
 from .budget import MEMORY, check_memory, for_merging, for_writing
 from .cache import open_cache
 from .config import Settings
-from .errors import BadInput
+from .errors import BadInput, SearchlibError
 from .indexing import AddReport, Pipeline, no_progress
 from .intake import with_origins
 from .known import Earlier
@@ -90,16 +91,21 @@ class Engine(Searching):
                 `on_bad`; or `cache` is something else.
             Locked: another process is writing.
         """
-        with self.writing(cache) as (writer, pipeline):
-            report = pipeline.add(
-                writer,
-                with_origins(documents),
-                skip_bad=skip_bad,
-                on_bad=on_bad,
-                on_progress=on_progress,
-                total=total,
-            )
-            writer.finish()
+        try:
+            with self.writing(cache) as (writer, pipeline):
+                report = pipeline.add(
+                    writer,
+                    with_origins(documents),
+                    skip_bad=skip_bad,
+                    on_bad=on_bad,
+                    on_progress=on_progress,
+                    total=total,
+                )
+                writer.finish()
+        except BaseException:  # what was committed before is there
+            with contextlib.suppress(SearchlibError):
+                self.refresh()
+            raise
         self.refresh()
         return report
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -9,6 +10,7 @@ from operator import attrgetter
 
 import numpy as np
 
+from indexes.errors import StorageFailed
 from indexes.manifest import VectorField
 from indexes.snapshot import Snapshot
 from indexes.threads import in_runs
@@ -128,6 +130,11 @@ class Pipeline:
         except KeyboardInterrupt:
             if writer.nbytes <= SOON:
                 self._commit(writer)  # subtle: safe anywhere, an interrupted add is undone whole
+            raise
+        except Exception as error:  # a bad line, or whoever gives the documents
+            if writer.nbytes and not isinstance(error, StorageFailed):
+                with contextlib.suppress(Exception):  # what went wrong first is what counts
+                    self._commit(writer)
             raise
         self._commit(writer)
         return replace(report, seconds=time.monotonic() - started)

@@ -75,7 +75,7 @@ def tune(
 
     Raises:
         BadQuery: the index has nothing to fuse.
-        BadInput: fewer than 20 of the queries are judged.
+        BadInput: fewer than 20 of the queries are judged, or have an answer in the index.
         Locked: another process is writing.
     """
     hybrid = _hybrid(engine)
@@ -85,6 +85,7 @@ def tune(
             f"{len(topics)} judged queries are too few to tune with; {FEWEST} are needed, "
             "a few hundred are good"
         )
+    _must_hold_answers(engine, topics, qrels)
     names = [part.name for part in hybrid.parts]
     grid = weightings(len(names), hybrid.weights)
     values = _values(hybrid, grid, topics, qrels, on_progress)
@@ -182,6 +183,19 @@ def _best(values: Mapping[Weights, PerQuery], ids: Sequence[str]) -> Weights:
 
 def _mean(by_query: PerQuery, topics: Mapping[str, str]) -> float:
     return sum(by_query[id] for id in topics) / len(topics)
+
+
+def _must_hold_answers(engine: Engine, topics: Mapping[str, str], qrels: Qrels) -> None:
+    """Raise BadInput where hardly a query has an answer: then nothing could be learned of hits."""
+    answers = {id: [d for d, grade in qrels[id].items() if grade > 0] for id in topics}
+    every = list({d for documents in answers.values() for d in documents})
+    there = {d for d, n in zip(every, engine.snapshot.lookup(every), strict=True) if n >= 0}
+    answered = sum(not there.isdisjoint(documents) for documents in answers.values())
+    if answered < FEWEST:
+        raise BadInput(
+            f"{answered} of {len(topics)} judged queries have a relevant document in "
+            f"{engine.path}; {FEWEST} are needed: do the ids agree?"
+        )
 
 
 def _hybrid(engine: Engine) -> Fused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +83,19 @@ def test_metadata_nested_too_deep_are_the_documents_fault(tmp_path: Path) -> Non
         assert (report.added, report.skipped, len(told)) == (2, 1, 1)
         with pytest.raises(errors.BadInput, match="100 levels"):
             engine.update([("a", {"v": deep})])
+
+
+def test_what_was_done_before_a_bad_document_stays(tmp_path: Path) -> None:
+    def documents() -> Iterator[Document]:
+        for i in range(3000):
+            yield Document(str(i), "a boat")
+        raise OSError("the line is dead")
+
+    settings = Settings(sparse_model=None, dense_model=None)
+    with Engine.create(tmp_path / "i", settings) as engine:
+        with pytest.raises(OSError, match="the line is dead"):
+            engine.add(documents())
+        kept = engine.info()["documents"]
+        assert 0 < kept <= 3000
+        report = engine.add(Document(str(i), "a boat") for i in range(3000))
+        assert (report.added, report.unchanged) == (3000 - kept, kept)
