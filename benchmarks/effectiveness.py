@@ -13,6 +13,7 @@ import hashlib
 import json
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,6 +87,13 @@ def chosen_collections(options: argparse.Namespace) -> list[Collection]:
     if not folders:
         raise BadQuery("no collection; give BEIR folders, or --data with a folder of them")
     collections = sorted(map(Collection, folders), key=lambda c: c.corpus.stat().st_size)
+    names = Counter(collection.name for collection in collections)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise BadQuery(f"two collections are called {twice[0]!r}; rename a folder")
+    if options.queries is not None and options.queries < 1:
+        raise BadQuery(f"illegal --queries: {options.queries}, must be 1 or more")
+    for collection in collections:  # whatever is wrong with one is said before hours of work
+        collection.qrels(options.split), collection.topics(options.split)
     return collections[:1] if options.quick else collections
 
 
@@ -165,7 +173,10 @@ def opened(
 
     said = settings.to_json()
     del said["static_queries"]  # no document's concern
-    made_with = json.dumps([VERSION, said], sort_keys=True).encode()
+    corpus = collection.corpus.resolve()
+    state = corpus.stat()  # another corpus of that name, or this one changed, is another index
+    source = [str(corpus), state.st_size, state.st_mtime_ns]
+    made_with = json.dumps([VERSION, said, source], sort_keys=True).encode()
     if needed is not None:
         made_with += json.dumps(sorted(needed)).encode()
     name = f"{collection.name}-{hashlib.blake2b(made_with, digest_size=4).hexdigest()}.index"

@@ -87,7 +87,7 @@ class Collection:
         return {id: text for id, text in queries.items() if id in qrels}
 
     def _file(self, name: str) -> Path:
-        for ending in ("", ".gz", ".bz2"):
+        for ending in ("", ".gz", ".bz2", ".xz", ".zst"):
             path = self.path / (name + ending)
             if path.is_file():
                 return path

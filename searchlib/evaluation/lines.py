@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
+import lzma
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NoReturn, cast
@@ -12,7 +15,7 @@ from ..errors import BadInput, NotFound
 
 
 def open_bytes(path: Path) -> IO[bytes]:
-    """The file's bytes; `.gz` and `.bz2` are unpacked.
+    """The file's bytes; `.gz`, `.bz2`, `.xz` and `.zst` are unpacked.
 
     Raises NotFound if there is no such file and BadInput if it cannot be read.
     """
@@ -23,6 +26,12 @@ def open_bytes(path: Path) -> IO[bytes]:
             return cast(IO[bytes], gzip.open(path, "rb"))
         if path.suffix == ".bz2":
             return bz2.open(path, "rb")
+        if path.suffix == ".xz":
+            return lzma.open(path, "rb")
+        if path.suffix == ".zst":
+            import zstandard
+
+            return cast(IO[bytes], io.BufferedReader(zstandard.open(path, "rb")))
         return path.open("rb")
     except FileNotFoundError:
         raise NotFound(f"{path}: no such file") from None
@@ -38,8 +47,26 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 kept = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
                 if kept.strip():
                     yield number, kept.rstrip(b"\r\n")
-        except (OSError, EOFError) as error:
-            raise BadInput(f"{path}: {error}") from None
+        except OSError as error:
+            raise BadInput(f"{path}: {error.strerror or error}") from None
+        except Exception as error:
+            if not damaged_archive(error):
+                raise
+            raise BadInput(f"{path}: damaged, or cut short: {error}") from None
+
+
+def first_character(path: Path) -> bytes:
+    """The file's first one that is no white space. Raises NotFound, BadInput."""
+    for _, line in numbered_lines(path):
+        return line.lstrip()[:1]
+    return b""
+
+
+def damaged_archive(error: Exception) -> bool:
+    """Whether an error says that what was packed cannot be unpacked."""
+    return isinstance(error, EOFError | zlib.error | lzma.LZMAError) or (
+        type(error).__module__.startswith("zstandard") or type(error).__name__ == "ZstdError"
+    )
 
 
 def bad_line(path: Path, number: int, reason: str) -> NoReturn:

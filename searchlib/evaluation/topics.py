@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from pathlib import Path
 
 from ..errors import BadInput
-from .lines import bad_line, numbered_lines, open_bytes, text_of
+from .lines import bad_line, first_character, numbered_lines, text_of
+
+# a tag begins with a letter: "p < 0.05" has none
+_TAGGED = re.compile(r"(</?[A-Za-z][^<>]*>)?((?:[^<]|<(?!/?[A-Za-z]))*)")
+_NUMBER = re.compile(r"""number\s*=\s*["']?([^"'\s>]+)""", re.IGNORECASE)
+_IDS, _TEXTS = ("id", "_id", "qid", "query_id", "query-id"), ("text", "query", "query_text")
+_HEADERS = {(id, text) for id in _IDS for text in _TEXTS}
 
 
 def read_topics(path: Path) -> dict[str, str]:
     """Query id -> text, in the file's order; the format is told by the first character.
 
     `{` starts JSON Lines ({"_id" or "id", "text" or "query"}), `<` starts TREC topics
-    (`<num>`, `<title>`), anything else is TSV (id, tab, text). Raises BadInput, naming file and
+    (`<num>`, `<identifier>` or `<topic number="...">`, and `<title>` or `<query>`), anything else
+    is TSV (id, tab, text; a header is passed over). Raises BadInput, naming file and
     line, for a line without an id or text, an id that stands twice, or a file without queries.
 
     >>> read_topics(Path("queries.jsonl"))  # doctest: +SKIP
     {'1': 'how fast does light travel in glass'}
     """
-    with open_bytes(path) as file:
-        start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    start = first_character(path)
     if start == b"<":
         topics = _read_tagged(path)
     elif start == b"{":
@@ -56,6 +63,8 @@ def _read_tsv(path: Path) -> dict[str, str]:
         id, tab, text = text_of(line, path, number).partition("\t")
         if not tab:
             bad_line(path, number, "no tab; expected: query id, tab, text")
+        if not topics and (id.strip().lower(), text.strip().lower()) in _HEADERS:
+            continue
         _put(topics, id.strip(), text.strip(), path, number)
     return topics
 
@@ -73,19 +82,22 @@ def _read_tagged(path: Path) -> dict[str, str]:
             text = re.sub(r"^Topic:\s*", "", " ".join(" ".join(title).split()))
             if id is None:
                 bad_line(path, at, "<title> before any <num>")
-            _put(topics, id, text, path, at)
+            _put(topics, id, html.unescape(text), path, at)
             id = None
         title = None
 
     for number, line in numbered_lines(path):
-        for tag, rest in re.findall(r"(<[^<>]*>)?([^<]*)", text_of(line, path, number)):
-            name = tag.strip("<>/ ").lower()
+        for tag, rest in _TAGGED.findall(text_of(line, path, number)):
+            name = re.split(r"[\s/]", tag.strip("<>/ ").lower())[0]
+            opens = tag and not tag.startswith("</")
             if tag:
                 finish()
-            if name == "num" and not tag.startswith("</"):
+            if opens and name == "topic" and (own := _NUMBER.search(tag)):
+                id = own.group(1)
+            elif opens and name in ("num", "identifier"):
                 found = re.search(r"(?:Number:\s*)?(\S+)", rest.strip(), re.IGNORECASE)
                 id = found.group(1) if found else None
-            elif name == "title" and not tag.startswith("</"):
+            elif opens and name in ("title", "query"):
                 title, at = [rest], number
             elif not tag and title is not None:
                 title.append(rest)
@@ -94,6 +106,7 @@ def _read_tagged(path: Path) -> dict[str, str]:
 
 
 def _put(topics: dict[str, str], id: str, text: str, path: Path, number: int) -> None:
+    id = id.strip()  # as ids of judgements are
     if not id:
         bad_line(path, number, "empty query id")
     if not text.strip():

@@ -29,6 +29,18 @@ freeze
         ('{"_id": "a", "text": "one"}\n\n{"id": 7, "query": "two"}\n', {"a": "one", "7": "two"}),
         ("12\thow deep is it\n13\tx\ty\n", {"12": "how deep is it", "13": "x\ty"}),
         (TAGGED, {"301": "Bread and salt", "302": "Rivers that freeze"}),
+        (
+            "<top><num>1</num><title> p < 0.05 significance and x > 3, AT&amp;T </title></top>",
+            {"1": "p < 0.05 significance and x > 3, AT&T"},
+        ),
+        (
+            '<topics><topic number="7" type="x"><query>where from</query>\n'
+            "<question>not this</question></topic></topics>",
+            {"7": "where from"},
+        ),
+        ("<top><identifier>10-A</identifier><title>ships</title></top>", {"10-A": "ships"}),
+        ("qid\ttext\n1\tid text\n", {"1": "id text"}),
+        ('{"_id": " q0 ", "text": "x"}\n', {"q0": "x"}),
     ],
 )
 def test_each_layout_is_read(tmp_path: Path, text: str, expected: dict[str, str]) -> None:
@@ -58,3 +70,24 @@ def test_what_is_wrong_is_said(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(BadInput) as caught:
         read_topics(path)
     assert str(caught.value).startswith(f"{path}{message}")
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz", ".zst"])
+def test_packed_files_are_read_and_damage_is_said(tmp_path: Path, suffix: str) -> None:
+    import bz2
+    import gzip
+    import lzma
+
+    import zstandard
+
+    pack = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+    content = b"".join(b"%d\thow deep is it %d\n" % (i, i * i) for i in range(3000))
+    packed = pack.get(suffix, zstandard.ZstdCompressor().compress)(content)
+    path = tmp_path / f"queries.tsv{suffix}"
+    path.write_bytes(packed)
+    assert len(read_topics(path)) == 3000
+    middle = len(packed) // 2
+    for damaged in (packed[:middle], packed[:middle] + b"damaged" + packed[middle + 7 :]):
+        path.write_bytes(damaged)
+        with pytest.raises(BadInput, match="queries"):
+            read_topics(path)
