@@ -57,7 +57,7 @@ def browse(
 def facets(
     path: IndexPath,
     fields: Annotated[
-        list[str], typer.Argument(metavar="FIELD", help="Fields, such as year or author.name.")
+        list[str], typer.Argument(metavar="FIELD...", help="Fields, such as year or author.name.")
     ],
     *,
     where: Where = None,

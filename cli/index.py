@@ -187,7 +187,7 @@ def delete(
     path: IndexPath,
     ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="ID", help="Ids; - reads them from stdin, one a line."),
+        typer.Argument(metavar="ID...", help="Ids; - reads them from stdin, one a line."),
     ] = None,
     *,
     where: Annotated[

@@ -24,7 +24,7 @@ Source = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="A file (.jsonl .csv .tsv .parquet .txt .md .html .pdf, TREC; .gz .zst .bz2), "
+        help="A file (.jsonl .csv .tsv .parquet .txt .md .html .pdf, TREC; .gz .zst .bz2 .xz), "
         "a folder of such files, a BEIR folder, or - for stdin.",
     ),
 ]

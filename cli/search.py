@@ -223,14 +223,17 @@ def _lines() -> Iterator[str]:
 
 
 def _prompt() -> Iterator[str]:
-    """What the user types, until Ctrl-D or Ctrl-C; with history where the terminal can."""
+    """What the user types, until Ctrl-D; with history where the terminal can."""
     with suppress(ImportError):
         import readline  # noqa: F401  # input() then has history and editing
     while True:
         try:
             text = input("search> ").strip()
-        except (EOFError, KeyboardInterrupt):
+        except EOFError:
             typer.echo()
             return
+        except KeyboardInterrupt:
+            typer.echo()  # what is said of it begins a line
+            raise
         if text:
             yield text

@@ -83,8 +83,8 @@ Work = Annotated[
     Path | None,
     typer.Option(
         metavar="FOLDER",
-        help="Where finished steps are kept, to go on from [default: MODEL.work, removed at the "
-        "end].",
+        help="Where finished steps are kept, to go on from [default: MODEL.work, removed "
+        "when a better model is in place].",
         show_default=False,
     ),
 ]

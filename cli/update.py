@@ -29,7 +29,7 @@ def update(
     path: IndexPath,
     ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="ID", help="Ids; - reads them from stdin, one a line."),
+        typer.Argument(metavar="ID...", help="Ids; - reads them from stdin, one a line."),
     ] = None,
     *,
     set: Annotated[

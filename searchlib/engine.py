@@ -58,11 +58,14 @@ class Engine(Searching):
         Raises:
             IndexExists: there is something at `path` already.
             ModelNotFound: a model's files are nowhere to be found.
+            ModelMismatch: the table of query vectors is for another dense model.
             BadInput: `memory` is below 64 MB.
         """
         check_memory(memory)
         settings = (settings or Settings()).resolved()
         fields = tuple(make_fields(settings, make_encoders(settings, device)))
+        if settings.static_queries != Settings.static_queries:
+            check_static_queries(settings, {spec.name: spec for spec in fields})
         Writer.create(path, fields, settings.to_json()).close()
         return Engine.open(path, device=device, memory=memory)
 
