@@ -50,14 +50,22 @@ class Likely:
         return Likely(0.0, least or 0.0, calibrated.calibration)
 
     def shown(self, query: str, hits: list[Hit], *, first: bool) -> list[Hit]:
-        """The hits to show; on the first page it is said where none is good.
+        """The hits to show; on the first page it is said where none is good."""
+        if first and self.nothing_good(query, hits):
+            best = max(hit.probability or 0.0 for hit in hits)
+            say(f"nothing good found: the best match is likely off-topic (p = {best:.2f})")
+        return [hit for hit in hits if hit.probability is None or hit.probability >= self.least]
 
-        Not of a word or two: the default was fitted to questions, and knows of nothing shorter.
+    def nothing_good(self, query: str, hits: list[Hit]) -> bool:
+        """Whether even the best hit is likely off-topic.
+
+        Not for a word or two: the default was fitted to questions, and knows of nothing shorter.
         """
         from searchlib.calibration import DEFAULT
 
-        best = max((hit.probability for hit in hits if hit.probability is not None), default=None)
-        told = self.calibration != DEFAULT or len(query.split()) > FEW_WORDS
-        if first and told and self.calibration is not None and self.calibration.nothing_good(best):
-            say(f"nothing good found: the best match is likely off-topic (p = {best:.2f})")
-        return [hit for hit in hits if hit.probability is None or hit.probability >= self.least]
+        if self.calibration is None:
+            return False
+        if self.calibration == DEFAULT and len(query.split()) <= FEW_WORDS:
+            return False
+        told = (hit.probability for hit in hits if hit.probability is not None)
+        return self.calibration.nothing_good(max(told, default=None))

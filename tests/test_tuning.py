@@ -130,3 +130,15 @@ def test_many_weightings_rank_as_each_does_alone(many: Engine) -> None:
             alone.ids.tolist(),
             alone.scores.tolist(),
         )
+
+
+def test_judgements_without_answers_in_the_index_are_refused(many: Engine) -> None:
+    before = many.snapshot.generation
+    for qrels in (
+        {id: {f"elsewhere{id}": 1} for id in TOPICS},
+        {id: dict.fromkeys(judged, 0) for id, judged in RIGHT.items()},
+        {**{id: {"elsewhere": 1} for id in TOPICS}, **{f"q{n}": {f"d{n}": 1} for n in range(19)}},
+    ):
+        with pytest.raises(BadInput, match="of 40 judged queries have a relevant document"):
+            tune(many, TOPICS, qrels)
+    assert many.snapshot.generation == before

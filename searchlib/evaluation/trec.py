@@ -144,6 +144,6 @@ def _must_be_one_column(text: str, what: str) -> None:
         or text != text.strip(" \t\n\r\v\f")
     ):
         raise BadInput(
-            f"{what} {text!r} is empty or holds white space, which TREC's columns cannot carry: use JSON "
-            "(`searchlib run --format json`)"
+            f"{what} {text!r} is empty or holds white space, which TREC's columns cannot carry; "
+            "JSON can: `searchlib run --format json`"
         )

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -49,6 +49,9 @@ from .work import once, same_as_begun, work_beside, work_folder
 
 QUERIES, CANDIDATES, CHECKS = "queries.jsonl", "candidates.npz", "checks.npz"
 CHECKED = 128  # held-out queries that training is checked with now and then
+
+
+Query = TypeVar("Query")
 
 
 @dataclass(frozen=True)
@@ -155,12 +158,18 @@ def adapt(
             },
         )
         outcome = finish(
-            engine, place, target, card, held_out[: settings.tested],
+            engine, place, target, card, proving(held_out)[: settings.tested],
             judged=judged, steps=steps, started=started, device=device, on_progress=on_progress,
         )  # fmt: skip
     if work is None and outcome.model is not None:
         shutil.rmtree(place, ignore_errors=True)
     return outcome
+
+
+def proving(held_out: Sequence[Query]) -> Sequence[Query]:
+    """Those held-out queries that say at the end what a model is worth: where there are enough,
+    not those that said meanwhile which weights to keep, and flatter them."""
+    return held_out[CHECKED:] if len(held_out) >= 2 * CHECKED else held_out
 
 
 def _manner(cross_encoder: PairScorer) -> list[float]:

@@ -21,7 +21,7 @@ from ..indexing import no_progress
 from ..protocols import Progress
 from ..scorer import best_passages
 from ..searching import Searching
-from .adapt import CANDIDATES, CHECKED, CHECKS, settings_shown, time_left, vectors
+from .adapt import CANDIDATES, CHECKED, CHECKS, proving, settings_shown, time_left, vectors
 from .card import Card
 from .drawing import Material
 from .fitting import FitSettings
@@ -107,11 +107,12 @@ def finetune(
                 topics=topics, answers=answers, train=train, checked=held_out[:CHECKED],
                 seconds=time_left(started, minutes), device=device, on_progress=on_progress,
             )  # fmt: skip
+        proof = proving(held_out) if settings.whole else held_out
         judged = Judged(
             "held-out judged queries",
-            {id: topics[id] for id in held_out},
-            {id: qrels[id] for id in held_out},
-            _parts(answers, train, held_out),
+            {id: topics[id] for id in proof},
+            {id: qrels[id] for id in proof},
+            _parts(answers, train, proof),
         )
         card = Card(
             name=target.name,

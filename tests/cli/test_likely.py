@@ -100,3 +100,19 @@ def test_explain_says_what_it_rests_on(cli: Run, index: Path) -> None:
     table = cli("explain", index, "water", "note-1", "--format", "table").out
     assert "log-odds that it is relevant" in table
     assert "relevance" not in cli("explain", index, "water", "note-1", "-r", "bm25").lines[0]
+
+
+def test_the_default_says_nothing_of_a_word_or_two() -> None:
+    from searchlib.calibration import DEFAULT
+    from searchlib.cli.likely import Likely
+    from searchlib.types import Hit
+
+    hit = Hit(1, "a", 1.0, "", "", "a", 0, 0, 0, probability=0.01)
+    for calibration, query, told in (
+        (DEFAULT, "water", False),
+        (DEFAULT, "sea water", False),
+        (DEFAULT, "how salty is water", True),
+        (HOPELESS, "water", True),
+    ):
+        assert Likely(0.0, 0.0, calibration).nothing_good(query, [hit]) == told, query
+        assert not Likely(0.0, 0.0, calibration).nothing_good(query, [])

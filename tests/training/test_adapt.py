@@ -19,8 +19,14 @@ from searchlib.encoders.sparse import SparseEncoder
 from searchlib.encoders.weights import Weights
 from searchlib.errors import BadInput
 from searchlib.training import publishing
-from searchlib.training.adapt import AdaptSettings, adapt
-from searchlib.training.finetune import FinetuneSettings, answers_there, finetune, positives
+from searchlib.training.adapt import CHECKED, AdaptSettings, adapt, proving
+from searchlib.training.finetune import (
+    FinetuneSettings,
+    _split,
+    answers_there,
+    finetune,
+    positives,
+)
 from searchlib.training.judging import Judged, is_better, judge, on_own_passages
 from searchlib.training.log import read_log
 from searchlib.training.making import score_as_indexed
@@ -312,3 +318,49 @@ def test_one_document_is_not_enough(tmp_path: Path, tiny_settings: Settings) -> 
     with pytest.raises(BadInput, match="several documents"):
         adapt(path, tmp_path / "model", small(AdaptSettings()))
     assert json.loads((tmp_path / "model.work" / "plan.json").read_bytes())
+
+
+def test_queries_that_chose_the_weights_do_not_prove_the_model() -> None:
+    assert proving(range(2 * CHECKED)) == range(CHECKED, 2 * CHECKED)
+    assert proving(range(2 * CHECKED - 1)) == range(2 * CHECKED - 1)  # too few to do without
+
+
+def test_queries_of_one_text_are_on_one_side() -> None:
+    texts = ("  How DEEP is it", "how deep is it", "question")
+    topics = {str(i): f"{texts[i % 3]} {i // 9 if i % 3 == 2 else ''}" for i in range(60)}
+    for seed in range(5):
+        train, held_out = _split(topics, FinetuneSettings(held_out=0.3, seed=seed))
+        assert sorted(train + held_out) == sorted(topics)
+        asked = [{" ".join(topics[id].lower().split()) for id in ids} for ids in (train, held_out)]
+        assert asked[0].isdisjoint(asked[1])
+        assert asked[0]
+        assert asked[1]
+    with pytest.raises(BadInput, match="same text"):
+        _split({"a": "x", "b": "X "}, FinetuneSettings())
+
+
+def test_an_index_that_changed_meanwhile_is_not_judged_on(
+    tmp_path: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def changed(source: Path, target: Path) -> None:
+        with Engine.open(source) as engine:
+            engine.delete([corpus_of(24)[0].id])
+        copy_of_index(source, target)
+
+    monkeypatch.setattr(publishing, "copy_of_index", changed)
+    with pytest.raises(BadInput, match="was changed since the training began"):
+        adapt(index, tmp_path / "m", small(AdaptSettings()))
+    assert not (tmp_path / "m").exists()
+
+
+def test_another_scorer_is_another_training(tmp_path: Path, index: Path) -> None:
+    def one(query: str, texts: Any) -> Any:
+        return np.zeros(len(texts))
+
+    def other(query: str, texts: Any) -> Any:
+        return np.arange(len(texts), dtype=float)
+
+    work = tmp_path / "work"
+    adapt(index, tmp_path / "m", small(AdaptSettings()), cross_encoder=one, work=work)
+    with pytest.raises(BadInput, match="cross_encoder"):
+        adapt(index, tmp_path / "n", small(AdaptSettings()), cross_encoder=other, work=work)
