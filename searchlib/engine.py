@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from .sync import SyncReport
 
 
+Changes = Mapping[str, Mapping[str, Any]] | Iterable[tuple[str, Mapping[str, Any]]]
+
+
 class Engine(Searching):
     """An index on disk and the encoders that belong to it.
 
@@ -223,23 +226,23 @@ class Engine(Searching):
             words = encoders.pop("bm25")
             yield writer, Pipeline(words, encoders, splitter, self.snapshot, vectors, earlier)
 
-    def update(self, changes: Iterable[tuple[str, Mapping[str, Any]]]) -> UpdateReport:
-        """Change the metadata of documents, (id, what changes) each; nothing is encoded.
+    def update(self, changes: Changes) -> UpdateReport:
+        """Change the metadata of documents, {id: what changes}, or pairs; nothing is encoded.
 
         Keys are set to their values, and removed where the value is None; an object changes the
         keys of the one that is there (a JSON merge patch). All or nothing, in one commit.
 
         Raises:
-            BadInput: an id stands twice, or new metadata are not JSON.
+            BadInput: an id stands twice or is no text, or new metadata are not JSON.
             Locked: another process is writing.
 
-        >>> engine.update([("note-1", {"year": 2020, "draft": None})])  # doctest: +SKIP
+        >>> engine.update({"note-1": {"year": 2020, "draft": None}})  # doctest: +SKIP
         UpdateReport(updated=1, unchanged=0, missing=())
         """
         return self._update(changes, patched)
 
-    def replace_metadata(self, metadata: Iterable[tuple[str, Mapping[str, Any]]]) -> UpdateReport:
-        """Give documents new metadata, (id, all of them) each; else as `update`."""
+    def replace_metadata(self, metadata: Changes) -> UpdateReport:
+        """Give documents new metadata, {id: all of them}, or pairs; else as `update`."""
         return self._update(metadata, replaced)
 
     def delete(self, ids: Iterable[str]) -> int:
@@ -270,7 +273,9 @@ class Engine(Searching):
         self.refresh()
         return deleted
 
-    def _update(self, changes: Iterable[tuple[str, Mapping[str, Any]]], edit: Edit) -> UpdateReport:
+    def _update(self, changes: Changes, edit: Edit) -> UpdateReport:
+        if isinstance(changes, Mapping):
+            changes = changes.items()
         with self._writer() as writer:
             report = update_metadata(writer, self.snapshot, changes, edit)
             writer.commit()

@@ -35,6 +35,8 @@ __all__ = [
     "UnsupportedModel",
     "check_k",
     "check_query",
+    "check_unit",
+    "check_where",
 ]
 
 
@@ -62,6 +64,18 @@ def check_query(query: str) -> None:
         raise BadQuery(f"illegal query: {query!r}, must be a text")
     if not query.strip():
         raise BadQuery("the query is empty; give at least one word")
+
+
+def check_unit(unit: str) -> None:
+    """Refuse what is neither a document nor a passage. Raises BadQuery."""
+    if unit not in ("document", "passage"):
+        raise BadQuery(f"illegal unit: {unit!r}, must be 'document' or 'passage'")
+
+
+def check_where(where: str | None) -> None:
+    """Refuse a filter that is no text. Raises BadFilter."""
+    if where is not None and not isinstance(where, str):
+        raise BadFilter(f"illegal filter: {where!r}, must be a text such as 'year >= 2000'")
 
 
 class ModelNotFound(SearchlibError):

@@ -26,6 +26,8 @@ def find_id(snapshot: Snapshot, name: str) -> tuple[int, Unit]:
     Raises:
         NotFound: the index holds neither.
     """
+    if not isinstance(name, str):
+        raise NotFound(f"no document {name!r} in the index: an id is a text")
     document = int(snapshot.lookup([name])[0])
     if document >= 0:
         return document, "document"

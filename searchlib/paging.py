@@ -24,8 +24,8 @@ ROUND = 100  # hits of vectors that are searched for at once, where they are pag
 
 def check_offset(offset: int) -> None:
     """Refuse an offset that is none. Raises BadQuery."""
-    if offset < 0:
-        raise BadQuery(f"illegal offset: {offset}, must be 0 or more")
+    if not hasattr(offset, "__index__") or offset < 0:
+        raise BadQuery(f"illegal offset: {offset!r}, must be a whole number, 0 or more")
 
 
 def ranked_part(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from indexes.snapshot import Selection, Snapshot
 from indexes.types import TopK, Unit
 
-from .errors import check_k
+from .errors import check_k, check_where
 from .naming import find_id, name_ids
 from .types import Explanation, Ranking
 
@@ -65,6 +65,7 @@ class Scorer(Protocol):
 
 def selected(snapshot: Snapshot, where: str | None) -> Selection | None:
     """What a filter selects; None without one. Raises BadFilter, for an empty one too."""
+    check_where(where)
     return None if where is None else snapshot.select(where)
 
 

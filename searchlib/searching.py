@@ -12,7 +12,7 @@ import numpy as np
 from indexes.snapshot import Selection, Snapshot
 from indexes.types import TopK, Unit
 
-from .errors import BadQuery, check_k, check_query
+from .errors import BadQuery, check_k, check_query, check_unit
 from .hits import make_hits
 from .paging import check_offset, ranked_part
 from .retrieving import Retrieving
@@ -48,7 +48,8 @@ class Searching(Retrieving):
         `offset`: how many of the ranking to pass over. `sort`: a field, "year" or "-year"
         (largest first), by which all documents that share a term with the query are sorted.
         `min_probability`: hits say how probable it is that they are relevant, and those of the k
-        below it are left out; 0 leaves out none (see `calibrated`).
+        below it are left out; 0 leaves out none (see `calibrated`). The default was fitted to
+        questions: of a word or two, the probabilities are too low.
 
         Raises:
             BadQuery: an empty query, k below 1, or an unknown retriever; `sort` with passages,
@@ -87,6 +88,7 @@ class Searching(Retrieving):
     ) -> tuple[list[Hit], TopK, Selection | None]:
         """The hits, their numbers and scores, and what the filter selects."""
         check_k(k)
+        check_unit(unit)
         selection = selected(scorer.snapshot, where)
         if sort is None:
             top = ranked_part(scorer, query, selection, unit, offset=offset, k=k, paged=paged)
@@ -229,6 +231,10 @@ class Searching(Retrieving):
         """
         if isinstance(queries, str):
             raise BadQuery("queries must be a list of texts, not one text; write [text]")
+        queries = list(queries)
+        if wrong := [query for query in queries if not isinstance(query, str)]:
+            raise BadQuery(f"illegal query: {wrong[0]!r}, must be a text")
+        check_unit(unit)
         return ranked_ids(self._asked(retriever, queries), queries, k, where, unit)
 
     def explain(

@@ -74,6 +74,11 @@ def update_metadata(
     report = UpdateReport()
     with closing(SeenIds()) as seen:
         for chunk in _chunks(changes):
+            for id, values in chunk:
+                if not isinstance(id, str) or not isinstance(values, Mapping):
+                    raise BadInput(
+                        f"changes must be pairs of an id, a text, and a dict, not {(id, values)!r}"
+                    )
             if repeated := seen.repeated([(id, "") for id, _ in chunk]):
                 id = chunk[min(repeated)][0]
                 raise BadInput(f"id {id!r} is given twice; give all its changes at once")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +99,26 @@ def test_what_was_done_before_a_bad_document_stays(tmp_path: Path) -> None:
         assert 0 < kept <= 3000
         report = engine.add(Document(str(i), "a boat") for i in range(3000))
         assert (report.added, report.unchanged) == (3000 - kept, kept)
+
+
+def test_wrong_types_are_said_in_one_line(tmp_path: Path) -> None:
+    settings = Settings(sparse_model=None, dense_model=None)
+    with Engine.create(tmp_path / "i", settings) as engine:
+        engine.add([Document("a", "a boat")])
+        wrong: list[Callable[[], object]] = [
+            lambda: engine.search("boat", unit="doc"),  # type: ignore[arg-type]
+            lambda: engine.search("boat", offset=1.5),  # type: ignore[arg-type]
+            lambda: engine.search("boat", offset=None),  # type: ignore[arg-type]
+            lambda: engine.search("boat", where={"year": 1}),  # type: ignore[arg-type]
+            lambda: engine.rank([None]),  # type: ignore[list-item]
+            lambda: engine.rank(["boat"], unit="doc"),  # type: ignore[arg-type]
+            lambda: engine.explain("boat", 3),  # type: ignore[arg-type]
+            lambda: engine.update([(5, {})]),  # type: ignore[list-item]
+            lambda: engine.update([("a", 5)]),  # type: ignore[list-item]
+        ]
+        for ask in wrong:
+            with pytest.raises(SearchlibError):
+                ask()
+        assert [r.ids for r in engine.rank(iter(["boat", ""]))] == [("a",), ()]  # type: ignore[arg-type]
+        assert engine.update({"a": {"year": 2000}}).updated == 1
+        assert [hit.id for hit in engine.search("boat", where="year = 2000")] == ["a"]
