@@ -77,7 +77,7 @@ def distinct(scores: Floats) -> NDArray[np.int64]:
     [0, 2]
     """
     count = scores.shape[1]
-    for row in scores:  # mostly no two are equal
+    for row in scores[::-1]:  # mostly no two vectors are equal, and these come last
         if len(set(row.tolist())) == count:
             return np.arange(count)
     firsts: dict[tuple[float, ...], int] = {}
