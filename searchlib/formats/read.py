@@ -49,8 +49,9 @@ def read_documents(
 
     source: a file, a folder, or "-" for stdin (JSON Lines unless its first bytes or
         `options.format` say otherwise); compressed or not. A folder with `corpus.jsonl` in it is
-        read as a BEIR collection: only that file; of any other all files of known kinds are read,
-        in the order of their names, except hidden ones.
+        read as a BEIR collection: only that file, as is one with `corpus` and `queries` in it,
+        folders of files: only the former; of any other all files of known kinds are read, in the
+        order of their names, except hidden ones.
     A file that is one document (text, Markdown, HTML, PDF) has its name as id, with the folders
     from the source on ("songs/blues.txt"); a record without an id has its file's name and line
     ("notes.jsonl:7").
@@ -111,7 +112,7 @@ def folder_files(folder: Path) -> list[Path]:
         what = "is a file" if folder.exists() else "there is none"
         raise BadInput(f"no such folder: {folder} ({what})")
     corpus = _beir(folder)
-    return [corpus] if corpus is not None else list(_files(folder))
+    return [corpus] if corpus is not None and corpus.is_file() else list(_files(corpus or folder))
 
 
 def read_member(
@@ -141,9 +142,11 @@ def _items(source: str | Path, options: ReadOptions) -> Iterator[Item]:
         raise BadInput("the source has no name; give a file, a folder, or - for stdin")
     if str(source) == "-":
         yield from _read_file(None, "stdin", options)
+    elif path.is_dir() and _is_index(path):
+        raise BadInput(f"{source} is an index, not documents; the index comes first, then these")
     elif path.is_dir():
         corpus = _beir(path)
-        if corpus is not None and options.format in (None, "jsonl"):
+        if corpus is not None and corpus.is_file() and options.format in (None, "jsonl"):
             yield from _read_file(corpus, corpus.name, options)
         else:
             yield from _read_folder(path, options)
@@ -164,7 +167,8 @@ def _read_file(path: Path | None, id: str, options: ReadOptions) -> Iterator[Ite
 
 
 def _read_folder(folder: Path, options: ReadOptions) -> Iterator[Item]:
-    for path in _files(folder):
+    corpus = _beir(folder)
+    for path in _files(corpus if corpus is not None and corpus.is_dir() else folder):
         yield from _read_member(path, path.relative_to(folder).as_posix(), options)
 
 
@@ -203,8 +207,12 @@ def _is_index(folder: Path) -> bool:
 
 
 def _beir(folder: Path) -> Path | None:
-    names = (f"corpus.jsonl{suffix}" for suffix in ("", *COMPRESSED))
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    """Where the documents of a BEIR folder are, a file or, beside `queries`, a folder."""
+    for name in (f"corpus.jsonl{suffix}" for suffix in ("", *COMPRESSED)):
+        if (folder / name).is_file():
+            return folder / name
+    parted = (folder / "corpus").is_dir() and (folder / "queries").is_dir()
+    return folder / "corpus" if parted else None
 
 
 def _kind(path: Path | None, source: Source) -> str | None:

@@ -16,6 +16,7 @@ import zstandard
 
 from searchlib.errors import BadDocument, BadInput
 from searchlib.formats import BadLine, ReadOptions, count_hint, read_documents
+from searchlib.formats.read import folder_files
 from searchlib.types import Document
 
 LINES = b'{"_id": "a", "title": "Eel", "text": "A long fish."}\n{"_id": "b", "text": "A crab."}\n'
@@ -399,3 +400,23 @@ def test_csv_called_json_is_pointed_out(write):
     with pytest.raises(BadDocument) as error:
         next(read_documents(write("b.jsonl", b"{nonsense\n")))
     assert "CSV" not in str(error.value)
+
+
+def test_a_beir_folder_in_parts(write, tmp_path):
+    for name, id in (("corpus/part-0", "d1"), ("corpus/part-1", "d2"), ("queries/all", "q1")):
+        path = tmp_path / "parts" / f"{name}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'{{"_id": "{id}", "text": "a fox"}}\n')
+    folder = tmp_path / "parts"
+    for options in (ReadOptions(), ReadOptions(format="jsonl")):
+        assert [document.id for document, _ in read_documents(folder, options)] == ["d1", "d2"]
+    assert [path.name for path in folder_files(folder)] == ["part-0.jsonl", "part-1.jsonl"]
+    assert count_hint(folder) == 2
+
+
+def test_an_index_is_no_source(tmp_path):
+    from searchlib import Engine, Settings
+
+    Engine.create(tmp_path / "i", Settings(sparse_model=None, dense_model=None)).close()
+    with pytest.raises(BadInput, match="is an index, not documents"):
+        list(read_documents(tmp_path / "i"))
