@@ -43,7 +43,7 @@ BEGINNINGS = (
 )  # fmt: skip
 """Of questions and topics, in English."""
 LONGEST = 14  # words of a run
-HELD_OUT = 0.02  # of the texts
+HELD_OUT = 0.02  # of the passages, with the runs cut from them
 BATCH = 512
 RATE = 3e-3  # falling to 0
 
@@ -78,15 +78,28 @@ class Report:
 
 @dataclass(frozen=True)
 class Lessons:
-    """Texts as pieces, at least one each, with the model's vectors and the corpus's mean."""
+    """Texts as pieces, at least one each, with the model's vectors and the corpus's mean.
+
+    `passages` (n,): which passage each is, or was cut from.
+    """
 
     pieces: list[Ids]
     vectors: Array
+    passages: NDArray[np.int64]
     mean: Array
 
     def some(self, rows: NDArray[np.int64]) -> Lessons:
         """Of some of the texts."""
-        return Lessons([self.pieces[row] for row in rows], self.vectors[rows], self.mean)
+        pieces = [self.pieces[row] for row in rows]
+        return Lessons(pieces, self.vectors[rows], self.passages[rows], self.mean)
+
+    def split(self, seed: int) -> tuple[Lessons, Lessons]:
+        """Those of a few passages, to be held out, and all others; some on either side."""
+        every = np.unique(self.passages)
+        count = max(1, int(HELD_OUT * len(every)))
+        apart = np.random.default_rng(seed).permutation(every)[:count]
+        held = np.isin(self.passages, apart)
+        return self.some(np.flatnonzero(held)), self.some(np.flatnonzero(~held))
 
     def cosine(self, table: Array) -> float:
         """Mean cosine of what a table makes of the texts to the model's vectors, centred."""
@@ -95,15 +108,17 @@ class Lessons:
         return float(cosines.sum(axis=1).mean())
 
 
-def runs_of_words(texts: Sequence[str], count: int, seed: int) -> list[str]:
-    """`count` runs of 1 to 14 words, as queries are; every third begins like a question."""
+def runs_of_words(texts: Sequence[str], count: int, seed: int) -> list[tuple[int, str]]:
+    """`count` runs of 1 to 14 words, as queries are, each with the number of its text; every third
+    begins like a question."""
     rng = random.Random(seed)
     made = []
     for number in range(count):
-        words = rng.choice(texts).split()
+        text = rng.randrange(len(texts))
+        words = texts[text].split()
         first = 0 if rng.random() < 1 / 3 else rng.randrange(max(1, len(words) - 3))
         run = " ".join(words[first : first + rng.randint(1, LONGEST)])
-        made.append(f"{rng.choice(BEGINNINGS)} {run}" if number % 3 == 2 else run)
+        made.append((text, f"{rng.choice(BEGINNINGS)} {run}" if number % 3 == 2 else run))
     return made
 
 
@@ -133,16 +148,15 @@ def fit_index(
     tokenizer = teacher.tokenizer
     sample = index_sample(engine, plan.sample, plan.seed)
     lessons = lessons_of(sample, teacher, plan, on_progress)
+    held, rest = lessons.split(plan.seed)
     begin = None if from_scratch else static_queries(QUERIES_DEFAULT, name)
     if begin is not None:
         table = begin.matrix()
     else:
-        table = first(lessons, encode_all(teacher, token_texts(tokenizer), on_progress), tokenizer)
-    order = np.random.default_rng(plan.seed).permutation(len(lessons.pieces))
-    held, rest = np.split(order, [max(1, int(HELD_OUT * len(order)))])
-    before = lessons.some(held).cosine(table)
-    made = Nibbles.of(trained(lessons.some(rest), table, plan, on_progress))
-    after = lessons.some(held).cosine(made.matrix())
+        table = first(rest, encode_all(teacher, token_texts(tokenizer), on_progress), tokenizer)
+    before = held.cosine(table)
+    made = Nibbles.of(trained(rest, table, plan, on_progress))
+    after = held.cosine(made.matrix())
     report = Report(str(folder), teacher.name, len(sample.texts), plan.runs, after, before)
     fingerprint = engine.snapshot.fields["dense"].encoder["fingerprint"]
     config = {
@@ -162,12 +176,14 @@ def fit_index(
 def lessons_of(sample: Sample, teacher: DenseEncoder, plan: Plan, on_progress: Progress) -> Lessons:
     """Passages with their vectors, and runs of their words with what the model makes of them."""
     assert sample.vectors is not None
-    short = runs_of_words(sample.texts, plan.runs, plan.seed)
+    runs = runs_of_words(sample.texts, plan.runs, plan.seed)
+    short = [run for _, run in runs]
+    passages = np.array([*range(len(sample.texts)), *(text for text, _ in runs)], np.int64)
     vectors = np.concatenate([sample.vectors, encode_all(teacher, short, on_progress)])
     pieces = teacher.tokenizer.plain_words([*sample.texts, *short])
     filled = np.array([len(ids) > 0 for ids in pieces])
     some = [ids for ids in pieces if len(ids)]
-    return Lessons(some, vectors[filled], sample.vectors.mean(axis=0))
+    return Lessons(some, vectors[filled], passages[filled], sample.vectors.mean(axis=0))
 
 
 def first(lessons: Lessons, alone: Array, tokenizer: Tokenizer) -> Array:
@@ -234,7 +250,8 @@ def _card(report: Report, plan: Plan) -> str:
         f"- fitted by `searchlib glance` to {report.passages:,} passages and {report.runs:,} runs "
         f"of their words, {plan.epochs} epochs, seed {plan.seed}; no labels",
         "- numbers have four bits, and each piece a scale",
-        f"- on {HELD_OUT:.0%} of these texts, held out, its mean cosine to the model's vectors "
+        f"- on {HELD_OUT:.0%} of these passages and their runs, held out, its mean cosine to the "
+        "model's vectors "
         f"(both without the corpus's mean) is {report.cosine:.3f}; of the vectors that training "
         f"began with {report.before:.3f}",
         "- whether answers get better, these figures do not say; `searchlib eval` with judged "

@@ -16,7 +16,7 @@ from searchlib import Document, Engine, Settings
 from searchlib.encoders.backbone import Backbone
 from searchlib.encoders.static_queries import StaticQueries
 from searchlib.errors import BadInput, BadQuery, ModelMismatch, ModelNotFound
-from searchlib.training.static_queries import Plan, fit_index, runs_of_words
+from searchlib.training.static_queries import Lessons, Plan, fit_index, runs_of_words
 
 PLAIN = [word for word in WORDS if word.isalpha()]
 PLAN = Plan(sample=200, runs=400, epochs=200)
@@ -39,8 +39,20 @@ def test_runs_of_words() -> None:
     runs = runs_of_words(texts, 60, 0)
     assert len(runs) == 60
     assert runs == runs_of_words(texts, 60, 0) != runs_of_words(texts, 60, 1)
-    assert all(run in texts[0] or run == texts[1] for run in runs[0::3] + runs[1::3])
-    assert all(run.endswith(("seven", *texts[0].split())) and " " in run for run in runs[2::3])
+    assert all(run in texts[text] for text, run in runs[0::3] + runs[1::3])
+    assert all(run.endswith(tuple(texts[text].split())) and " " in run for text, run in runs[2::3])
+
+
+def test_what_is_held_out_is_of_passages_that_are_not_trained_on() -> None:
+    numbers = np.arange(400)
+    pieces = [np.array([n], np.int32) for n in numbers]
+    vectors = numbers[:, np.newaxis].astype(np.float32)
+    lessons = Lessons(pieces, vectors, numbers % 100, np.zeros(1, np.float32))
+    held, rest = lessons.split(0)
+    assert set(held.passages).isdisjoint(rest.passages)
+    assert len(set(held.passages)) == 2
+    assert len(held.pieces) + len(rest.pieces) == 400
+    assert held.vectors[:, 0].tolist() == [float(ids[0]) for ids in held.pieces]
 
 
 def test_it_comes_near_to_the_model_and_serves_the_index(
