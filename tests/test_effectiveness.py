@@ -26,7 +26,7 @@ BM25 = {
     "medline1033": 0.663,
     "cisi": 0.362,
     "squad_dev": 0.870,
-    "cosqa_dev": 0.598,
+    "cosqa_dev": 0.607,  # .598 without the parts of names like getElementById
 }
 # Brute force by scipy over the same models' vectors, one passage of 256 tokens a document; sparse
 # queries times idf ** 0.75, sparse documents over their length ** 0.3

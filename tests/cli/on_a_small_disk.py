@@ -42,6 +42,7 @@ class Disk:
     @contextlib.contextmanager
     def filled(self, room: int = 0) -> Iterator[None]:
         """Within the block there are `room` bytes left."""
+        gc.collect()  # what was removed and is still open would make room later
         ballast = self.root / "ballast"
         with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
             while file.write(bytes(4096)) == 4096:
