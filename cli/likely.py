@@ -52,8 +52,7 @@ class Likely:
     def shown(self, query: str, hits: list[Hit], *, first: bool) -> list[Hit]:
         """The hits to show; on the first page it is said where none is good."""
         if first and self.nothing_good(query, hits):
-            best = max(hit.probability or 0.0 for hit in hits)
-            say(f"nothing good found: the best match is likely off-topic (p = {best:.2f})")
+            say(f"nothing good found: the best match is likely off-topic (p = {_best(hits):.2f})")
         return [hit for hit in hits if hit.probability is None or hit.probability >= self.least]
 
     def nothing_good(self, query: str, hits: list[Hit]) -> bool:
@@ -67,5 +66,8 @@ class Likely:
             return False
         if self.calibration == DEFAULT and len(query.split()) <= FEW_WORDS:
             return False
-        told = (hit.probability for hit in hits if hit.probability is not None)
-        return self.calibration.nothing_good(max(told, default=None))
+        return self.calibration.nothing_good(_best(hits))
+
+
+def _best(hits: list[Hit]) -> float | None:
+    return max((hit.probability for hit in hits if hit.probability is not None), default=None)

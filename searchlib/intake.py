@@ -20,8 +20,6 @@ from .types import Document
 CHUNK_CHARACTERS = 200_000  # of text encoded together: enough to sort by length well
 CHUNK_DOCUMENTS = 1024
 
-NOT_KEPT = f"cannot be kept: must be JSON, no NaN, nested {MAX_DEPTH} levels deep at most"
-
 Sourced = tuple[Document, str]  # a document and its origin
 Hashed = tuple[Document, bytes]  # a document and its content's hash
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -33,6 +31,20 @@ def content_hash(document: Document) -> bytes:
     metadata = _JSON.encode(document.metadata) if document.metadata else "{}"
     content = f"[{quoted(document.title)}, {quoted(document.text)}, {metadata}]"
     return hashlib.blake2b(content.encode("ascii"), digest_size=16).digest()
+
+
+def storable_hash(document: Document) -> bytes:
+    """`content_hash`; ValueError, a sentence, where the metadata cannot be stored."""
+    try:
+        hash = content_hash(document)
+        if document.metadata and too_deep(document.metadata):
+            raise ValueError
+    except (ValueError, TypeError, RecursionError):
+        raise ValueError(
+            f"the metadata of {document.id!r} cannot be kept: must be JSON, no NaN, nested "
+            f"{MAX_DEPTH} levels deep at most"
+        ) from None
+    return hash
 
 
 class SeenIds:
@@ -149,12 +161,9 @@ def _hash(document: Document, origin: str) -> bytes:
     if not document.id.isascii() and _SURROGATE.search(document.id):
         raise BadDocument(f"{origin}: document id {document.id!r} is not valid Unicode")
     try:
-        hash = content_hash(document)
-        if document.metadata and too_deep(document.metadata):
-            raise ValueError
-    except (ValueError, TypeError, RecursionError):
-        raise BadDocument(f"{origin}: the metadata of {document.id!r} {NOT_KEPT}") from None
-    return hash
+        return storable_hash(document)
+    except ValueError as error:
+        raise BadDocument(f"{origin}: {error}") from None
 
 
 def _chunks(documents: Iterable[Sourced]) -> Iterator[list[Sourced]]:

@@ -17,7 +17,7 @@ from indexes.writer import Writer
 from .calibrating import UNFITTED, CalibrationReport, calibrate, judged_hits
 from .config import Settings
 from .errors import BadInput, BadQuery
-from .evaluation import Comparison, Qrels, compare, evaluate, run_of, themselves
+from .evaluation import Comparison, Qrels, answers_in, compare, evaluate, run_of, themselves
 from .evidence import default_calibration, dense_model
 from .fused import Fused
 from .indexing import no_progress
@@ -187,10 +187,7 @@ def _mean(by_query: PerQuery, topics: Mapping[str, str]) -> float:
 
 def _must_hold_answers(engine: Engine, topics: Mapping[str, str], qrels: Qrels) -> None:
     """Raise BadInput where hardly a query has an answer: then nothing could be learned of hits."""
-    answers = {id: [d for d, grade in qrels[id].items() if grade > 0] for id in topics}
-    every = list({d for documents in answers.values() for d in documents})
-    there = {d for d, n in zip(every, engine.snapshot.lookup(every), strict=True) if n >= 0}
-    answered = sum(not there.isdisjoint(documents) for documents in answers.values())
+    answered = len(answers_in(engine.snapshot, topics, qrels))
     if answered < FEWEST:
         raise BadInput(
             f"{answered} of {len(topics)} judged queries have a relevant document in "

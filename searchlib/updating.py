@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from indexes.metadata import too_deep
 from indexes.snapshot import Snapshot
 from indexes.types import Update
 from indexes.writer import Writer
 
 from .errors import BadInput
-from .intake import NOT_KEPT, SeenIds, content_hash
+from .intake import SeenIds, storable_hash
 from .types import Document
 
 CHUNK = 1000  # documents read and written together
@@ -100,11 +99,9 @@ def _update_chunk(
         metadata = edit(record.metadata, changes[record.id])
         document = Document(record.id, record.text, record.title, metadata)
         try:
-            hash = content_hash(document)
-            if metadata and too_deep(metadata):
-                raise ValueError
-        except (ValueError, TypeError, RecursionError):
-            raise BadInput(f"the metadata of {record.id!r} {NOT_KEPT}") from None
+            hash = storable_hash(document)
+        except ValueError as error:
+            raise BadInput(str(error)) from None
         if hash != record.hash:
             updates.append(Update(record.id, metadata, hash))
     updated = writer.update(updates)

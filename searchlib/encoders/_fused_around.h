@@ -27,40 +27,6 @@ static void normalise_all(const Kind *kind, Packed *packed, const Py_buffer *sca
         normalise_panel(kind, packed->numbers, packed, p, norm, eps);
 }
 
-static PyObject *py_normalise(PyObject *module, PyObject *args)
-{
-    enum { LEFT, SCALE, SHIFT, N };
-    static const int ndims[N] = {2, 1, 1};
-    static const int flags[N] = {PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE, PyBUF_C_CONTIGUOUS,
-                                 PyBUF_C_CONTIGUOUS};
-    PyObject *objects[N], *result = NULL;
-    Py_buffer b[N];
-    int number, failed = 0;
-    float eps;
-    (void)module;
-    if (!PyArg_ParseTuple(args, "OOOfi", &objects[LEFT], &objects[SCALE], &objects[SHIFT], &eps,
-                          &number))
-        return NULL;
-    const Kind *kind = kind_of(number);
-    if (!kind || view_all(objects, b, N, ndims, flags) < 0) return NULL;
-    int64_t tokens = b[LEFT].shape[0];
-    if (!norm_fits(&b[SCALE], &b[SHIFT], b[LEFT].shape[1])) goto release;
-    kind = wide_enough(kind, tokens);
-    Py_BEGIN_ALLOW_THREADS
-    Packed packed;
-    failed = tokens ? pack(&packed, &b[LEFT], &tokens, 1, kind) : 0;
-    if (tokens && !failed) {
-        normalise_all(kind, &packed, &b[SCALE], &b[SHIFT], eps);
-        unpack(&packed, kind, b[LEFT].buf);
-        free_packed(&packed);
-    }
-    Py_END_ALLOW_THREADS
-    result = failed ? PyErr_NoMemory() : Py_NewRef(Py_None);
-release:
-    release_all(b, N);
-    return result;
-}
-
 /* Becomes gelu(x W' + b) of each of its tokens x. 0, or -1 without memory. */
 static int widen(const Kind *kind, Packed *packed, const Py_buffer *weight, const Py_buffer *bias)
 {
@@ -83,6 +49,52 @@ static int widen(const Kind *kind, Packed *packed, const Py_buffer *weight, cons
     return 0;
 }
 
+/* out: rows normalised, those of `weight` and `bias` as `widen` makes them where these are given.
+   0, or -1 without memory. */
+static int around(const Kind *kind, const Py_buffer *rows, const Py_buffer *weight,
+                  const Py_buffer *bias, const Py_buffer *scale, const Py_buffer *shift, float eps,
+                  float *out)
+{
+    int64_t tokens = rows->shape[0];
+    Packed packed;
+    if (!tokens) return 0;
+    kind = wide_enough(kind, tokens);
+    if (pack(&packed, rows, &tokens, 1, kind)) return -1;
+    int failed = weight ? widen(kind, &packed, weight, bias) : 0;
+    if (!failed) {
+        normalise_all(kind, &packed, scale, shift, eps);
+        unpack(&packed, kind, out);
+    }
+    free_packed(&packed);
+    return failed;
+}
+
+static PyObject *py_normalise(PyObject *module, PyObject *args)
+{
+    enum { LEFT, SCALE, SHIFT, N };
+    static const int ndims[N] = {2, 1, 1};
+    static const int flags[N] = {PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE, PyBUF_C_CONTIGUOUS,
+                                 PyBUF_C_CONTIGUOUS};
+    PyObject *objects[N], *result = NULL;
+    Py_buffer b[N];
+    int number, failed;
+    float eps;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OOOfi", &objects[LEFT], &objects[SCALE], &objects[SHIFT], &eps,
+                          &number))
+        return NULL;
+    const Kind *kind = kind_of(number);
+    if (!kind || view_all(objects, b, N, ndims, flags) < 0) return NULL;
+    if (!norm_fits(&b[SCALE], &b[SHIFT], b[LEFT].shape[1])) goto release;
+    Py_BEGIN_ALLOW_THREADS
+    failed = around(kind, &b[LEFT], NULL, NULL, &b[SCALE], &b[SHIFT], eps, b[LEFT].buf);
+    Py_END_ALLOW_THREADS
+    result = failed ? PyErr_NoMemory() : Py_NewRef(Py_None);
+release:
+    release_all(b, N);
+    return result;
+}
+
 static PyObject *py_transform(PyObject *module, PyObject *args)
 {
     enum { LEFT, WEIGHT, BIAS, SCALE, SHIFT, OUT, N };
@@ -100,25 +112,14 @@ static PyObject *py_transform(PyObject *module, PyObject *args)
         return NULL;
     const Kind *kind = kind_of(number);
     if (!kind || view_all(objects, b, N, ndims, flags) < 0) return NULL;
-    int64_t tokens = b[LEFT].shape[0];
     if (!norm_fits(&b[SCALE], &b[SHIFT], b[WEIGHT].shape[0])) goto release;
     if (!multiply(kind, &b[LEFT], &b[WEIGHT]) || b[BIAS].shape[0] != b[WEIGHT].shape[0] ||
-        b[OUT].shape[0] != tokens || b[OUT].shape[1] != b[WEIGHT].shape[0]) {
+        b[OUT].shape[0] != b[LEFT].shape[0] || b[OUT].shape[1] != b[WEIGHT].shape[0]) {
         PyErr_SetString(PyExc_ValueError, "shapes don't fit: (T, D), (V, D), (V,), (T, V)");
         goto release;
     }
-    kind = wide_enough(kind, tokens);
     Py_BEGIN_ALLOW_THREADS
-    Packed packed;
-    failed = pack(&packed, &b[LEFT], &tokens, 1, kind);
-    if (!failed) {
-        failed = widen(kind, &packed, &b[WEIGHT], &b[BIAS]);
-        if (!failed) {
-            normalise_all(kind, &packed, &b[SCALE], &b[SHIFT], eps);
-            unpack(&packed, kind, b[OUT].buf);
-        }
-        free_packed(&packed);
-    }
+    failed = around(kind, &b[LEFT], &b[WEIGHT], &b[BIAS], &b[SCALE], &b[SHIFT], eps, b[OUT].buf);
     Py_END_ALLOW_THREADS
     result = failed ? PyErr_NoMemory() : Py_NewRef(Py_None);
 release:

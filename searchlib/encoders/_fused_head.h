@@ -1,27 +1,5 @@
 /* What Python calls for a sparse head: arguments checked, then `all_largest` or `all_positive`. */
 
-static const Kind *kind_of(int number)
-{
-    if (number >= 0 && number < KINDS_COUNT && runs_here(&KINDS[number])) return &KINDS[number];
-    PyErr_Format(PyExc_ValueError, "no kernel %d for this processor", number);
-    return NULL;
-}
-
-/* The kind for so few tokens that half as wide registers hold them; all kinds but "any" compute the
-   same of a token, bit for bit. */
-static const Kind *wide_enough(const Kind *kind, Py_ssize_t tokens)
-{
-    for (int i = 0; kind->lanes == 16 && tokens <= 8 && i < KINDS_COUNT; i++)
-        if (KINDS[i].lanes == 8 && runs_here(&KINDS[i])) return &KINDS[i];
-    return kind;
-}
-
-static int multiply(const Kind *kind, const Py_buffer *rows, const Py_buffer *weight)
-{
-    return rows->shape[0] >= 1 && rows->shape[1] >= 1 && rows->shape[1] == weight->shape[1] &&
-           weight->shape[0] >= kind->rows;
-}
-
 static PyObject *py_largest(PyObject *module, PyObject *args)
 {
     enum { LEFT, RIGHT, OUT, N };

@@ -1,4 +1,26 @@
-/* Arrays that Python gives: views of them, of the type and shape that is asked for. */
+/* What Python gives: a kernel's number, and views of arrays of the type and shape asked for. */
+
+static const Kind *kind_of(int number)
+{
+    if (number >= 0 && number < KINDS_COUNT && runs_here(&KINDS[number])) return &KINDS[number];
+    PyErr_Format(PyExc_ValueError, "no kernel %d for this processor", number);
+    return NULL;
+}
+
+/* The kind for so few tokens that half as wide registers hold them; all kinds but "any" compute the
+   same of a token, bit for bit. */
+static const Kind *wide_enough(const Kind *kind, Py_ssize_t tokens)
+{
+    for (int i = 0; kind->lanes == 16 && tokens <= 8 && i < KINDS_COUNT; i++)
+        if (KINDS[i].lanes == 8 && runs_here(&KINDS[i])) return &KINDS[i];
+    return kind;
+}
+
+static int multiply(const Kind *kind, const Py_buffer *rows, const Py_buffer *weight)
+{
+    return rows->shape[0] >= 1 && rows->shape[1] >= 1 && rows->shape[1] == weight->shape[1] &&
+           weight->shape[0] >= kind->rows;
+}
 
 /* A view of a float32 array of `ndim` dimensions; -1 with an exception if it is something else. */
 static int view(PyObject *object, Py_buffer *to, int ndim, int flags)

@@ -38,11 +38,11 @@ class Head:
         self._sum = pooling == "sum"
         self._logs = logs
         self._cpu = weight.device.type == "cpu"
-        self._positive = None
+        self._logits_above = None
         if self._cpu and not self._sum and (kernel := best_kernel()) is not None:
             rows = weight.numpy()
             shift = np.zeros(len(rows), np.float32) if bias is None else bias.numpy()
-            self._positive = PositiveLogits(rows, shift, kernel)
+            self._logits_above = PositiveLogits(rows, shift, kernel)
         self._own = threading.local()  # a thread's buffer of logits
 
     def __call__(
@@ -55,8 +55,8 @@ class Head:
             texts = [hidden]
         result = []
         for text in texts:
-            if self._positive is not None and not positions:
-                [logits] = self._positive([text[0].numpy()])
+            if self._logits_above is not None and not positions:
+                [logits] = self._logits_above([text[0].numpy()])
                 result.append(_positive(logits, self._logs))
                 continue
             sizes = lengths if text is hidden else [text.shape[1]]

@@ -89,16 +89,17 @@ class PositiveLogits:
         self._coarse = _fused.coarse(weight, bias) if wide and fits else None
 
     def __call__(self, texts: Sequence[Array], workers: int = 1) -> Array:
-        rows, lengths = joined(texts)
-        if self._coarse is None or self._kernel is None or not _fits(rows, self._weight):
-            found = largest_logits(texts, self._weight, self._kernel, workers)
-            found += self._bias
-            return found
-        out = np.empty((len(texts), len(self._weight)), np.float32)
-        _fused.positive(
-            rows, lengths, self._weight, self._bias, self._coarse, out, self._kernel, workers
-        )
-        return out
+        fits = all(_fits(rows, self._weight) for rows in texts)
+        if self._coarse is not None and self._kernel is not None and fits:
+            rows, lengths = joined(texts)
+            out = np.empty((len(texts), len(self._weight)), np.float32)
+            _fused.positive(
+                rows, lengths, self._weight, self._bias, self._coarse, out, self._kernel, workers
+            )
+            return out
+        found = largest_logits(texts, self._weight, self._kernel, workers)
+        found += self._bias
+        return found
 
 
 def joined(texts: Sequence[Array]) -> tuple[Array, NDArray[np.int64]]:

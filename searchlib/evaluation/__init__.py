@@ -5,7 +5,7 @@ from .compare import Comparison, compare, compare_pooled
 from .measures import Results, evaluate, parse_measures
 from .measuring import Source, depth, ranked
 from .records import Outcome, Record, keep, read_records, record_of, reproduce
-from .runs import run_of, run_queries, themselves
+from .runs import answers_in, run_of, run_queries, themselves
 from .significance import bootstrap_interval, holm, randomisation_test
 from .topics import read_topics
 from .trec import Qrels, Run, read_qrels, read_run, write_qrels, write_run
@@ -19,6 +19,7 @@ __all__ = [
     "Results",
     "Run",
     "Source",
+    "answers_in",
     "bootstrap_interval",
     "compare",
     "compare_pooled",

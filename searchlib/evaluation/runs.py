@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -60,6 +60,19 @@ def run_queries(
     check_k(k)
     rankings = retriever.search(list(topics.values()), k + 1 if themselves else k)
     return run_of(list(topics), rankings, k=k, themselves=themselves)
+
+
+def answers_in(
+    snapshot: Snapshot, topics: Iterable[str], qrels: Mapping[str, Mapping[str, int]]
+) -> dict[str, list[str]]:
+    """Query id -> ids of its relevant documents that an index holds; only queries that have any."""
+    wanted = {
+        id: [d for d, grade in qrels[id].items() if grade > 0] for id in topics if id in qrels
+    }
+    every = list(dict.fromkeys(d for documents in wanted.values() for d in documents))
+    there = {d for d, n in zip(every, snapshot.lookup(every), strict=True) if n >= 0}
+    found = {id: [d for d in documents if d in there] for id, documents in wanted.items()}
+    return {id: documents for id, documents in found.items() if documents}
 
 
 def themselves(snapshot: Snapshot, topics: Mapping[str, str]) -> frozenset[str]:

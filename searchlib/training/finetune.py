@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BadInput, BadQuery
-from ..evaluation import Qrels
+from ..evaluation import Qrels, answers_in
 from ..indexing import no_progress
 from ..protocols import Progress
 from ..scorer import best_passages
@@ -205,11 +205,7 @@ def answers_there(
 
     Raises BadInput if there are fewer than two such queries.
     """
-    wanted = {id: [d for d, n in qrels[id].items() if n > 0] for id in topics if id in qrels}
-    every = list(dict.fromkeys(d for documents in wanted.values() for d in documents))
-    there = {d for d, n in zip(every, engine.snapshot.lookup(every), strict=True) if n >= 0}
-    found = {id: [d for d in documents if d in there] for id, documents in wanted.items()}
-    found = {id: documents for id, documents in found.items() if documents}
+    found = answers_in(engine.snapshot, topics, qrels)
     if len(found) < 2:
         raise BadInput(
             f"{len(found)} of {len(topics)} queries have a relevant document in {engine.path}; "
