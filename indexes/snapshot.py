@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .contents import Contents
-from .directory import Directory, FileDirectory
+from .directory import Directory
 from .errors import Damaged
 from .integrity import check_files, content_problems
+from .leftovers import directory_of
 from .manifest import FieldSpec, Manifest, read_manifest
 from .numbering import Ids
 from .scoring import Queries, Scoring
@@ -65,7 +66,7 @@ class Snapshot(Contents):
         Checks the manifest, and every file's presence and size; contents are checked by
         `verify`. Raises NoIndex, Damaged, UnsupportedFormat, StorageFailed.
         """
-        directory = FileDirectory(path) if isinstance(path, str | Path) else path
+        directory = directory_of(path)
         manifest = read_manifest(directory)
         for _ in range(ATTEMPTS):
             try:
@@ -77,6 +78,21 @@ class Snapshot(Contents):
                     raise
                 manifest = newer
         return Snapshot(directory, manifest)
+
+    @staticmethod
+    def verify_last(path: str | Path | Directory) -> list[str]:
+        """What is wrong with the last commit of the index in the folder `path`; see `verify`.
+
+        Raises what `open` does.
+        """
+        directory = directory_of(path)
+        for _ in range(ATTEMPTS):
+            with Snapshot.open(directory) as last:
+                found = last.verify()
+            # subtle: a writer may have removed files of it while they were read
+            if not found or read_manifest(directory) == last._manifest:
+                break
+        return found
 
     def close(self) -> None:
         """Close the files. The snapshot cannot be used afterwards."""

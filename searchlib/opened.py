@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from indexes.errors import Closed
+from indexes.errors import Closed, Damaged
 from indexes.snapshot import Snapshot
 
 from .budget import MEMORY, check_memory
@@ -148,10 +148,14 @@ class Opened:
         }
 
     def verify(self) -> list[str]:
-        """Problems found by reading every file of the index; none if it is sound."""
+        """Problems found by reading every file of the index's last commit; none if it is sound."""
         from .evaluation.records import problems
 
-        return [*self.snapshot.verify(), *problems(self.path)]
+        try:
+            found = self.snapshot.verify_last(self.path)
+        except Damaged as error:  # it cannot even be opened
+            found = [str(error)]
+        return [*found, *problems(self.path)]
 
     def splitter(self) -> Splitter:
         """How the documents that are here were cut into passages.

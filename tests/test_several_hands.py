@@ -77,6 +77,32 @@ def test_an_old_commit_goes_with_its_last_reader(mine: Engine) -> None:
         store.execute("SELECT 1")
 
 
+def test_verify_reads_the_last_commit(mine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Engine.open(mine.path) as stale:
+        mine.merge()
+        mine.delete(["s0"])
+        mine.merge()
+        assert stale.verify() == []
+    real = Snapshot.verify
+
+    def interrupted(self: Snapshot) -> list[str]:
+        """Another process merges before the files are read."""
+        monkeypatch.setattr(Snapshot, "verify", real)
+        with Engine.open(mine.path) as other:
+            other.delete(["s1"])
+            other.merge()
+        found = real(self)
+        assert found
+        return found
+
+    monkeypatch.setattr(Snapshot, "verify", interrupted)
+    assert mine.verify() == []
+    [store] = mine.path.glob("*.store")
+    store.write_bytes(store.read_bytes()[:-1])
+    [problem] = mine.verify()
+    assert store.name in problem
+
+
 def test_a_closed_engine_says_so(mine: Engine) -> None:
     mine.close()
     for call in (
