@@ -71,12 +71,14 @@ class Snapshot(Contents):
         for _ in range(ATTEMPTS):
             try:
                 return Snapshot(directory, manifest)
-            except Damaged:
-                # A writer may have committed and unlinked files since the manifest was read.
-                newer = read_manifest(directory)
-                if newer.generation == manifest.generation:
+            except (Damaged, FileNotFoundError):
+                # Since the manifest was read a writer may have committed and unlinked files, or
+                # another folder got this name.
+                newer = directory_of(path)
+                last = read_manifest(newer)
+                if (newer.root, last) == (directory.root, manifest):
                     raise
-                manifest = newer
+                directory, manifest = newer, last
         return Snapshot(directory, manifest)
 
     @staticmethod
