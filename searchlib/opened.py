@@ -43,6 +43,7 @@ class Opened:
     def __init__(self, path: Path, snapshot: Snapshot, device: str | None, memory: int) -> None:
         check_memory(memory)
         self.path = path
+        self.folder = path.absolute()  # the same after the working folder was changed
         self._snapshot: Snapshot | None = snapshot
         self.settings = recorded_settings(snapshot, path)
         self._device = device
@@ -96,7 +97,7 @@ class Opened:
             Damaged: a file is missing or not what the manifest says; nothing has changed then.
         """
         fields = self.snapshot.fields
-        snapshot = Snapshot.open(self.path)
+        snapshot = Snapshot.open(self.folder)
         try:
             settings = recorded_settings(snapshot, self.path)
         except BaseException:
@@ -152,10 +153,10 @@ class Opened:
         from .evaluation.records import problems
 
         try:
-            found = self.snapshot.verify_last(self.path)
+            found = self.snapshot.verify_last(self.folder)
         except Damaged as error:  # it cannot even be opened
             found = [str(error)]
-        return [*found, *problems(self.path)]
+        return [*found, *problems(self.folder)]
 
     def splitter(self) -> Splitter:
         """How the documents that are here were cut into passages.

@@ -13,6 +13,7 @@ import pytest
 from indexes.errors import Closed, Damaged
 from indexes.snapshot import Snapshot
 from indexes.types import TermVectors
+from indexes.writer import Writer
 from searchlib import Document, Engine, Settings
 from searchlib.errors import BadDocument, BadInput, BadQuery
 from searchlib.query_cache import QueryCache
@@ -75,6 +76,28 @@ def test_an_old_commit_goes_with_its_last_reader(mine: Engine) -> None:
     del kept, old
     with pytest.raises(Exception, match="closed"):
         store.execute("SELECT 1")
+
+
+def test_a_relative_path_is_of_where_it_was_opened(
+    mine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where an index of the same name lies in the folder that is gone to."""
+    elsewhere = tmp_path / "elsewhere"
+    with Engine.create(elsewhere / "i.index", WORDS_ONLY) as other:
+        other.add([Document("other", "blues")])
+    monkeypatch.chdir(tmp_path)
+    with Engine.open("i.index") as engine, Writer.open(Path("i.index")) as writer:
+        monkeypatch.chdir(elsewhere)
+        writer.delete(["s0"])
+        writer.commit()
+        writer.close()
+        engine.add([Document("new", "blues")])
+        engine.refresh()
+        assert engine.info()["documents"] == len(SONGS)
+        assert engine.verify() == []
+        assert str(engine.path) == "i.index"
+    with Engine.open("i.index") as other:
+        assert other.info()["documents"] == 1
 
 
 def test_verify_reads_the_last_commit(mine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
