@@ -68,6 +68,7 @@ class Opened:
         if self._snapshot is not None:
             self._snapshot.close()
         self._snapshot = None
+        self._scorers.clear()  # subtle: some hold this engine, and all hold the index's files
 
     @property
     def snapshot(self) -> Snapshot:

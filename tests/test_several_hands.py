@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,6 +126,35 @@ def test_verify_reads_the_last_commit(mine: Engine, monkeypatch: pytest.MonkeyPa
     store.write_bytes(store.read_bytes()[:-1])
     [problem] = mine.verify()
     assert store.name in problem
+
+
+def open_files(folder: Path) -> int:
+    """How many files in a folder this process has open."""
+    links = (Path("/proc/self/fd", name) for name in os.listdir("/proc/self/fd"))
+    return sum(link.is_symlink() and link.readlink().parent == folder for link in links)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="nobody lists what is open")
+def test_what_was_open_is_closed(mine: Engine, engine: Engine) -> None:
+    """At once, not when Python looks for cycles: nothing that holds files is in one."""
+    gc.collect()
+    gc.disable()
+    try:
+        mine.search("blues", where="n >= 0", explain=True)
+        for n in range(3):
+            before = open_files(mine.path)
+            mine.refresh()
+            mine.search("blues", where=f"n >= {n}", sort="n", explain=True)
+            mine.rank(["blues", "song"], 2)
+            mine.facets("n")
+            assert open_files(mine.path) == before > 0
+        before = open_files(engine.path)
+        with Engine.open(engine.path) as other:
+            other.search("blues")
+            assert open_files(engine.path) > before
+        assert open_files(engine.path) == before
+    finally:
+        gc.enable()
 
 
 def test_a_closed_engine_says_so(mine: Engine) -> None:
