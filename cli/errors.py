@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ def report(error: Exception) -> int:
     from indexes.errors import Damaged
     from searchlib.errors import BadDocument, Interrupted, SearchlibError
 
+    if isinstance(error, ImportError):
+        error = _refused_by_the_system(error) or error
     if isinstance(error, BadDocument):
         say(f"{str(error).strip()} (--skip-bad passes over such)")
     elif isinstance(error, Damaged):
@@ -46,6 +49,14 @@ def report(error: Exception) -> int:
         kind = type(error).__name__
         say(f"this is a bug: {kind}: {error} (searchlib --debug shows where; please report it)")
     return INTERRUPTED if isinstance(error, Interrupted) else 1
+
+
+def _refused_by_the_system(error: ImportError) -> OSError | None:
+    """Why a module could not be loaded where nothing is wrong with it."""
+    for number in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        if str(error).endswith(os.strerror(number)):
+            return OSError(number, os.strerror(number), error.path)
+    return None
 
 
 def _is_somewhere() -> bool:

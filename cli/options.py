@@ -62,7 +62,11 @@ def all_of(filters: list[str] | None) -> str | None:
     return " and ".join(f"({text})" for text in filters)
 
 
-IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", help="The index, a folder.")]
+IndexPath = Annotated[
+    Path,
+    # subtle: typer would check itself whether it may be read, and say so in four lines
+    typer.Argument(metavar="INDEX", help="The index, a folder.", readable=False),
+]
 OutputFormat = Annotated[
     Format | None,
     typer.Option("--format", help="How to print [default: table on a terminal, else json].",

@@ -76,7 +76,7 @@ class ColumnFile:
     """
 
     def __init__(self, arrays: Arrays, n_documents: int, name: str) -> None:
-        self._arrays, self._n_documents, self._name = arrays, n_documents, name
+        self._arrays, self._n_documents, self.name = arrays, n_documents, name
         try:
             fields = json.loads(bytes(arrays["fields"]))
             listed = [(_field(c["field"]), bool(c["moments"])) for c in fields["columns"]]
@@ -121,7 +121,7 @@ class ColumnFile:
                 raise ValueError("codes of other documents or values")
             return Column(values, codes, owners, there, n)
         except (ValueError, LookupError, TypeError) as error:
-            raise Damaged(f"{self._name}: a column is garbled ({error})") from error
+            raise Damaged(f"{self.name}: a column is garbled ({error})") from error
 
     def _values(self, number: int) -> Values:
         numbers, reals, texts, sizes, starts, truths = (

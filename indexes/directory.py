@@ -76,10 +76,13 @@ class Directory(Protocol):
 
 
 class FileDirectory:
-    """A `Directory` in a folder of the file system."""
+    """A `Directory` in a folder of the file system: the one that `root` leads to now.
+
+    Neither a link that is switched nor a change of the working folder makes it another.
+    """
 
     def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
+        self.root = Path(os.path.realpath(root))  # subtle: `resolve` fails where links go round
         self._unsynced: deque[str] = deque()  # small files that are perhaps not on the disk
 
     def sizes(self) -> dict[str, int]:

@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
-from .arrays import map_arrays
 from .column_building import Chunk, Part, build_columns, combined, combined_columns
 from .column_file import ColumnFile
 from .columns import Column, Columns, Field, Integers, Values, empty_column, make_column, same
@@ -33,11 +31,10 @@ class DocumentColumns:
     """
 
     def __init__(
-        self, store: Store, changes: Store | None, file: Path | None, n_documents: int
+        self, store: Store, changes: Store | None, file: ColumnFile | None, n_documents: int
     ) -> None:
         self._store, self._changes, self._n_documents = store, changes, n_documents
-        self._path = file
-        self._file = None if file is None else ColumnFile(map_arrays(file), n_documents, str(file))
+        self._file = file
         self._known: OrderedDict[Field, Column] = OrderedDict()
 
     def of(self, field: Field) -> Column:
@@ -73,7 +70,7 @@ class DocumentColumns:
             agree = agree and there <= stored.by_field.keys() | stored.left_out
         if agree:
             return []
-        return [f"{self._path}: disagrees with the metadata in {self._store.path.name}"]
+        return [f"{self._file.name}: disagrees with the metadata in {self._store.path.name}"]
 
     def _found(self, field: Field) -> Column:
         """A column of metadata."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import map_arrays
 from .errors import Damaged
 from .store import Store, read_only
 from .types import Excerpt, Record
@@ -48,14 +49,20 @@ class Documents:
         self.changes = (
             None if changes is None else Store(changes, n_documents, tables=("documents",))
         )
-        self._columns = columns
+        # subtle: mapped now, as all files are; later the name may be another commit's, or nobody's
+        self._column_arrays = {} if columns is None else map_arrays(columns)
+        self._column_path = columns
 
     @cached_property
     def columns(self) -> DocumentColumns:
         """Its columns, found when they are asked about. Raises Damaged."""
+        from .column_file import ColumnFile
         from .document_columns import DocumentColumns
 
-        return DocumentColumns(self.store, self.changes, self._columns, self.n_documents)
+        file = None
+        if self._column_path is not None:
+            file = ColumnFile(self._column_arrays, self.n_documents, str(self._column_path))
+        return DocumentColumns(self.store, self.changes, file, self.n_documents)
 
     def close(self) -> None:
         """Close the files; no error the second time."""

@@ -42,6 +42,7 @@ def locked(root: Path) -> Iterator[None]:
         # subtle: were it a link or a pipe, somebody else's file would be written to
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         descriptor = os.open(path, flags, 0o644)
+    owner = os.getpid()
     try:
         with contextlib.ExitStack() as stack:
             with refusals(f"lock {path}"):
@@ -58,12 +59,17 @@ def locked(root: Path) -> Iterator[None]:
                 os.pwrite(descriptor, _me(), 0)
             yield
     finally:
+        # subtle: a process forked meanwhile has the lock too, and closing would leave it with that
+        # one; and should that one come here, it must not take the lock from its parent
+        if os.getpid() == owner:
+            with contextlib.suppress(OSError):  # where there are no locks
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 
 @contextlib.contextmanager
 def _held_by_existence(root: Path) -> Iterator[None]:
-    path, mine = root / HELD, _me()
+    path, mine, owner = root / HELD, _me(), os.getpid()
     with refusals(f"write {path}"):
         try:
             _create(path, mine)
@@ -80,7 +86,7 @@ def _held_by_existence(root: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if _content(path) == mine:
+        if os.getpid() == owner and _content(path) == mine:
             with contextlib.suppress(OSError):
                 path.unlink()
 
@@ -149,7 +155,7 @@ def _parsed(owner: bytes) -> dict[str, Any] | None:
 
 def _held(root: Path, owner: bytes) -> str:
     values = _parsed(owner)
-    who = "another process"
+    who = "another process, or another thread of this one"
     if values is not None:
         who = f"process {values['pid']} on {values['host']} since {values['since']}"
         if (values["pid"], values["host"]) == (os.getpid(), os.uname().nodename):

@@ -128,7 +128,7 @@ class Scoring:
             raise ValueError(f"field {field} holds vectors; an inner product has no named parts")
         terms = TermVectors.of([_term_vectors(spec, query).row(0)])
         numbers = [segment.postings[field].term_ids(terms.terms) for segment in self._segments]
-        statistics = self._statistics(spec, numbers)
+        statistics = _statistics(self._segments, spec, numbers, self._total(spec))
         [(number, _, local)] = self._numbers.split(np.array([id], np.int64), spec.unit)
         postings = self._segments[number].postings[field]
         return explain_row(
@@ -182,10 +182,13 @@ class Scoring:
         power = 1.0 if isinstance(similarity, BM25) else similarity.idf  # of idf
         known = self._terms.get((spec.name, power))
         if known is None:
-            postings = [segment.postings[spec.name] for segment in self._segments]
+            segments, total = self._segments, self._total(spec)
+            postings = [segment.postings[spec.name] for segment in segments]
 
+            # subtle: it must not hold `self`, which holds it: all files of the commit would stay
+            # open until Python looks for such cycles
             def multipliers(numbers: Sequence[NDArray[np.int32]]) -> NDArray[np.float64]:
-                weights = similarity.term_weights(self._statistics(spec, numbers))
+                weights = similarity.term_weights(_statistics(segments, spec, numbers, total))
                 assert weights is not None
                 return weights
 
@@ -216,14 +219,6 @@ class Scoring:
         chosen = where.documents[number]
         return chosen if unit == "document" else segment.to_passages(chosen)
 
-    def _statistics(self, spec: TermField, numbers: Sequence[NDArray[np.int32]]) -> Statistics:
-        """Of the live rows of all segments; `numbers`: of the terms (m,), in each segment."""
-        frequency = np.zeros(len(numbers[0]) if numbers else 0, np.int64)
-        for segment, found in zip(self._segments, numbers, strict=True):
-            alive = segment.alive_rows(spec.unit)
-            frequency += segment.postings[spec.name].document_frequency(found, alive)
-        return Statistics(frequency, *self._total(spec))
-
     def _total(self, spec: TermField) -> tuple[int, float]:
         """How many live rows the field has, and their average length (of counts)."""
         if spec.name not in self._totals:
@@ -238,6 +233,20 @@ class Scoring:
                     total += float(kept.sum(dtype=np.float64))
             self._totals[spec.name] = count, total / count if count else 0.0
         return self._totals[spec.name]
+
+
+def _statistics(
+    segments: Sequence[Segment],
+    spec: TermField,
+    numbers: Sequence[NDArray[np.int32]],
+    total: tuple[int, float],
+) -> Statistics:
+    """Of the live rows of all segments; `numbers`: of the terms (m,), in each segment."""
+    frequency = np.zeros(len(numbers[0]) if numbers else 0, np.int64)
+    for segment, found in zip(segments, numbers, strict=True):
+        alive = segment.alive_rows(spec.unit)
+        frequency += segment.postings[spec.name].document_frequency(found, alive)
+    return Statistics(frequency, *total)
 
 
 def _check_unit(spec: FieldSpec, unit: Unit) -> None:

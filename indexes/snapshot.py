@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .contents import Contents
-from .directory import Directory, FileDirectory
+from .directory import Directory
 from .errors import Damaged
 from .integrity import check_files, content_problems
+from .leftovers import directory_of
 from .manifest import FieldSpec, Manifest, read_manifest
 from .numbering import Ids
 from .scoring import Queries, Scoring
@@ -65,18 +66,35 @@ class Snapshot(Contents):
         Checks the manifest, and every file's presence and size; contents are checked by
         `verify`. Raises NoIndex, Damaged, UnsupportedFormat, StorageFailed.
         """
-        directory = FileDirectory(path) if isinstance(path, str | Path) else path
+        directory = directory_of(path)
         manifest = read_manifest(directory)
         for _ in range(ATTEMPTS):
             try:
                 return Snapshot(directory, manifest)
-            except Damaged:
-                # A writer may have committed and unlinked files since the manifest was read.
-                newer = read_manifest(directory)
-                if newer.generation == manifest.generation:
+            except (Damaged, FileNotFoundError):
+                # Since the manifest was read a writer may have committed and unlinked files, or
+                # another folder got this name.
+                newer = directory_of(path)
+                last = read_manifest(newer)
+                if (newer.root, last) == (directory.root, manifest):
                     raise
-                manifest = newer
+                directory, manifest = newer, last
         return Snapshot(directory, manifest)
+
+    @staticmethod
+    def verify_last(path: str | Path | Directory) -> list[str]:
+        """What is wrong with the last commit of the index in the folder `path`; see `verify`.
+
+        Raises what `open` does.
+        """
+        directory = directory_of(path)
+        for _ in range(ATTEMPTS):
+            with Snapshot.open(directory) as last:
+                found = last.verify()
+            # subtle: a writer may have removed files of it while they were read
+            if not found or read_manifest(directory) == last._manifest:
+                break
+        return found
 
     def close(self) -> None:
         """Close the files. The snapshot cannot be used afterwards."""

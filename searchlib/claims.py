@@ -175,9 +175,17 @@ class Claims:
         return self._db.execute(sql, values).fetchall()
 
     def _copy(self) -> None:
-        source = sqlite3.connect(self.path.absolute().as_uri() + "?mode=ro", uri=True)
+        # subtle: what a killed sync left half written is undone by its first reader, in the file
+        source = sqlite3.connect(self.path.absolute().as_uri() + "?mode=rw", uri=True)
         try:
             source.backup(self._db)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+                raise
+            raise StorageFailed(
+                f"cannot read {self.path}: the last sync was cut short and must be undone, but the "
+                "file, its folder or the file system is read-only; run sync where it can write"
+            ) from None
         finally:
             source.close()
 

@@ -147,10 +147,10 @@ class Engine(Searching):
         where, asked = Path(folder), options or ReadOptions()
         if dry_run:
             self.refresh()
-            with Claims.copy_of(self.path) as claims:
+            with Claims.copy_of(self.folder) as claims:
                 run = FolderSync(where, asked, claims, self.snapshot, on_bad)
                 return compare_folder(run, claims, self.snapshot)
-        with self.writing(cache) as (writer, pipeline), Claims(self.path) as claims:
+        with self.writing(cache) as (writer, pipeline), Claims(self.folder) as claims:
             run = FolderSync(where, asked, claims, self.snapshot, on_bad)
             report = sync_folder(
                 run, claims, writer, pipeline, allow_empty=allow_empty, on_progress=on_progress
@@ -203,7 +203,7 @@ class Engine(Searching):
         """
         from .successor import FOLDER, discard
 
-        discard(self.path / FOLDER)
+        discard(self.folder / FOLDER)
 
     @contextmanager
     def writing(self, cache: str | Path | None = None) -> Iterator[tuple[Writer, Pipeline]]:
@@ -217,7 +217,7 @@ class Engine(Searching):
         self._document_encoders()  # whatever is wrong with the models is told first
         with (
             open_cache(cache) as vectors,
-            Writer.open(self.path, memory_budget=for_writing(self._memory)) as writer,
+            Writer.open(self.folder, memory_budget=for_writing(self._memory)) as writer,
         ):
             self.refresh()  # nobody else can write from here on
             encoders = self._document_encoders()
@@ -294,7 +294,7 @@ class Engine(Searching):
             Locked: another process is writing.
         """
         budget = for_merging(self._memory if memory is None else memory)
-        report = maintain(self.path, budget, Writer.merge, on_progress)
+        report = maintain(self.folder, budget, Writer.merge, on_progress)
         self.refresh()
         return report
 
@@ -304,13 +304,13 @@ class Engine(Searching):
         Raises:
             Locked: another process is writing.
         """
-        report = maintain(self.path, for_merging(self._memory), Writer.vacuum, on_progress)
+        report = maintain(self.folder, for_merging(self._memory), Writer.vacuum, on_progress)
         self.refresh()
         return report
 
     @contextmanager
     def _writer(self) -> Iterator[Writer]:
         """The writer, and its last commit as snapshot: nobody else can write meanwhile."""
-        with Writer.open(self.path, memory_budget=for_writing(self._memory)) as writer:
+        with Writer.open(self.folder, memory_budget=for_writing(self._memory)) as writer:
             self.refresh()
             yield writer

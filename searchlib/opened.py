@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from indexes.errors import Closed
+from indexes.errors import Closed, Damaged
 from indexes.snapshot import Snapshot
 
 from .budget import MEMORY, check_memory
@@ -43,6 +43,7 @@ class Opened:
     def __init__(self, path: Path, snapshot: Snapshot, device: str | None, memory: int) -> None:
         check_memory(memory)
         self.path = path
+        self.folder = path.absolute()  # the same after the working folder was changed
         self._snapshot: Snapshot | None = snapshot
         self.settings = recorded_settings(snapshot, path)
         self._device = device
@@ -67,6 +68,7 @@ class Opened:
         if self._snapshot is not None:
             self._snapshot.close()
         self._snapshot = None
+        self._scorers.clear()  # subtle: some hold this engine, and all hold the index's files
 
     @property
     def snapshot(self) -> Snapshot:
@@ -96,7 +98,7 @@ class Opened:
             Damaged: a file is missing or not what the manifest says; nothing has changed then.
         """
         fields = self.snapshot.fields
-        snapshot = Snapshot.open(self.path)
+        snapshot = Snapshot.open(self.folder)
         try:
             settings = recorded_settings(snapshot, self.path)
         except BaseException:
@@ -148,10 +150,14 @@ class Opened:
         }
 
     def verify(self) -> list[str]:
-        """Problems found by reading every file of the index; none if it is sound."""
+        """Problems found by reading every file of the index's last commit; none if it is sound."""
         from .evaluation.records import problems
 
-        return [*self.snapshot.verify(), *problems(self.path)]
+        try:
+            found = self.snapshot.verify_last(self.folder)
+        except Damaged as error:  # it cannot even be opened
+            found = [str(error)]
+        return [*found, *problems(self.folder)]
 
     def splitter(self) -> Splitter:
         """How the documents that are here were cut into passages.

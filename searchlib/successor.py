@@ -51,14 +51,14 @@ def reencode(
     `open_new`, `create`: of an engine like this one, of another folder. See `Engine.reencode`.
     """
     engine.refresh()
-    folder = engine.path / FOLDER
+    folder = engine.folder / FOLDER
     if engine.settings == settings and engine.snapshot.fields == fields:
         discard(folder)
         return AddReport()
     if replace(engine.settings, static_queries=settings.static_queries) == settings and (
         engine.snapshot.fields == fields
     ):  # how queries are made is no document's concern
-        with patient_writer(engine.path) as own:
+        with patient_writer(engine.folder) as own:
             engine.refresh()  # nobody else can write from here on
             now = replace(engine.settings, static_queries=settings.static_queries)
             own.commit(now.to_json())
@@ -83,7 +83,7 @@ def reencode(
             engine.refresh()
             if engine.snapshot.generation == generation:
                 break
-        with patient_writer(engine.path) as own, successor.writing(cache) as (writer, pipeline):
+        with patient_writer(engine.folder) as own, successor.writing(cache) as (writer, pipeline):
             engine.refresh()  # nobody else can write from here on
             follow_up(writer, pipeline)
             own.take_over(folder)
@@ -103,7 +103,7 @@ def begun(
     Raises BadInput where one of other settings or models was begun.
     """
     try:
-        successor = open_new(engine.path / FOLDER)
+        successor = open_new(engine.folder / FOLDER)
     except NoIndex:
         return None
     made_with = successor.settings, successor.snapshot.fields

@@ -226,6 +226,6 @@ def _values(
 
 
 def _store(engine: Engine, settings: Settings) -> None:
-    with Writer.open(engine.path) as writer:
+    with Writer.open(engine.folder) as writer:
         writer.commit(settings.to_json())
     engine.refresh()

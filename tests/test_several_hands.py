@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from indexes.errors import Closed, Damaged
 from indexes.snapshot import Snapshot
 from indexes.types import TermVectors
+from indexes.writer import Writer
 from searchlib import Document, Engine, Settings
 from searchlib.errors import BadDocument, BadInput, BadQuery
 from searchlib.query_cache import QueryCache
@@ -75,6 +78,83 @@ def test_an_old_commit_goes_with_its_last_reader(mine: Engine) -> None:
     del kept, old
     with pytest.raises(Exception, match="closed"):
         store.execute("SELECT 1")
+
+
+def test_a_relative_path_is_of_where_it_was_opened(
+    mine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where an index of the same name lies in the folder that is gone to."""
+    elsewhere = tmp_path / "elsewhere"
+    with Engine.create(elsewhere / "i.index", WORDS_ONLY) as other:
+        other.add([Document("other", "blues")])
+    monkeypatch.chdir(tmp_path)
+    with Engine.open("i.index") as engine, Writer.open(Path("i.index")) as writer:
+        monkeypatch.chdir(elsewhere)
+        writer.delete(["s0"])
+        writer.commit()
+        writer.close()
+        engine.add([Document("new", "blues")])
+        engine.refresh()
+        assert engine.info()["documents"] == len(SONGS)
+        assert engine.verify() == []
+        assert str(engine.path) == "i.index"
+    with Engine.open("i.index") as other:
+        assert other.info()["documents"] == 1
+
+
+def test_verify_reads_the_last_commit(mine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Engine.open(mine.path) as stale:
+        mine.merge()
+        mine.delete(["s0"])
+        mine.merge()
+        assert stale.verify() == []
+    real = Snapshot.verify
+
+    def interrupted(self: Snapshot) -> list[str]:
+        """Another process merges before the files are read."""
+        monkeypatch.setattr(Snapshot, "verify", real)
+        with Engine.open(mine.path) as other:
+            other.delete(["s1"])
+            other.merge()
+        found = real(self)
+        assert found
+        return found
+
+    monkeypatch.setattr(Snapshot, "verify", interrupted)
+    assert mine.verify() == []
+    [store] = mine.path.glob("*.store")
+    store.write_bytes(store.read_bytes()[:-1])
+    [problem] = mine.verify()
+    assert store.name in problem
+
+
+def open_files(folder: Path) -> int:
+    """How many files in a folder this process has open."""
+    links = (Path("/proc/self/fd", name) for name in os.listdir("/proc/self/fd"))
+    return sum(link.is_symlink() and link.readlink().parent == folder for link in links)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="nobody lists what is open")
+def test_what_was_open_is_closed(mine: Engine, engine: Engine) -> None:
+    """At once, not when Python looks for cycles: nothing that holds files is in one."""
+    gc.collect()
+    gc.disable()
+    try:
+        mine.search("blues", where="n >= 0", explain=True)
+        for n in range(3):
+            before = open_files(mine.path)
+            mine.refresh()
+            mine.search("blues", where=f"n >= {n}", sort="n", explain=True)
+            mine.rank(["blues", "song"], 2)
+            mine.facets("n")
+            assert open_files(mine.path) == before > 0
+        before = open_files(engine.path)
+        with Engine.open(engine.path) as other:
+            other.search("blues")
+            assert open_files(engine.path) > before
+        assert open_files(engine.path) == before
+    finally:
+        gc.enable()
 
 
 def test_a_closed_engine_says_so(mine: Engine) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,7 +17,8 @@ from hypothesis import strategies as st
 
 from indexes.writer import Writer
 from searchlib import Document, Engine, Settings
-from searchlib.errors import BadInput
+from searchlib.claims import FILE
+from searchlib.errors import BadInput, StorageFailed
 from searchlib.formats.options import ReadOptions
 from searchlib.sync import FolderSync, SyncReport
 
@@ -80,6 +84,44 @@ def test_without_changes_nothing_is_written(engine: Engine, folder: Path) -> Non
         engine.sync(folder)
     engine.sync(folder, dry_run=True)
     assert files(engine.path) == before
+
+
+@pytest.fixture
+def cut_short(engine: Engine, folder: Path) -> Path:
+    """The journal in the index's folder after a sync that was killed while it wrote claims."""
+    engine.sync(folder)
+    database, journal = engine.path / FILE, engine.path / f"{FILE}-journal"
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as writing:
+        writing.execute("PRAGMA cache_size = 1")  # pages are written before the end
+        writing.execute("BEGIN")
+        writing.execute("UPDATE claims SET hash = zeroblob(20000)")
+        writing.execute("UPDATE files SET digest = zeroblob(20000)")
+        left = database.read_bytes(), journal.read_bytes()
+    database.write_bytes(left[0])
+    journal.write_bytes(left[1])
+    return journal
+
+
+def test_a_dry_run_after_a_sync_that_was_killed(
+    engine: Engine, folder: Path, cut_short: Path
+) -> None:
+    assert counts(engine.sync(folder, dry_run=True)) == (0, 0, 4, 0, 0)
+    assert not cut_short.exists()
+
+
+def test_a_dry_run_that_may_not_undo_a_sync(
+    engine: Engine, folder: Path, cut_short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where SQLite can open the file for reading only."""
+    real = sqlite3.connect
+
+    def read_only(file: str, *arguments: Any, **options: Any) -> sqlite3.Connection:
+        return real(file.replace("mode=rw", "mode=ro"), *arguments, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", read_only)
+    with pytest.raises(StorageFailed, match=r"sync was cut short .* run sync where"):
+        engine.sync(folder, dry_run=True)
+    assert cut_short.exists()
 
 
 def test_a_dry_run_writes_nothing(engine: Engine, folder: Path) -> None:

@@ -27,6 +27,7 @@ class Index(Protocol):
     """The part of an open index that measuring needs."""
 
     path: Path
+    folder: Path  # the same, absolute
 
     @property
     def snapshot(self) -> Snapshot: ...

@@ -185,7 +185,7 @@ def reproduce(index: Index, on_progress: Progress) -> list[Outcome]:
 
     Raises NotFound where there is none, Damaged.
     """
-    records = read_records(index.path)
+    records = read_records(index.folder)
     if not records:
         raise NotFound(f"{index.path} holds no figures; `searchlib eval ... --record` keeps some")
     groups: dict[tuple[Source, str, str | None], list[Record]] = {}

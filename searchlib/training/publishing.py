@@ -61,7 +61,7 @@ def judged_models(
     path = work / JUDGEMENTS
     if path.is_file():
         return read_judgements(path)
-    copy_of_index(engine.path, work / AFTER)
+    copy_of_index(engine.folder, work / AFTER)
     with Engine.open(work / AFTER, device=device) as after:
         if identity(after) != identity(engine):
             raise BadInput(

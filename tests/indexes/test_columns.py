@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,21 @@ def test_a_flipped_bit_is_damage_or_an_answer(tmp_path: Path) -> None:
         except (Damaged, UnsupportedFormat):
             damaged += 1
     assert damaged > 100
+
+
+@pytest.mark.usefixtures("_columns_of_few")
+def test_a_snapshot_keeps_its_own(tmp_path: Path) -> None:
+    """No filter was asked before an index of the same names took the place of this one."""
+    path = tmp_path / "i"
+    for built_anew in (False, True):
+        create(path, [record("a", "x", lang="en"), record("b", "x", lang="fr")])
+        with Snapshot.open(path) as snapshot:
+            shutil.rmtree(path)
+            if built_anew:
+                create(path, [record("a", "x", lang="fr"), record("b", "x", lang="en")])
+            [chosen] = snapshot.select('lang = "en"').documents
+            assert chosen.tolist() == [True, False]
+            assert snapshot.ids(snapshot.sort("lang", 2)) == ["a", "b"]
 
 
 @pytest.mark.usefixtures("_columns_of_few")

@@ -89,6 +89,41 @@ def test_a_killed_process_holds_nothing(tmp_path: Path, kind: str) -> None:
         pass
 
 
+def test_a_forked_process_neither_keeps_nor_ends_it(tmp_path: Path, kind: str) -> None:
+    """One lives on for longer than the block in which it was forked, one leaves that block."""
+    reading, writing = os.pipe()
+    with locked(tmp_path):
+        living = os.fork()
+        if not living:
+            os.close(writing)
+            os.read(reading, 1)  # until the parent closes its end
+            os._exit(0)
+    with locked(tmp_path):
+        pass
+    os.close(writing)
+    os.close(reading)
+    os.waitpid(living, 0)
+    with contextlib.ExitStack() as held:
+        held.enter_context(locked(tmp_path))
+        leaving = os.fork()
+        if not leaving:
+            try:
+                held.close()
+            finally:
+                os._exit(0)
+        os.waitpid(leaving, 0)
+        with pytest.raises(Locked), locked(tmp_path):
+            pass
+
+
+def test_a_holder_without_a_name_may_be_a_thread(tmp_path: Path) -> None:
+    """It has the lock, and did not write yet who it is."""
+    with (tmp_path / LOCK).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(Locked, match="or another thread of this one"), locked(tmp_path):
+            pass
+
+
 def test_an_index_is_made_and_changed(tmp_path: Path, kind: str) -> None:
     create(tmp_path / "i", [record("a", "red")])
     with Writer.open(tmp_path / "i") as writer:

@@ -267,6 +267,39 @@ def test_a_reader_that_loses_its_files_takes_the_newer_commit(
         assert list(snapshot.all_ids()) == ["b", "c", "d"]
 
 
+@pytest.mark.parametrize("how", ["link", "link, and the old one removed", "folder"])
+def test_another_index_gets_the_name_while_it_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Between reading the manifest and opening the files; both are of the same generation."""
+    for colour in ("blue", "green"):
+        create(tmp_path / colour, [record(colour, "fish", colour=colour)])
+    path = tmp_path / ("blue" if how == "folder" else "current")
+    if how != "folder":
+        path.symlink_to("blue")
+    real = FileDirectory.sizes
+
+    def interrupted(self: FileDirectory) -> dict[str, int]:
+        monkeypatch.setattr(FileDirectory, "sizes", real)
+        if how == "folder":
+            shutil.rmtree(path)
+            (tmp_path / "green").rename(path)
+        else:
+            path.unlink()
+            path.symlink_to("green")
+        if how.endswith("removed"):
+            shutil.rmtree(tmp_path / "blue")
+        return real(self)
+
+    monkeypatch.setattr(FileDirectory, "sizes", interrupted)
+    with Snapshot.open(path) as snapshot:
+        [only] = snapshot.all_ids()
+        assert only == ("blue" if how == "link" else "green")
+        assert len(snapshot.select(f"colour = '{only}'")) == 1
+    with Snapshot.open(path) as snapshot:
+        assert list(snapshot.all_ids()) == ["green"]
+
+
 def test_readers_and_a_writer_at_once(tmp_path: Path) -> None:
     """Every snapshot shows one whole commit: generation n holds the documents 0 to n - 1."""
     path = tmp_path / "i"
