@@ -65,6 +65,18 @@ def test_a_retriever_keeps_the_commit_it_was_made_of(mine: Engine) -> None:
         mine.delete(["w1"])
 
 
+def test_a_kept_retriever_explains_by_its_own_commit(
+    tmp_path: Path, tiny_settings: Settings
+) -> None:
+    with Engine.create(tmp_path / "i.index", tiny_settings) as engine:
+        engine.add(Document(f"s{n}", f"blues song number w{n}") for n in range(9))
+        kept = engine.retriever("sparse")
+        before = engine.explain("song w8", "s8", retriever=kept)
+        engine.delete(f"s{n}" for n in range(8))
+        engine.merge()
+        assert engine.explain("song w8", "s8", retriever=kept) == before
+
+
 def test_an_old_commit_goes_with_its_last_reader(mine: Engine) -> None:
     kept = mine.retriever("bm25")
     old = kept.snapshot
