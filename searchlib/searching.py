@@ -219,9 +219,7 @@ class Searching(Retrieving):
 
     def ids_where(self, where: str) -> list[str]:
         """The ids of the documents that a filter on metadata selects. Raises BadFilter."""
-        snapshot = self.snapshot
-        chosen = snapshot.select(where).documents
-        return snapshot.ids(np.flatnonzero(np.concatenate([np.empty(0, np.bool_), *chosen])))
+        return ids_of(self.snapshot, where)
 
     def rank(
         self,
@@ -268,6 +266,12 @@ class Searching(Retrieving):
         encoder = self._query_cache("sparse").encoder
         assert isinstance(encoder, SparseEncoder)
         return expand_with(encoder, text, k)
+
+
+def ids_of(snapshot: Snapshot, where: str) -> list[str]:
+    """The ids of a snapshot's documents that a filter selects. Raises BadFilter."""
+    chosen = snapshot.select(where).documents
+    return snapshot.ids(np.flatnonzero(np.concatenate([np.empty(0, np.bool_), *chosen])))
 
 
 def _listed(snapshot: Snapshot, k: int, where: str | None, sort: str, offset: int) -> list[Hit]:

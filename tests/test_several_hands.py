@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -14,8 +18,11 @@ from indexes.errors import Closed, Damaged
 from indexes.snapshot import Snapshot
 from indexes.types import TermVectors
 from searchlib import Document, Engine, Settings
-from searchlib.errors import BadDocument, BadInput, BadQuery
+from searchlib.encoders.analyzer import Analyzer
+from searchlib.errors import BadDocument, BadInput, BadQuery, ModelMismatch
+from searchlib.protocols import Encoder
 from searchlib.query_cache import QueryCache
+from searchlib.recorded import recorded_settings
 
 WORDS_ONLY = Settings(dense_model=None, sparse_model=None)
 SONGS = [Document(f"s{n}", f"blues song number w{n} " * 3, metadata={"n": n}) for n in range(40)]
@@ -87,6 +94,125 @@ def test_an_old_commit_goes_with_its_last_reader(mine: Engine) -> None:
     del kept, old
     with pytest.raises(Exception, match="closed"):
         store.execute("SELECT 1")
+
+
+def held_refresh(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> tuple[Thread, Event]:
+    """A thread that refreshes, stopped between opening the last commit and showing it."""
+    opened, go = Event(), Event()
+
+    def slowly(snapshot: Snapshot, path: Path) -> Settings:
+        if threading.current_thread() is refresher:
+            opened.set()
+            assert go.wait(60)
+        return recorded_settings(snapshot, path)
+
+    monkeypatch.setattr("searchlib.opened.recorded_settings", slowly)
+    refresher = Thread(target=engine.refresh)
+    refresher.start()
+    assert opened.wait(60)
+    return refresher, go
+
+
+def test_two_refreshes_do_not_go_back(mine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Engine.open(mine.path) as other:
+        refresher, go = held_refresh(mine, monkeypatch)
+        other.delete(["s1"])
+    second = Thread(target=mine.refresh)
+    second.start()
+    second.join(0.2)  # it must wait; where it does not, it is done by now
+    go.set()
+    refresher.join()
+    second.join()
+    assert mine.snapshot.n_documents == len(SONGS) - 1
+
+
+def test_an_engine_closed_during_a_refresh_stays_closed(
+    mine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refresher, go = held_refresh(mine, monkeypatch)
+    closer = Thread(target=mine.close)
+    closer.start()
+    closer.join(0.2)  # as above
+    go.set()
+    refresher.join()
+    closer.join()
+    with pytest.raises(Closed):
+        mine.search("blues")
+
+
+def test_writers_read_the_commit_they_write_to(
+    mine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the engine searches by then."""
+    old = mine.snapshot
+    mine.update({"s1": {"n": 1, "stock": 5}})
+    refreshed = Engine._refreshed
+
+    def then_back(engine: Engine) -> Snapshot:
+        found = refreshed(engine)
+        engine._snapshot = old
+        return found
+
+    monkeypatch.setattr(Engine, "_refreshed", then_back)
+    mine.update({"s1": {"colour": "red"}})
+    assert mine.delete_where("stock = 5") == 1
+    mine.add([SONGS[1]])
+    monkeypatch.undo()
+    mine.refresh()
+    assert mine.snapshot.n_documents == len(SONGS)
+    assert mine.browse(1, where='id = "s1"')[0].metadata == {"n": 1}
+
+
+def test_encoders_are_of_the_commit_that_is_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the index is re-encoded while one of the old encoders is being made."""
+    path = tmp_path / "g.index"
+    made, go = Event(), Event()
+
+    def slowly(encoder: Encoder) -> QueryCache:
+        if threading.current_thread() is writer and not made.is_set():
+            made.set()
+            assert go.wait(60)
+        return QueryCache(encoder)
+
+    with Engine.create(path, WORDS_ONLY) as engine:
+        engine.add([Document("a", "Die Häuser stehen am Fluss")])
+    with Engine.open(path) as engine, Engine.open(path) as other:
+        monkeypatch.setattr("searchlib.opened.QueryCache", slowly)
+        writer = Thread(target=engine.add, args=([Document("b", "Katzen in Häusern")],))
+        writer.start()
+        assert made.wait(60)
+        other.reencode(replace(WORDS_ONLY, language="german"))
+        refresher = Thread(target=engine.refresh)
+        refresher.start()
+        refresher.join(0.2)  # as above
+        go.set()
+        writer.join()
+        refresher.join()
+    with Engine.open(path) as engine:
+        assert {hit.id for hit in engine.search("Haus", retriever="bm25")} == {"a", "b"}
+
+
+def test_another_encoder_is_not_written_with(mine: Engine) -> None:
+    mine._caches["bm25"] = QueryCache(Analyzer("german"))
+    with pytest.raises(ModelMismatch, match="field 'bm25' was built with another model"):
+        mine.add([Document("x", "y")])
+
+
+def test_a_closed_engine_lets_go_of_all_it_held(tmp_path: Path, tiny_settings: Settings) -> None:
+    """At once, not when Python next looks for cycles."""
+    engine = Engine.create(tmp_path / "i.index", tiny_settings)
+    engine.add(SONGS[:3])
+    engine.search("blues")
+    left = [weakref.ref(engine), weakref.ref(engine._query_cache("sparse").encoder)]
+    gc.disable()
+    try:
+        engine.close()
+        del engine
+        assert [one() for one in left] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_a_closed_engine_says_so(mine: Engine) -> None:
