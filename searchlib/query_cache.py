@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from indexes.forking import forkable_lock
 from indexes.types import TermVectors
 
 from .protocols import Encoder
@@ -27,7 +27,7 @@ class QueryCache:
         self.encoder = encoder
         self.size = size
         self._rows: OrderedDict[str, TermVectors | Floats] = OrderedDict()
-        self._lock = threading.Lock()  # not held while queries are encoded
+        self._lock = forkable_lock()  # not held while queries are encoded
 
     def encode(self, queries: Sequence[str]) -> TermVectors | Floats:
         """One row a query; only unseen texts are encoded."""
