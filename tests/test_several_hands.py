@@ -293,6 +293,20 @@ def test_threads_share_remembered_queries() -> None:
     assert len(cache._rows) <= 8
 
 
+def test_long_queries_are_remembered_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("searchlib.query_cache.BYTES", 50_000)
+    cache = QueryCache(Analyzer("english"))
+    for n in range(20):
+        query = f"w{n} " + " ".join(f"x{i}" for i in range(100))
+        assert len(cache.encode([query]).row(0)) == 101  # type: ignore[union-attr]
+    assert 3 <= len(cache._rows) <= 10
+    assert f"w19 {query[4:]}" in cache._rows
+    cache.encode([" ".join(f"y{i}" for i in range(5000))])  # alone too large
+    assert (len(cache._rows), cache._bytes) == (0, 0)
+    cache.encode(["short"])
+    assert len(cache._rows) == 1
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
