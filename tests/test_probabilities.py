@@ -308,6 +308,13 @@ def test_a_dry_run_and_judgements_without_sense_write_nothing(many: Engine) -> N
 
 
 def test_a_querys_own_document_is_not_learned_from(many: Engine) -> None:
-    hits = judged_hits(hybrid_of(many), {"d7": "x7"}, {"d7": {"d7": 1}})
+    [own] = [hit.snippet for hit in many.search("x7", 1)]
+    hits = judged_hits(hybrid_of(many), {"d7": own}, {"d7": {"d7": 1}})
     assert len(hits["d7"].relevant) == 10
     assert hits["d7"].relevant.sum() == 0
+
+
+def test_a_document_that_only_has_a_querys_id_is_learned_from(many: Engine) -> None:
+    hits = judged_hits(hybrid_of(many), {"d7": "x7"}, {"d7": {"d7": 1}})
+    assert len(hits["d7"].relevant) == 10
+    assert hits["d7"].relevant.sum() == 1
