@@ -118,15 +118,18 @@ class Calibrated:
         told = (replace(hit, probability=p) for hit, p in zip(hits, values, strict=True))
         return [hit for hit in told if hit.probability is not None and hit.probability >= least]
 
-    def explain(self, query: str, name: str, where: str | None = None) -> Explanation:
+    def explain(
+        self, query: str, name: str, where: str | None = None, unit: Unit = "document"
+    ) -> Explanation:
         """The log-odds of a document's or passage's being relevant, as the sum of its evidence.
 
         `where`: the filter that it was found with, which has its say in what its rivals are.
+        `unit`: as in `Engine.explain`.
 
         Raises:
             NotFound: no such document or passage.
         """
-        id, unit = find_id(self.hybrid.snapshot, name)
+        id, unit = find_id(self.hybrid.snapshot, name, unit)
         ids = np.array([id], np.int64)
         selection = selected(self.hybrid.snapshot, where)
         top = TopK(ids, self.hybrid.scores(query, ids, selection, unit))

@@ -250,13 +250,19 @@ class Searching(Retrieving):
         *,
         retriever: str | Scorer = "hybrid",
         where: str | None = None,
+        unit: Unit = "document",
     ) -> Explanation:
         """Why document `id`, or passage "id#n", has the score it has for `query`.
 
+        `where`: the filter that it was found with. `unit`: with "passage", "id#n" is a passage
+        even where a document has that id.
+
         Raises:
+            BadQuery: an unknown retriever or unit.
             NotFound: no such document or passage.
         """
-        return explained(self._asked(retriever, [query]), query, id, where)
+        check_unit(unit)
+        return explained(self._asked(retriever, [query]), query, id, where, unit)
 
     def expand(self, text: str, k: int | None = None) -> list[Expansion]:
         """The terms that the sparse encoder makes of a text, heaviest first, at most k."""
