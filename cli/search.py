@@ -47,6 +47,14 @@ from .refining import (
 if TYPE_CHECKING:
     from searchlib.types import Hit
 
+FoundWith = Annotated[
+    list[str] | None, typer.Option("--where", help="The filter that ID was found with.")
+]
+IsPassage = Annotated[
+    bool,
+    typer.Option("--passages", help="ID is a passage's, even where a document has that id."),
+]
+
 commands = typer.Typer()
 TERMS_ON_A_TERMINAL = 30
 
@@ -166,14 +174,20 @@ def explain(
     ],
     *,
     retriever: RetrieverName = "hybrid",
+    where: FoundWith = None,
+    passages: IsPassage = False,
     device: Device = None,
     format: OutputFormat = None,
 ) -> None:
     """Shows what a document's score is made of."""
+    unit: Literal["document", "passage"] = "passage" if passages else "document"
+    condition = all_of(where)
     with open_index(path, device) as engine:
-        explanation = engine.explain(query, id, retriever=retriever)
+        explanation = engine.explain(query, id, retriever=retriever, where=condition, unit=unit)
         calibrated = engine.calibrated() if retriever == "hybrid" else None
-        relevance = calibrated.explain(query, id) if calibrated is not None else None
+        relevance = (
+            calibrated.explain(query, id, condition, unit) if calibrated is not None else None
+        )
     if chosen(format) is Format.table:
         show(tree(explanation, id), *([tree(relevance, id)] if relevance is not None else []))
     else:

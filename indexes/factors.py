@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .forking import forkable_lock
 from .kernels import native
 from .postings import Postings
 from .similarity import Similarity, Statistics
@@ -82,7 +82,7 @@ class KnownTerms:
         self._postings = postings
         self._multipliers = multipliers
         self._table = self._empty(ROOM)
-        self._learning = threading.Lock()
+        self._learning = forkable_lock()
 
     def weighed(self, queries: TermVectors) -> Weighed:
         """The queries with what each of their terms weighs. Raises Damaged."""

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 
 from .errors import Closed, Damaged
 from .excerpts import read_excerpts
+from .forking import forkable_lock
 from .interrupts import heed, raised
 from .metadata import storable
 from .moments import with_moments
@@ -34,6 +34,8 @@ from .types import Excerpt, Record
 
 _CHUNK = 500  # ids bound to one statement
 TABLES = ("documents", "texts", "passages")
+
+_connecting = forkable_lock()  # SQLite has locks of its own for the process, which forks copy
 
 
 def read_only(path: Path) -> str:
@@ -50,9 +52,10 @@ class Store:
     def __init__(self, path: Path, n_documents: int, tables: Sequence[str] = TABLES) -> None:
         self.path = path
         self._n_documents = n_documents
-        self._lock = threading.Lock()
+        self._lock = forkable_lock()
         try:
-            opened = sqlite3.connect(read_only(path), uri=True, check_same_thread=False)
+            with _connecting:
+                opened = sqlite3.connect(read_only(path), uri=True, check_same_thread=False)
             self._connection = with_moments(opened)
             heed(self._connection)
         except sqlite3.Error as error:

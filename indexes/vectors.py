@@ -119,8 +119,6 @@ class Vectors:
             or kernel() is None
             or wanted > MANY * self.n_rows
         ):
-            if len(queries) == 1 and groups is None and kernel() is not None and self.dim > 0:
-                return [self._scanned(queries[0], k, eligible)]
             return self._scan(queries, k, eligible, groups)
         return self._look_up(self._codes, queries, k, eligible, groups, wanted=wanted)
 
@@ -152,8 +150,13 @@ class Vectors:
         parts = (self.data[start : start + ROWS_AT_ONCE] for start in blocks)
         return float(np.sqrt(max((np.einsum("ij,ij->i", p, p).max() for p in parts), default=0)))
 
-    def _scanned(self, query: Float32s, k: int, eligible: Bools | None) -> TopK:
-        """The k best rows for one query, by one pass in C: BLAS pays for many queries only."""
+    def _scanned(
+        self, query: Float32s, k: int, eligible: Bools | None, groups: Integers | None
+    ) -> TopK:
+        """The k best for one query, by one pass in C: BLAS pays for many queries only."""
+        if groups is not None:
+            every = np.arange(len(groups)) if eligible is None else np.flatnonzero(eligible)
+            return self._rescored(query, every, k, groups)
         rows, scores = np.empty(k, np.int64), np.empty(k, np.float32)
         count = kernel().scan(self.data, query, eligible, rows, scores)  # type: ignore[union-attr]
         return TopK(rows[:count], scores[:count])
@@ -165,6 +168,8 @@ class Vectors:
         eligible: Bools | None,
         groups: Integers | None,
     ) -> list[TopK]:
+        if len(queries) == 1 and kernel() is not None and self.dim > 0:
+            return [self._scanned(queries[0], k, eligible, groups)]
         results = []
         at_once = max(1, min(256, SCORES_AT_ONCE // self.n_rows))
         for start in range(0, len(queries), at_once):

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .calibration import FLOOR, Calibration, Float64s, fitted
-from .evaluation import Qrels, compare
+from .evaluation import Qrels, compare, themselves
 from .evidence import evidence_of
 from .fused import Fused
 from .naming import name_ids
@@ -56,13 +56,16 @@ class Judged(NamedTuple):
 
 
 def judged_hits(hybrid: Fused, topics: Mapping[str, str], qrels: Qrels) -> dict[str, Judged]:
-    """What each query's ten best hits look like; the query's own document is none of them."""
-    found = {}
+    """What each query's ten best hits look like; the query's own document is none of them.
+
+    A document is a query's own as `evaluation.themselves` says.
+    """
+    found, own = {}, themselves(hybrid.snapshot, topics)
     for id, text in topics.items():
         [top] = hybrid.top([text], HITS + 1, None, "document")
         names = name_ids(hybrid.snapshot, top.ids, "document")
         evidence = evidence_of(hybrid, text, top, None, "document")
-        rows = [row for row, name in enumerate(names) if name != id][:HITS]
+        rows = [row for row, name in enumerate(names) if name != id or id not in own][:HITS]
         grades = [qrels.get(id, {}).get(names[row], 0) for row in rows]
         found[id] = Judged(evidence[rows], np.array([float(grade > 0) for grade in grades]))
     return found

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from indexes.snapshot import Snapshot
 from indexes.writer import Writer
 
 from .budget import MEMORY, check_memory, for_merging, for_writing
@@ -20,8 +21,14 @@ from .intake import with_origins
 from .known import Earlier
 from .maintenance import Maintenance, maintain
 from .protocols import Progress
-from .representations import check_static_queries, make_encoders, make_fields, make_splitter
-from .searching import Searching
+from .representations import (
+    check_fingerprint,
+    check_static_queries,
+    make_encoders,
+    make_fields,
+    make_splitter,
+)
+from .searching import Searching, ids_of
 from .types import Document
 from .updating import Edit, UpdateReport, patched, replaced, update_metadata
 
@@ -146,12 +153,12 @@ class Engine(Searching):
 
         where, asked = Path(folder), options or ReadOptions()
         if dry_run:
-            self.refresh()
+            snapshot = self._refreshed()
             with Claims.copy_of(self.folder) as claims:
-                run = FolderSync(where, asked, claims, self.snapshot, on_bad)
-                return compare_folder(run, claims, self.snapshot)
+                run = FolderSync(where, asked, claims, snapshot, on_bad)
+                return compare_folder(run, claims, snapshot)
         with self.writing(cache) as (writer, pipeline), Claims(self.folder) as claims:
-            run = FolderSync(where, asked, claims, self.snapshot, on_bad)
+            run = FolderSync(where, asked, claims, pipeline.snapshot, on_bad)
             report = sync_folder(
                 run, claims, writer, pipeline, allow_empty=allow_empty, on_progress=on_progress
             )
@@ -219,12 +226,15 @@ class Engine(Searching):
             open_cache(cache) as vectors,
             Writer.open(self.folder, memory_budget=for_writing(self._memory)) as writer,
         ):
-            self.refresh()  # nobody else can write from here on
-            encoders = self._document_encoders()
-            splitter = make_splitter(self.settings, encoders)
-            earlier = Earlier(self.snapshot, splitter)
-            words = encoders.pop("bm25")
-            yield writer, Pipeline(words, encoders, splitter, self.snapshot, vectors, earlier)
+            with self._changing:  # all of one commit
+                snapshot = self._refreshed()  # nobody else can write from here on
+                encoders = self._document_encoders()
+                splitter = make_splitter(self.settings, encoders)
+            for name, encoder in encoders.items():
+                made_by = writer.fields[name].encoder
+                check_fingerprint(name, made_by["fingerprint"], encoder, made_by["model"])
+            words, earlier = encoders.pop("bm25"), Earlier(snapshot, splitter)
+            yield writer, Pipeline(words, encoders, splitter, snapshot, vectors, earlier)
 
     def update(self, changes: Changes) -> UpdateReport:
         """Change the metadata of documents, {id: what changes}, or pairs; nothing is encoded.
@@ -255,7 +265,7 @@ class Engine(Searching):
         wanted = list(ids)
         if isinstance(ids, str) or not all(isinstance(id, str) for id in wanted):
             raise BadInput(f"ids must be a list of texts, not {ids!r}; write [id]")
-        with self._writer() as writer:
+        with self._writer() as (writer, _):
             deleted = writer.delete(wanted)
             writer.finish()
         self.refresh()
@@ -267,8 +277,8 @@ class Engine(Searching):
         Raises:
             BadFilter: `where` cannot be parsed; an empty one is none.
         """
-        with self._writer() as writer:
-            deleted = writer.delete(self.ids_where(where))
+        with self._writer() as (writer, snapshot):
+            deleted = writer.delete(ids_of(snapshot, where))
             writer.finish()
         self.refresh()
         return deleted
@@ -276,8 +286,8 @@ class Engine(Searching):
     def _update(self, changes: Changes, edit: Edit) -> UpdateReport:
         if isinstance(changes, Mapping):
             changes = changes.items()
-        with self._writer() as writer:
-            report = update_metadata(writer, self.snapshot, changes, edit)
+        with self._writer() as (writer, snapshot):
+            report = update_metadata(writer, snapshot, changes, edit)
             writer.commit()
         self.refresh()
         return report
@@ -309,8 +319,7 @@ class Engine(Searching):
         return report
 
     @contextmanager
-    def _writer(self) -> Iterator[Writer]:
-        """The writer, and its last commit as snapshot: nobody else can write meanwhile."""
+    def _writer(self) -> Iterator[tuple[Writer, Snapshot]]:
+        """The writer, and its last commit: nobody else can write meanwhile."""
         with Writer.open(self.folder, memory_budget=for_writing(self._memory)) as writer:
-            self.refresh()
-            yield writer
+            yield writer, self._refreshed()

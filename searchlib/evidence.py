@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from indexes.manifest import VectorField
-from indexes.snapshot import Selection
+from indexes.snapshot import Selection, Snapshot
 from indexes.types import TermVectors, TopK, Unit
 
 from .calibration import DEFAULT, Calibration, Float64s
+from .config import Settings
 from .errors import BadQuery
 from .fused import Fused
 from .naming import find_id
 from .retrievers import FieldRetriever
 from .scorer import Scorer, selected
 from .types import Explanation, Hit
-
-if TYPE_CHECKING:
-    from .opened import Opened
 
 NAMES = ("share", "cosine", "coverage")
 _NOTES = (
@@ -66,24 +63,24 @@ def _most(part: FieldRetriever, query: str, unit: Unit) -> float:
     return float(part.snapshot.query_weights(part.fields[unit], vector).sum())
 
 
-def calibrated_hybrid(index: Opened, hybrid: Scorer) -> Calibrated | None:
+def calibrated_hybrid(hybrid: Scorer) -> Calibrated | None:
     """An index's hybrid and its calibration: the index's own, else the default; None: neither."""
     if not isinstance(hybrid, Fused):
         return None
-    own = index.settings.calibration
-    fits = own is not None and own.model in (dense_model(index) or ("",))
-    calibration = own if fits else default_calibration(index)
+    own = Settings.from_json(dict(hybrid.snapshot.settings)).calibration
+    fits = own is not None and own.model in (dense_model(hybrid.snapshot) or ("",))
+    calibration = own if fits else default_calibration(hybrid.snapshot)
     return Calibrated(hybrid, calibration) if calibration is not None else None
 
 
-def default_calibration(index: Opened) -> Calibration | None:
+def default_calibration(snapshot: Snapshot) -> Calibration | None:
     """The default, where an index has the dense model that it was fitted to."""
-    return DEFAULT if DEFAULT.model in dense_model(index) else None
+    return DEFAULT if DEFAULT.model in dense_model(snapshot) else None
 
 
-def dense_model(index: Opened) -> tuple[str, ...]:
+def dense_model(snapshot: Snapshot) -> tuple[str, ...]:
     """The name and the fingerprint of an index's dense model, if it has one."""
-    field = index.snapshot.fields.get("dense")
+    field = snapshot.fields.get("dense")
     return () if field is None else (field.encoder["model"], field.encoder["fingerprint"])
 
 
@@ -121,15 +118,18 @@ class Calibrated:
         told = (replace(hit, probability=p) for hit, p in zip(hits, values, strict=True))
         return [hit for hit in told if hit.probability is not None and hit.probability >= least]
 
-    def explain(self, query: str, name: str, where: str | None = None) -> Explanation:
+    def explain(
+        self, query: str, name: str, where: str | None = None, unit: Unit = "document"
+    ) -> Explanation:
         """The log-odds of a document's or passage's being relevant, as the sum of its evidence.
 
         `where`: the filter that it was found with, which has its say in what its rivals are.
+        `unit`: as in `Engine.explain`.
 
         Raises:
             NotFound: no such document or passage.
         """
-        id, unit = find_id(self.hybrid.snapshot, name)
+        id, unit = find_id(self.hybrid.snapshot, name, unit)
         ids = np.array([id], np.int64)
         selection = selected(self.hybrid.snapshot, where)
         top = TopK(ids, self.hybrid.scores(query, ids, selection, unit))

@@ -20,16 +20,18 @@ def name_ids(snapshot: Snapshot, ids: NDArray[np.int64], unit: Unit) -> list[str
     return [f"{name}#{number}" for name, number in zip(documents, numbers, strict=True)]
 
 
-def find_id(snapshot: Snapshot, name: str) -> tuple[int, Unit]:
+def find_id(snapshot: Snapshot, name: str, unit: Unit = "document") -> tuple[int, Unit]:
     """The document or passage called `name`; a document's own id wins over "id#n".
 
+    `unit`: "passage" looks for passages only.
+
     Raises:
-        NotFound: the index holds neither.
+        NotFound: the index holds none.
     """
     if not isinstance(name, str):
         raise NotFound(f"no document {name!r} in the index: an id is a text")
     document = int(snapshot.lookup([name])[0])
-    if document >= 0:
+    if document >= 0 and unit == "document":
         return document, "document"
     parent, hash_mark, number = name.rpartition("#")
     if hash_mark and number.isdecimal():
@@ -39,4 +41,6 @@ def find_id(snapshot: Snapshot, name: str) -> tuple[int, Unit]:
             if int(number) < count:
                 return first + int(number), "passage"
             raise NotFound(f"document {parent!r} has passages #0 to #{count - 1}, not #{number}")
-    raise NotFound(f"no document {name!r} in the index")
+    if document >= 0:
+        raise NotFound(f"no passage {name!r} in the index: it is a document; write {name + '#0'!r}")
+    raise NotFound(f"no {unit} {name!r} in the index")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -51,6 +50,8 @@ class Opened:
         self._caches: dict[str, QueryCache] = {}
         self._scorers: dict[str, Scorer] = {}  # made of `snapshot` (see `Retrieving`)
         self._encoders: dict[str, Encoder] = {}
+        self._lookups: list[LookupEncoder] = []  # one, once it is made; so
+        self._statics: list[StaticQueries | None] = []
         self._changing = threading.RLock()  # `snapshot`, and what is made of it
 
     @classmethod
@@ -65,10 +66,12 @@ class Opened:
 
     def close(self) -> None:
         """Let go of the index's files; nothing can be asked or written afterwards."""
-        if self._snapshot is not None:
-            self._snapshot.close()
-        self._snapshot = None
-        self._scorers.clear()  # subtle: some hold this engine, and all hold the index's files
+        with self._changing:
+            if self._snapshot is not None:
+                self._snapshot.close()
+            self._snapshot = None
+            self._scorers.clear()
+            self._forget_encoders()
 
     @property
     def snapshot(self) -> Snapshot:
@@ -97,22 +100,28 @@ class Opened:
         Raises:
             Damaged: a file is missing or not what the manifest says; nothing has changed then.
         """
-        fields = self.snapshot.fields
-        snapshot = Snapshot.open(self.folder)
-        try:
-            settings = recorded_settings(snapshot, self.path)
-        except BaseException:
-            snapshot.close()
-            raise
-        with self._changing:
+        self._refreshed()
+
+    def _refreshed(self) -> Snapshot:
+        """The last commit, from now on the one that is searched."""
+        with self._changing:  # subtle: from the start, or an older commit could come in last
+            fields = self.snapshot.fields
+            snapshot = Snapshot.open(self.folder)
+            try:
+                settings = recorded_settings(snapshot, self.path)
+            except BaseException:
+                snapshot.close()
+                raise
             self._snapshot = snapshot
             self._scorers.clear()
             if settings != self.settings or snapshot.fields != fields:  # it was re-encoded
                 self.settings = settings
-                self._caches.clear()
-                self._encoders.clear()
-                for made in ("_lookup", "_static"):
-                    self.__dict__.pop(made, None)
+                self._forget_encoders()
+            return snapshot
+
+    def _forget_encoders(self) -> None:
+        for made in (self._caches, self._encoders, self._lookups, self._statics):
+            made.clear()
 
     # -- retrievers
 
@@ -165,55 +174,70 @@ class Opened:
         Raises:
             ModelMismatch, ModelNotFound: it is not known, for want of the model that says so.
         """
-        return make_splitter(self.settings, self._document_encoders())
+        with self._changing:
+            return make_splitter(self.settings, self._document_encoders())
 
     # -- encoders
 
     def _query_cache(self, name: str) -> QueryCache:
-        if name not in self._caches:
-            encoder: Encoder
-            if name == "lookup":
-                encoder = self._lookup
-            elif name == "static":
-                assert self._static is not None
-                encoder = self._static
-            else:
-                if name not in self.snapshot.fields:
-                    raise BadQuery(
-                        f"this index was made without {name} vectors; it has "
-                        f"{', '.join(self.retriever_names())}"
-                    )
-                encoder = self._encoder(name)
-                recorded = self.snapshot.fields[name].encoder
-                check_fingerprint(name, recorded["fingerprint"], encoder, recorded["model"])
-            self._caches[name] = QueryCache(encoder)
-        return self._caches[name]
+        known = self._caches.get(name)  # without the lock: others may be loading under it
+        if known is not None:
+            return known
+        with self._changing:
+            if name not in self._caches:
+                self._caches[name] = QueryCache(self._checked_encoder(name))
+            return self._caches[name]
+
+    def _checked_encoder(self, name: str) -> Encoder:
+        if name == "lookup":
+            return self._lookup
+        if name == "static":
+            assert self._static is not None
+            return self._static
+        if name not in self.snapshot.fields:
+            raise BadQuery(
+                f"this index was made without {name} vectors; it has "
+                f"{', '.join(self.retriever_names())}"
+            )
+        encoder = self._encoder(name)
+        recorded = self.snapshot.fields[name].encoder
+        check_fingerprint(name, recorded["fingerprint"], encoder, recorded["model"])
+        return encoder
 
     def _encoder(self, name: str) -> Encoder:
-        if name not in self._encoders:
-            self._encoders[name] = make_encoder(name, self.settings, self._device, self._dense)
-        return self._encoders[name]
+        with self._changing:
+            if name not in self._encoders:
+                self._encoders[name] = make_encoder(name, self.settings, self._device, self._dense)
+            return self._encoders[name]
 
     def _dense(self) -> Encoder | None:
         return self._encoder("dense") if "dense" in self.snapshot.fields else None
 
     def _document_encoders(self) -> dict[str, Encoder]:
-        names = [name for name in ("bm25", "sparse", "dense") if name in self.snapshot.fields]
-        return {name: self._query_cache(name).encoder for name in names}
+        with self._changing:  # all of one commit
+            names = [name for name in ("bm25", "sparse", "dense") if name in self.snapshot.fields]
+            return {name: self._query_cache(name).encoder for name in names}
 
     def _analyzer(self) -> Analyzer:
         encoder = self._query_cache("bm25").encoder
         assert isinstance(encoder, Analyzer)
         return encoder
 
-    @functools.cached_property
+    @property
     def _lookup(self) -> LookupEncoder:
         from .encoders.lookup import LookupEncoder
 
-        assert self.settings.sparse_model is not None
-        return LookupEncoder(self.settings.sparse_model, static=self._static)
+        with self._changing:
+            if not self._lookups:
+                assert self.settings.sparse_model is not None
+                made = LookupEncoder(self.settings.sparse_model, static=self._static)
+                self._lookups.append(made)
+            return self._lookups[0]
 
-    @functools.cached_property
+    @property
     def _static(self) -> StaticQueries | None:
         """The table for queries of the index's dense model; None where there is none."""
-        return make_static_queries(self.settings, self.snapshot.fields)
+        with self._changing:
+            if not self._statics:
+                self._statics.append(make_static_queries(self.settings, self.snapshot.fields))
+            return self._statics[0]

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import threading
+import sys
 from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from indexes.forking import forkable_lock
 from indexes.types import TermVectors
 
 from .protocols import Encoder
 
 Floats = NDArray[np.float32]
 REMEMBERED = 1024  # queries
+BYTES = 2**24  # of their texts and vectors, about
+TERM = 64  # bytes that Python needs for one, about
 
 
 class QueryCache:
     """Query vectors by text, the least recently used forgotten; rows of what an encoder gave.
 
+    So many are remembered, of no more than 16 MB together.
     May be used by several threads.
     """
 
@@ -27,7 +31,8 @@ class QueryCache:
         self.encoder = encoder
         self.size = size
         self._rows: OrderedDict[str, TermVectors | Floats] = OrderedDict()
-        self._lock = threading.Lock()  # not held while queries are encoded
+        self._bytes = 0
+        self._lock = forkable_lock()  # not held while queries are encoded
 
     def encode(self, queries: Sequence[str]) -> TermVectors | Floats:
         """One row a query; only unseen texts are encoded."""
@@ -57,10 +62,19 @@ class QueryCache:
     def _remember(self, rows: dict[str, TermVectors | Floats], together: int) -> None:
         with self._lock:
             for query, row in rows.items():
-                self._rows[query] = row
+                if query not in self._rows:
+                    self._rows[query] = row
+                    self._bytes += _bytes_of(query, row)
                 self._rows.move_to_end(query)
-            while len(self._rows) > max(self.size, together):
-                self._rows.popitem(last=False)
+            while len(self._rows) > max(self.size, together) or self._bytes > BYTES:
+                self._bytes -= _bytes_of(*self._rows.popitem(last=False))
+
+
+def _bytes_of(query: str, row: TermVectors | Floats) -> int:
+    size = sys.getsizeof(query)
+    if isinstance(row, np.ndarray):
+        return size + row.nbytes
+    return size + row.indices.nbytes + row.values.nbytes + TERM * len(row.indices)
 
 
 def _stack(rows: list[TermVectors | Floats]) -> TermVectors | Floats:

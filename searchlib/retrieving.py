@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 
 from indexes.errors import Damaged
 from indexes.similarity import Dot, Similarity
+from indexes.snapshot import Snapshot
 from indexes.types import Unit
 
 from .adaptive import Trust
@@ -195,21 +197,23 @@ class Retrieving(Opened):
             fields = {"document": "dense", "passage": "dense"}
         else:
             fields = {"document": name, "passage": name}
-        sources = self._sources if "sparse" in fields.values() else None
+        sources = None
+        if "sparse" in fields.values():
+            sources = functools.partial(self._sources, self.snapshot)
         cache = self._query_cache("bm25" if name == "bm25_passage" else name)
         shares = self._static.shares if name == "static" and self._static is not None else None
         return FieldRetriever(name, self.snapshot, fields, cache, similarity, sources, shares)
 
-    def _sources(self, passage: int) -> dict[str, str]:
+    def _sources(self, snapshot: Snapshot, passage: int) -> dict[str, str]:
         from .encoders.sparse import SparseEncoder
         from .provenance import term_sources
 
         sparse = self._query_cache("sparse").encoder
         assert isinstance(sparse, SparseEncoder)
         ids = np.array([passage], np.int64)
-        record = self.snapshot.records(self.snapshot.documents_of(ids))[0]
+        record = snapshot.records(snapshot.documents_of(ids))[0]
         document = Document(record.id, record.text, record.title, record.metadata)
-        number = int(self.snapshot.passage_number(ids)[0])
+        number = int(snapshot.passage_number(ids)[0])
         passages = self.splitter()(document)
         if number >= len(passages):  # the text is not what was indexed
             raise Damaged(f"{self.path}: the text of {record.id!r} has changed; see verify")

@@ -89,9 +89,11 @@ def ranked_ids(
     return rankings
 
 
-def explained(scorer: Scorer, query: str, name: str, where: str | None) -> Explanation:
-    """A scorer's explanation for a document or passage named by a string."""
-    id, unit = find_id(scorer.snapshot, name)
+def explained(
+    scorer: Scorer, query: str, name: str, where: str | None, unit: Unit = "document"
+) -> Explanation:
+    """A scorer's explanation for a document or passage named by a string, as by `find_id`."""
+    id, unit = find_id(scorer.snapshot, name, unit)
     selection = selected(scorer.snapshot, where)
     return scorer.explain_id(query, id, selection, unit)
 

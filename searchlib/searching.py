@@ -15,7 +15,8 @@ from indexes.types import TopK, Unit
 from .errors import BadQuery, check_k, check_query, check_unit
 from .hits import make_hits
 from .paging import check_offset, ranked_part
-from .retrieving import Retrieving
+from .quoting import quoted
+from .retrieving import QUOTING, Retrieving
 from .scorer import Scorer, explained, ranked_ids, selected
 from .types import Explanation, Hit, Ranking
 
@@ -59,16 +60,22 @@ class Searching(Retrieving):
         """
         check_offset(offset)
         check_query(query)
-        scorer = self._asked(retriever, [query])
+        plain = self._scorer(retriever)
+        heeds = retriever in QUOTING and quoted(query) is not None
+        scorer = self._quoting(plain) if heeds else plain
         hits, top, selection = self._found(
             scorer, query, k, where=where, unit=unit, explain=explain, offset=offset, sort=sort,
             paged=offset > 0,
         )  # fmt: skip
         if min_probability is not None:
-            plain, calibrated = self._scorer(retriever), self.calibrated()
-            if calibrated is None or plain != calibrated.hybrid:
-                raise BadQuery(f"no probabilities: {self._why_not(plain)}")
-            if plain is not scorer:
+            from .evidence import calibrated_hybrid
+
+            # subtle: another thread may refresh meanwhile, and all must be of one commit
+            hybrid = plain if retriever == "hybrid" else self._scorer("hybrid")
+            calibrated = calibrated_hybrid(hybrid)
+            if calibrated is None or plain != hybrid:
+                raise BadQuery(f"no probabilities: {self._why_not(plain, hybrid)}")
+            if heeds:
                 top = TopK(top.ids, plain.scores(query, top.ids, selection, unit))
             hits = calibrated.likely(hits, query, top, selection, unit, least=min_probability)
         return hits
@@ -123,11 +130,11 @@ class Searching(Retrieving):
         """
         from .evidence import calibrated_hybrid
 
-        return calibrated_hybrid(self, self._scorer("hybrid"))
+        return calibrated_hybrid(self._scorer("hybrid"))
 
-    def _why_not(self, scorer: Scorer) -> str:
+    def _why_not(self, scorer: Scorer, hybrid: Scorer) -> str:
         """Why a retriever's hits have no probabilities."""
-        if scorer != self._scorer("hybrid"):
+        if scorer != hybrid:
             return f"only scores of 'hybrid' are calibrated, not those of {scorer.name!r}"
         if scorer.name != "hybrid":
             return f"{self.path} has words only, and nothing to compare their scores with"
@@ -212,8 +219,7 @@ class Searching(Retrieving):
 
     def ids_where(self, where: str) -> list[str]:
         """The ids of the documents that a filter on metadata selects. Raises BadFilter."""
-        chosen = self.snapshot.select(where).documents
-        return self.snapshot.ids(np.flatnonzero(np.concatenate([np.empty(0, np.bool_), *chosen])))
+        return ids_of(self.snapshot, where)
 
     def rank(
         self,
@@ -244,13 +250,19 @@ class Searching(Retrieving):
         *,
         retriever: str | Scorer = "hybrid",
         where: str | None = None,
+        unit: Unit = "document",
     ) -> Explanation:
         """Why document `id`, or passage "id#n", has the score it has for `query`.
 
+        `where`: the filter that it was found with. `unit`: with "passage", "id#n" is a passage
+        even where a document has that id.
+
         Raises:
+            BadQuery: an unknown retriever or unit.
             NotFound: no such document or passage.
         """
-        return explained(self._asked(retriever, [query]), query, id, where)
+        check_unit(unit)
+        return explained(self._asked(retriever, [query]), query, id, where, unit)
 
     def expand(self, text: str, k: int | None = None) -> list[Expansion]:
         """The terms that the sparse encoder makes of a text, heaviest first, at most k."""
@@ -260,6 +272,12 @@ class Searching(Retrieving):
         encoder = self._query_cache("sparse").encoder
         assert isinstance(encoder, SparseEncoder)
         return expand_with(encoder, text, k)
+
+
+def ids_of(snapshot: Snapshot, where: str) -> list[str]:
+    """The ids of a snapshot's documents that a filter selects. Raises BadFilter."""
+    chosen = snapshot.select(where).documents
+    return snapshot.ids(np.flatnonzero(np.concatenate([np.empty(0, np.bool_), *chosen])))
 
 
 def _listed(snapshot: Snapshot, k: int, where: str | None, sort: str, offset: int) -> list[Hit]:

@@ -105,8 +105,8 @@ def tune(
     calibration, fit = calibrate(
         hits,
         calibrated.calibration if calibrated else None,
-        default_calibration(engine) or UNFITTED,
-        model="".join(dense_model(engine)[-1:]),
+        default_calibration(engine.snapshot) or UNFITTED,
+        model="".join(dense_model(engine.snapshot)[-1:]),
     )
     if (better or fit.better) and not dry_run:
         settings = with_weights(engine.settings, dict(zip(names, kept, strict=True)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,7 +23,9 @@ from searchlib.calibration import DEFAULT, Calibration
 from searchlib.errors import BadInput, BadQuery
 from searchlib.evidence import Calibrated, evidence_of
 from searchlib.fused import Fused
+from searchlib.hits import make_hits
 from searchlib.tuning import reset, tune
+from searchlib.types import Hit
 
 ROOT = Path(__file__).resolve().parent.parent
 WORDS = ("moon", "river", "bread", "stone", "plant", "doctor")
@@ -158,6 +161,28 @@ def test_quotation_marks_change_the_order_not_the_probabilities(mine: Engine) ->
     assert {hit.id: hit.probability for hit in hits} == pytest.approx(likely)
 
 
+@pytest.mark.parametrize("query", ["moon x7", 'moon "number x7"'])
+def test_probabilities_are_of_the_commit_that_was_searched(
+    tmp_path: Path, mine: Engine, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    """Whatever another thread refreshes to while hits are made."""
+    path = tmp_path / "mine.index"
+    shutil.copytree(mine.path, path)
+    with Engine.open(path) as engine, Engine.open(path) as other:
+        before = engine.search(query, 5, where="n > 2", min_probability=0)
+        other.delete(f"d{n}" for n in range(0, 60, 2) if f"d{n}" != before[0].id)
+        store(other, {})  # and is calibrated no more
+
+        def slowly(*args: Any, **kwargs: Any) -> list[Hit]:
+            hits = make_hits(*args, **kwargs)
+            engine.refresh()
+            return hits
+
+        monkeypatch.setattr("searchlib.searching.make_hits", slowly)
+        assert engine.search(query, 5, where="n > 2", min_probability=0) == before
+        assert engine.snapshot.generation == other.snapshot.generation
+
+
 def test_improbable_hits_are_left_out(mine: Engine) -> None:
     hits = mine.search("moon x7", 60, min_probability=0)
     bar = max(hit.probability or 0 for hit in hits)
@@ -283,6 +308,13 @@ def test_a_dry_run_and_judgements_without_sense_write_nothing(many: Engine) -> N
 
 
 def test_a_querys_own_document_is_not_learned_from(many: Engine) -> None:
-    hits = judged_hits(hybrid_of(many), {"d7": "x7"}, {"d7": {"d7": 1}})
+    [own] = [hit.snippet for hit in many.search("x7", 1)]
+    hits = judged_hits(hybrid_of(many), {"d7": own}, {"d7": {"d7": 1}})
     assert len(hits["d7"].relevant) == 10
     assert hits["d7"].relevant.sum() == 0
+
+
+def test_a_document_that_only_has_a_querys_id_is_learned_from(many: Engine) -> None:
+    hits = judged_hits(hybrid_of(many), {"d7": "x7"}, {"d7": {"d7": 1}})
+    assert len(hits["d7"].relevant) == 10
+    assert hits["d7"].relevant.sum() == 1

@@ -5,8 +5,11 @@ from __future__ import annotations
 import gc
 import os
 import threading
+import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -17,8 +20,11 @@ from indexes.snapshot import Snapshot
 from indexes.types import TermVectors
 from indexes.writer import Writer
 from searchlib import Document, Engine, Settings
-from searchlib.errors import BadDocument, BadInput, BadQuery
+from searchlib.encoders.analyzer import Analyzer
+from searchlib.errors import BadDocument, BadInput, BadQuery, ModelMismatch
+from searchlib.protocols import Encoder
 from searchlib.query_cache import QueryCache
+from searchlib.recorded import recorded_settings
 
 WORDS_ONLY = Settings(dense_model=None, sparse_model=None)
 SONGS = [Document(f"s{n}", f"blues song number w{n} " * 3, metadata={"n": n}) for n in range(40)]
@@ -66,6 +72,18 @@ def test_a_retriever_keeps_the_commit_it_was_made_of(mine: Engine) -> None:
         assert mine.search("w1", retriever=made, where="n = 1")[0].id == "s1"
         assert mine.search("w1", retriever="bm25")[0].id == "w1"
         mine.delete(["w1"])
+
+
+def test_a_kept_retriever_explains_by_its_own_commit(
+    tmp_path: Path, tiny_settings: Settings
+) -> None:
+    with Engine.create(tmp_path / "i.index", tiny_settings) as engine:
+        engine.add(Document(f"s{n}", f"blues song number w{n}") for n in range(9))
+        kept = engine.retriever("sparse")
+        before = engine.explain("song w8", "s8", retriever=kept)
+        engine.delete(f"s{n}" for n in range(8))
+        engine.merge()
+        assert engine.explain("song w8", "s8", retriever=kept) == before
 
 
 def test_an_old_commit_goes_with_its_last_reader(mine: Engine) -> None:
@@ -157,6 +175,125 @@ def test_what_was_open_is_closed(mine: Engine, engine: Engine) -> None:
         gc.enable()
 
 
+def held_refresh(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> tuple[Thread, Event]:
+    """A thread that refreshes, stopped between opening the last commit and showing it."""
+    opened, go = Event(), Event()
+
+    def slowly(snapshot: Snapshot, path: Path) -> Settings:
+        if threading.current_thread() is refresher:
+            opened.set()
+            assert go.wait(60)
+        return recorded_settings(snapshot, path)
+
+    monkeypatch.setattr("searchlib.opened.recorded_settings", slowly)
+    refresher = Thread(target=engine.refresh)
+    refresher.start()
+    assert opened.wait(60)
+    return refresher, go
+
+
+def test_two_refreshes_do_not_go_back(mine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Engine.open(mine.path) as other:
+        refresher, go = held_refresh(mine, monkeypatch)
+        other.delete(["s1"])
+    second = Thread(target=mine.refresh)
+    second.start()
+    second.join(0.2)  # it must wait; where it does not, it is done by now
+    go.set()
+    refresher.join()
+    second.join()
+    assert mine.snapshot.n_documents == len(SONGS) - 1
+
+
+def test_an_engine_closed_during_a_refresh_stays_closed(
+    mine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refresher, go = held_refresh(mine, monkeypatch)
+    closer = Thread(target=mine.close)
+    closer.start()
+    closer.join(0.2)  # as above
+    go.set()
+    refresher.join()
+    closer.join()
+    with pytest.raises(Closed):
+        mine.search("blues")
+
+
+def test_writers_read_the_commit_they_write_to(
+    mine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the engine searches by then."""
+    old = mine.snapshot
+    mine.update({"s1": {"n": 1, "stock": 5}})
+    refreshed = Engine._refreshed
+
+    def then_back(engine: Engine) -> Snapshot:
+        found = refreshed(engine)
+        engine._snapshot = old
+        return found
+
+    monkeypatch.setattr(Engine, "_refreshed", then_back)
+    mine.update({"s1": {"colour": "red"}})
+    assert mine.delete_where("stock = 5") == 1
+    mine.add([SONGS[1]])
+    monkeypatch.undo()
+    mine.refresh()
+    assert mine.snapshot.n_documents == len(SONGS)
+    assert mine.browse(1, where='id = "s1"')[0].metadata == {"n": 1}
+
+
+def test_encoders_are_of_the_commit_that_is_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the index is re-encoded while one of the old encoders is being made."""
+    path = tmp_path / "g.index"
+    made, go = Event(), Event()
+
+    def slowly(encoder: Encoder) -> QueryCache:
+        if threading.current_thread() is writer and not made.is_set():
+            made.set()
+            assert go.wait(60)
+        return QueryCache(encoder)
+
+    with Engine.create(path, WORDS_ONLY) as engine:
+        engine.add([Document("a", "Die Häuser stehen am Fluss")])
+    with Engine.open(path) as engine, Engine.open(path) as other:
+        monkeypatch.setattr("searchlib.opened.QueryCache", slowly)
+        writer = Thread(target=engine.add, args=([Document("b", "Katzen in Häusern")],))
+        writer.start()
+        assert made.wait(60)
+        other.reencode(replace(WORDS_ONLY, language="german"))
+        refresher = Thread(target=engine.refresh)
+        refresher.start()
+        refresher.join(0.2)  # as above
+        go.set()
+        writer.join()
+        refresher.join()
+    with Engine.open(path) as engine:
+        assert {hit.id for hit in engine.search("Haus", retriever="bm25")} == {"a", "b"}
+
+
+def test_another_encoder_is_not_written_with(mine: Engine) -> None:
+    mine._caches["bm25"] = QueryCache(Analyzer("german"))
+    with pytest.raises(ModelMismatch, match="field 'bm25' was built with another model"):
+        mine.add([Document("x", "y")])
+
+
+def test_a_closed_engine_lets_go_of_all_it_held(tmp_path: Path, tiny_settings: Settings) -> None:
+    """At once, not when Python next looks for cycles."""
+    engine = Engine.create(tmp_path / "i.index", tiny_settings)
+    engine.add(SONGS[:3])
+    engine.search("blues")
+    left = [weakref.ref(engine), weakref.ref(engine._query_cache("sparse").encoder)]
+    gc.disable()
+    try:
+        engine.close()
+        del engine
+        assert [one() for one in left] == [None, None]
+    finally:
+        gc.enable()
+
+
 def test_a_closed_engine_says_so(mine: Engine) -> None:
     mine.close()
     for call in (
@@ -233,6 +370,20 @@ def test_threads_share_remembered_queries() -> None:
         thread.join()
     assert not failed
     assert len(cache._rows) <= 8
+
+
+def test_long_queries_are_remembered_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("searchlib.query_cache.BYTES", 50_000)
+    cache = QueryCache(Analyzer("english"))
+    for n in range(20):
+        query = f"w{n} " + " ".join(f"x{i}" for i in range(100))
+        assert len(cache.encode([query]).row(0)) == 101  # type: ignore[union-attr]
+    assert 3 <= len(cache._rows) <= 10
+    assert f"w19 {query[4:]}" in cache._rows
+    cache.encode([" ".join(f"y{i}" for i in range(5000))])  # alone too large
+    assert (len(cache._rows), cache._bytes) == (0, 0)
+    cache.encode(["short"])
+    assert len(cache._rows) == 1
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import threading
+import os
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-_lock = threading.Lock()
+from indexes.forking import forkable_lock
+
+_lock = forkable_lock()
 _inside = 0
 _limit: Any = None
 
@@ -39,3 +41,14 @@ def _controller() -> Any:
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped, unused-ignore]
 
     return ThreadpoolController()
+
+
+def _in_child() -> None:
+    global _inside  # noqa: PLW0603  as above
+    if _inside:  # of threads that the child has not
+        _inside = 0
+        _limit.restore_original_limits()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

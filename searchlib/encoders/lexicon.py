@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain, count, islice
@@ -10,6 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from indexes.forking import forkable_lock
 
 from ..types import TermVectors
 from . import plain_words
@@ -38,7 +39,7 @@ class Lexicon:
         self.terms: list[str] = []  # by number
         self._by_term: dict[str, int] = defaultdict(count().__next__)
         self._stem, self._without = stem, stopwords | {""}  # joiners alone make no term
-        self._lock = threading.Lock()  # PyStemmer's stemmers and our lists are not thread-safe
+        self._lock = forkable_lock()  # PyStemmer's stemmers and our lists are not thread-safe
         # words of plain texts, their ASCII letters in lower case, and any words as they are written
         self._simple: Any = _words.Words(kinds()) if native and _words else plain_words.Words()
         self._written: dict[str, int] = defaultdict(count().__next__)

@@ -83,6 +83,24 @@ def test_explanations_add_up_to_the_score(cli: Run, notes: Path) -> None:
         assert alone["explanation"]["value"] == pytest.approx(hit["score"], abs=1e-5)
 
 
+def test_a_passage_is_explained_beside_a_document_of_its_name(cli: Run, folder: Path) -> None:
+    texts = {"7": "moon and river", "7#0": "the moon, the moon, the moon and nothing else"}
+    write_jsonl(folder / "both.jsonl", *({"id": id, "text": texts[id]} for id in texts))
+    assert cli("index", "both.index", "both.jsonl", *WORDS_ONLY).code == 0
+    for options in ((), ("--passages",)):
+        asked = ("both.index", "moon")
+        scores = {hit["id"]: hit["score"] for hit in cli("search", *asked, *options).lines}
+        assert len(scores) == 2
+        for id, score in scores.items():
+            (told,) = cli("explain", *asked, id, *options).lines
+            assert told["explanation"]["value"] == pytest.approx(score, abs=1e-5)
+    result = cli("explain", "both.index", "moon", "7#0#1", "--passages")
+    assert "has passages #0 to #0, not #1" in result.err
+    result = cli("explain", "both.index", "moon", "7", "--passages")
+    assert result.code == 1
+    assert "no passage '7' in the index: it is a document; write '7#0'" in result.err
+
+
 def test_trec_format(cli: Run, notes: Path) -> None:
     line = cli("search", notes, "moon", "-r", "bm25", "--format", "trec").out.split()
     assert line[:4] == ["1", "Q0", "note-3", "1"]

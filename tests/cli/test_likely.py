@@ -102,6 +102,21 @@ def test_explain_says_what_it_rests_on(cli: Run, index: Path) -> None:
     assert "relevance" not in cli("explain", index, "water", "note-1", "-r", "bm25").lines[0]
 
 
+@pytest.mark.parametrize("options", [(), ("--passages",)])
+def test_a_filtered_hit_is_explained(cli: Run, index: Path, options: tuple[str, ...]) -> None:
+    calibrated(index, CERTAIN)
+    options = (*options, "--where", "id != 'note-4'")
+    hits = cli("search", index, "water leaves", *options).lines
+    unfiltered = []
+    for hit in hits:
+        [line] = cli("explain", index, "water leaves", hit["id"], *options).lines
+        assert line["explanation"]["value"] == pytest.approx(hit["score"], abs=1e-5)
+        assert line["relevance"]["note"] == f"probability {hit['probability']:.2f}"
+        [line] = cli("explain", index, "water leaves", hit["id"]).lines
+        unfiltered.append(line["explanation"]["value"])
+    assert unfiltered != pytest.approx([hit["score"] for hit in hits], abs=1e-3)
+
+
 def test_the_default_says_nothing_of_a_word_or_two() -> None:
     from searchlib.calibration import DEFAULT
     from searchlib.cli.likely import Likely
