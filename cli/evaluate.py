@@ -130,7 +130,11 @@ def evaluate(
     device: Device = None,
     format: OutputFormat = None,
 ) -> None:
-    """Measures how good an index's answers are."""
+    """Measures how good an index's answers are.
+
+    They count in the index's own order; `compare` reads equal scores of a run as trec_eval does,
+    by descending document id, and `run` writes none.
+    """
     from searchlib.errors import BadQuery
     from searchlib.evaluation import depth, keep, parse_measures, ranked, record_of
     from searchlib.evaluation import evaluate as judge

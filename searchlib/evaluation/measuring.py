@@ -15,11 +15,11 @@ from ..errors import BadInput
 from ..protocols import Progress
 from ..types import Ranking
 from .collection import Collection
-from .runs import run_of, themselves
+from .runs import in_order, run_of, themselves
 from .topics import read_topics
 from .trec import Qrels, read_qrels
 
-DEPTH = 1000  # how deep a measure without a cutoff looks
+DEPTH = 1000  # results a query: always as many, so that no figure hangs on what else is measured
 QUERIES_AT_ONCE = 64
 
 
@@ -91,7 +91,10 @@ def ranked(
     unit: Unit = "document",
     on_progress: Progress,
 ) -> dict[str, dict[str, float]]:
-    """The run over the topics (id -> text), a few queries at a time so that progress shows."""
+    """The run over the topics (id -> text), in the index's order (see `in_order`).
+
+    A few queries at a time, so that progress shows.
+    """
     ids = list(topics)
     answers: dict[str, dict[str, float]] = {}
     own = themselves(index.snapshot, topics) if unit == "document" else frozenset()
@@ -104,16 +107,16 @@ def ranked(
             where=where,
             unit=unit,
         )
-        answers |= run_of(some, rankings, k=k, themselves=own)
+        answers |= in_order(run_of(some, rankings, k=k, themselves=own))
         on_progress(len(answers), len(ids), retriever)
     return answers
 
 
 def depth(measures: Sequence[str]) -> int:
-    """How many results the measures look at.
+    """How many results a query to measure by: 1000, or the largest cutoff if that is more.
 
-    >>> depth(["nDCG@10", "R@100"]), depth(["AP"])
-    (100, 1000)
+    >>> depth(["nDCG@10", "R@100"]), depth(["AP", "R@2000"])
+    (1000, 2000)
     """
     cutoffs = [re.search(r"@(\d+)$", name) for name in measures]
-    return max(int(found[1]) if found else DEPTH for found in cutoffs)
+    return max([DEPTH, *(int(found[1]) for found in cutoffs if found)])
