@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .errors import say
 from .opening import open_index
 from .options import (
     Device,
@@ -64,7 +65,7 @@ def run(
     format: Annotated[Format, typer.Option(help="How to print.")] = Format.trec,
 ) -> None:
     """Answers many queries; writes a TREC run."""
-    from searchlib.evaluation import ranked, write_run
+    from searchlib.evaluation import ranked, themselves, write_run
 
     if output is not None and format is not Format.trec:
         raise typer.BadParameter("--output writes a TREC run; for others redirect stdout")
@@ -73,10 +74,13 @@ def run(
     topics = topics_of(queries)
     unit = Unit.passage if passages else Unit.document
     with open_index(path, device) as engine, Progress("queries") as progress:
+        own = frozenset() if passages else themselves(engine.snapshot, topics)
         answers = ranked(
             engine, topics, k=k, retriever=retriever, where=all_of(where), unit=unit.value,
-            on_progress=progress,
+            themselves=own, on_progress=progress,
         )  # fmt: skip
+    if own:
+        say(f"{len(own):,} queries are documents; their own document is left out")
     if output is not None:
         text = io.StringIO()
         write_run(answers, text, tag or retriever)
@@ -136,7 +140,7 @@ def evaluate(
     by descending document id, and `run` writes none.
     """
     from searchlib.errors import BadQuery
-    from searchlib.evaluation import depth, keep, parse_measures, ranked, record_of
+    from searchlib.evaluation import depth, keep, parse_measures, ranked, record_of, themselves
     from searchlib.evaluation import evaluate as judge
 
     names, condition = parse_measures(measures), all_of(where)
@@ -150,12 +154,13 @@ def evaluate(
             if name not in known:
                 raise BadQuery(f"unknown retriever {name!r}; this index has {', '.join(known)}")
         _must_hold_some(engine, judged)
+        own = themselves(engine.snapshot, topics, judged)
         results: dict[str, Results] = {}
         for name in wanted:
             with Progress("queries") as progress:
                 answers = ranked(
                     engine, topics, k=depth(names), retriever=name, where=condition,
-                    on_progress=progress,
+                    themselves=own, on_progress=progress,
                 )  # fmt: skip
             results[name] = judge(judged, answers, measures)
             if record:

@@ -213,7 +213,7 @@ def _values(
     """nDCG@10 of every query under every weighting, quotation marks heeded as in every search."""
     hybrid = _hybrid(engine)
     runs: list[dict[str, dict[str, float]]] = [{} for _ in grid]
-    own = themselves(hybrid.snapshot, topics)
+    own = themselves(hybrid.snapshot, topics, qrels)
     for done, (id, text) in enumerate(topics.items(), 1):
         if quoted(text):
             heeding = [engine.quoting(replace(hybrid, weights=weights)) for weights in grid]

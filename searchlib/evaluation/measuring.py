@@ -15,7 +15,7 @@ from ..errors import BadInput
 from ..protocols import Progress
 from ..types import Ranking
 from .collection import Collection
-from .runs import in_order, run_of, themselves
+from .runs import in_order, run_of
 from .topics import read_topics
 from .trec import Qrels, read_qrels
 
@@ -89,15 +89,15 @@ def ranked(
     retriever: str,
     where: str | None,
     unit: Unit = "document",
+    themselves: frozenset[str] = frozenset(),
     on_progress: Progress,
 ) -> dict[str, dict[str, float]]:
     """The run over the topics (id -> text), in the index's order (see `in_order`).
 
-    A few queries at a time, so that progress shows.
+    A few queries at a time, so that progress shows. `themselves`: see `run_of`.
     """
     ids = list(topics)
     answers: dict[str, dict[str, float]] = {}
-    own = themselves(index.snapshot, topics) if unit == "document" else frozenset()
     for start in range(0, len(ids), QUERIES_AT_ONCE):
         some = ids[start : start + QUERIES_AT_ONCE]
         rankings = index.rank(
@@ -107,7 +107,7 @@ def ranked(
             where=where,
             unit=unit,
         )
-        answers |= in_order(run_of(some, rankings, k=k, themselves=own))
+        answers |= in_order(run_of(some, rankings, k=k, themselves=themselves))
         on_progress(len(answers), len(ids), retriever)
     return answers
 

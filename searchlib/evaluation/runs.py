@@ -12,7 +12,7 @@ from indexes.snapshot import Snapshot
 
 from ..errors import check_k
 from ..types import Ranking
-from .trec import Run
+from .trec import Qrels, Run
 
 _WORD = re.compile(r"\w+")
 _SHARED = 0.6  # of the different words of two texts that are as good as one
@@ -91,14 +91,19 @@ def answers_in(
     return {id: documents for id, documents in found.items() if documents}
 
 
-def themselves(snapshot: Snapshot, topics: Mapping[str, str]) -> frozenset[str]:
+def themselves(
+    snapshot: Snapshot, topics: Mapping[str, str], qrels: Qrels | None = None
+) -> frozenset[str]:
     """The queries (id -> text) that are documents of an index: of the same id and like text.
+
+    Not those whose own document `qrels` have as relevant: there it is what is to be found.
 
     Where queries are taken from the collection (ArguAna, Quora), a system would be paid or fined
     for finding the query itself; BEIR's evaluation leaves out whatever has a query's id. But ids
     that are numbers mean nothing: query 7 and document 7 mostly have nothing in common.
     """
-    ids = list(topics)
+    judged = qrels or {}
+    ids = [id for id in topics if judged.get(id, {}).get(id, 0) <= 0]
     documents = snapshot.lookup(ids)
     there = np.flatnonzero(documents >= 0)
     found = []

@@ -136,6 +136,21 @@ def test_eval_with_files_of_ones_own_and_per_query(cli: Run, notes: Path) -> Non
     assert [(x["query"], x["value"]) for x in lines] == [("q1", 1.0), ("q2", 1.0)]
 
 
+def test_a_document_that_is_judged_relevant_to_itself_is_an_answer(cli: Run, notes: Path) -> None:
+    Path("q.tsv").write_text("note-2\tbread\nq\tthe moon\n")
+    for relevance, value in ((1, 1.0), (0, 0.0)):
+        qrels = Path(f"{relevance}.qrels")
+        qrels.write_text(f"note-2 0 note-2 {relevance}\nnote-2 0 note-3 1\n")
+        asked = ("--queries", "q.tsv", "--qrels", qrels, "--measures", "RR", "--record")
+        assert cli("eval", notes, *asked).lines[0]["value"] == value
+        assert cli("verify", notes, "--reproduce").code == 0
+    run = cli("run", notes, "q.tsv")
+    assert run.error == "searchlib: 1 queries are documents; their own document is left out"
+    assert "note-2 Q0 note-2" not in run.out
+    passages = cli("run", notes, "q.tsv", "--passages")
+    assert (passages.err, "note-2 Q0 note-2#0" in passages.out) == ("", True)
+
+
 def test_compare(cli: Run, folder: Path) -> None:
     Path("a.run").write_text("q1 Q0 note-1 1 2 a\nq2 Q0 note-2 1 2 a\n")
     Path("b.run").write_text("q1 Q0 note-1 1 2 b\nq2 Q0 note-3 1 2 b\n")

@@ -128,6 +128,8 @@ def test_queries_that_are_documents_have_like_texts(tmp_path: Path) -> None:
         engine.add(documents)
         assert themselves(engine.snapshot, topics) == {"1", "3"}
         assert themselves(engine.snapshot, {}) == frozenset()
+        judged = {"1": {"1": 2}, "3": {"3": 0, "1": 1}}  # document 1 is what query 1 is to find
+        assert themselves(engine.snapshot, topics, judged) == {"3"}
 
 
 class Alphabet:
