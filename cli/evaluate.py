@@ -26,7 +26,7 @@ from .options import (
 )
 from .output import chosen, must_be_writable, print_json, print_table, write_file
 from .progress import Progress
-from .topics import source_of, topics_of
+from .topics import say_left_out, source_of, topics_of
 
 if TYPE_CHECKING:
     from searchlib.evaluation import Qrels, Results
@@ -145,7 +145,8 @@ def evaluate(
 
     names, condition = parse_measures(measures), all_of(where)
     with source_of(collection, split, queries, qrels, record) as source:
-        topics, judged = source.read()
+        topics, judged, without_text = source.read()
+    say_left_out(judged, without_text)
     with open_index(path, device) as engine:
         known = engine.retriever_names()
         wanted = [part.strip() for some in retriever or ["hybrid"] for part in some.split(",")]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from indexes.snapshot import Snapshot
 from indexes.types import Unit
@@ -42,6 +42,14 @@ class Index(Protocol):
     ) -> list[Ranking]: ...
 
 
+class Asked(NamedTuple):
+    """Queries and judgements of the same ids."""
+
+    topics: dict[str, str]  # id -> text
+    qrels: Qrels
+    without_text: int  # judged queries that are left out
+
+
 @dataclass(frozen=True)
 class Source:
     """Where queries and judgements are: in a BEIR folder, or in two files."""
@@ -51,22 +59,22 @@ class Source:
     queries: str | None = None
     qrels: str | None = None
 
-    def read(self) -> tuple[dict[str, str], Qrels]:
-        """The judged queries (id -> text) and their judgements. Raises BadInput, NotFound.
+    def read(self) -> Asked:
+        """What is asked and judged. Raises BadInput, NotFound.
 
-        Of two files, queries that only one of them has are left out, as trec_eval does.
+        Of two files, queries that only one of them has are left out. Ids that are numbers agree
+        whatever zeros they begin with, where no id agrees as it stands.
         """
         if self.collection is not None:
             beir = Collection(Path(self.collection))
-            return beir.topics(self.split), beir.qrels(self.split)
+            return Asked(beir.topics(self.split), beir.qrels(self.split), 0)
         if self.queries is None or self.qrels is None:
             raise BadInput("no queries and judgements: give a BEIR folder, or a file of each")
         judged = read_qrels(Path(self.qrels))
-        topics = read_topics(Path(self.queries))
-        topics = {id: text for id, text in topics.items() if id in judged}
+        topics = _judged_topics(read_topics(Path(self.queries)), judged)
         if not topics:
             raise BadInput(f"no query of {self.queries} is judged in {self.qrels}: do ids agree?")
-        return topics, {id: judged[id] for id in topics}
+        return Asked(topics, {id: judged[id] for id in topics}, len(judged) - len(topics))
 
     def absolute(self) -> Source:
         """The same, to be found from any folder."""
@@ -120,3 +128,18 @@ def depth(measures: Sequence[str]) -> int:
     """
     cutoffs = [re.search(r"@(\d+)$", name) for name in measures]
     return max([DEPTH, *(int(found[1]) for found in cutoffs if found)])
+
+
+def _judged_topics(topics: Mapping[str, str], judged: Qrels) -> dict[str, str]:
+    """The topics that are judged, by the id that they are judged by."""
+    found = {id: text for id, text in topics.items() if id in judged}
+    numbers = {_plain(id): id for id in judged if id not in found}
+    for id, text in topics.items():
+        same = numbers.get(_plain(id))
+        if id not in judged and same is not None:
+            found.setdefault(same, text)
+    return found
+
+
+def _plain(id: str) -> str:
+    return id.lstrip("0") if re.fullmatch("[0-9]+", id) else id

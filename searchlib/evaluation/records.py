@@ -195,7 +195,7 @@ def reproduce(index: Index, on_progress: Progress) -> list[Outcome]:
     outcomes = []
     for (source, retriever, where), some in groups.items():
         try:
-            topics, judged = source.read()
+            topics, judged, _ = source.read()
             measures = list(dict.fromkeys(record.measure for record in some))
             k = depth(measures)
             own = themselves(index.snapshot, topics, judged)

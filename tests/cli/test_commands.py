@@ -136,6 +136,30 @@ def test_eval_with_files_of_ones_own_and_per_query(cli: Run, notes: Path) -> Non
     assert [(x["query"], x["value"]) for x in lines] == [("q1", 1.0), ("q2", 1.0)]
 
 
+def test_judged_queries_without_text_are_counted(cli: Run, notes: Path) -> None:
+    """TREC's topics have numbers of three digits, its judgements often none of the zeros."""
+    Path("topics").write_text("<num> Number: 051\n<title> bread\n<num> Number: 2\n<title> moon\n")
+    Path("q.qrels").write_text("51 0 note-2 1\n002 0 note-3 1\n2 0 note-3 1\n60 0 note-1 1\n")
+    result = cli("eval", notes, "--queries", "topics", "--qrels", "q.qrels", "--measures", "RR")
+    assert [(line["value"], line["queries"]) for line in result.lines] == [(1.0, 2)]
+    left_out = "2 of 4 judged queries have no text in QUERIES and are left out"
+    assert result.error == f"searchlib: {left_out}"
+    assert left_out in cli("tune", notes, "--queries", "topics", "--qrels", "q.qrels").err
+
+
+@pytest.mark.parametrize("command", ["eval", "tune"])
+def test_judgements_given_twice_are_refused(cli: Run, notes: Path, command: str) -> None:
+    qrels = ("--qrels", "collection/qrels/test.tsv")
+    queries = ("--queries", "collection/queries.jsonl")
+    for given, said in (
+        (("collection", *qrels), "give a BEIR folder or --qrels, not both"),
+        (("collection", *queries), "give a BEIR folder or --queries, not both"),
+        ((*queries, *qrels, "--split", "dev"), "--split is of a BEIR folder"),
+    ):
+        result = cli(command, notes, *given)
+        assert (result.code, said in result.err) == (2, True)
+
+
 def test_a_document_that_is_judged_relevant_to_itself_is_an_answer(cli: Run, notes: Path) -> None:
     Path("q.tsv").write_text("note-2\tbread\nq\tthe moon\n")
     for relevance, value in ((1, 1.0), (0, 0.0)):
