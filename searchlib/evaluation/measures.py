@@ -12,7 +12,7 @@ from subprocess import SubprocessError
 from typing import Any
 
 from ..errors import BadInput, BadQuery
-from .trec import Qrels, Run
+from .trec import MOST, Qrels, Run
 
 EXAMPLES = "nDCG@10, RR@10, R@100, P@5, AP, Success@1, Judged@10, P(rel=2)@10"
 
@@ -47,7 +47,8 @@ def evaluate(qrels: Qrels, run: Run, measures: str = "nDCG@10,R@100") -> Results
     other tools give for the same run. A run through `in_order` has none: it counts in the order
     of its ranking.
 
-    Raises BadQuery for measures that are not known, BadInput for empty qrels.
+    Raises BadQuery for measures that are not known, BadInput for empty qrels and a relevance
+    beyond 2^20.
 
     >>> evaluate({"q": {"d1": 1}}, {"q": {"d2": 2.0, "d1": 1.0}}, "RR,P@1").mean
     {'RR': 0.5, 'P@1': 0.0}
@@ -57,6 +58,9 @@ def evaluate(qrels: Qrels, run: Run, measures: str = "nDCG@10,R@100") -> Results
     parsed = _parse(measures)
     if not qrels:
         raise BadInput("no judgements: nothing to evaluate against")
+    largest = max((abs(value) for judged in qrels.values() for value in judged.values()), default=0)
+    if largest > MOST:
+        raise BadInput(f"a relevance of {largest}, must be from -{MOST} to {MOST}")
     # subtle: queries are numbered, because some of ir_measures' tools take numbers only
     names = {str(number): query for number, query in enumerate(qrels, start=1)}
     plain_qrels = {number: dict(qrels[query]) for number, query in names.items()}

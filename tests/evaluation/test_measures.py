@@ -96,6 +96,8 @@ def test_queries_of_any_name_and_graded_gains() -> None:
 def test_no_judgements() -> None:
     with pytest.raises(BadInput, match="no judgements"):
         evaluate({}, RUN, "AP")
+    with pytest.raises(BadInput, match="a relevance of 9223372036854775808, must be from"):
+        evaluate({"q1": {"d1": 2**63}}, RUN, "nDCG@10")
 
 
 def test_stderr_stays_quiet(capfd: pytest.CaptureFixture[str]) -> None:
