@@ -212,14 +212,24 @@ def compare(
     The difference is A - B, with a bootstrap interval of 95 % from low to high; p is of a
     two-sided, paired randomisation test.
     """
+    from searchlib.errors import BadInput, BadQuery
     from searchlib.evaluation import compare as compare_values
     from searchlib.evaluation import evaluate as judge
     from searchlib.evaluation import read_qrels, read_run
 
-    judged = read_qrels(qrels)
-    a, b = (judge(judged, read_run(path), measures).per_query for path in (run_a, run_b))
+    judged, runs = read_qrels(qrels), (read_run(run_a), read_run(run_b))
+    for path, answers in zip((run_a, run_b), runs, strict=True):
+        lacking = len(judged.keys() - answers.keys())
+        if lacking == len(judged):
+            raise BadInput(f"no query of {path} is judged in {qrels}: do the ids agree?")
+        if lacking:
+            say(f"{path} lacks {lacking:,} of {len(judged):,} judged queries; they count as 0")
+    a, b = (judge(judged, answers, measures).per_query for answers in runs)
     lines = []
     for measure, values in a.items():
+        for path, own, other in ((run_a, values, b[measure]), (run_b, b[measure], values)):
+            if undefined := len(other.keys() - own.keys()):
+                raise BadQuery(f"{measure} is undefined for {undefined:,} queries of {path}")
         result = compare_values(values, b[measure])
         line = {"measure": measure, **asdict(result), "queries": result.queries}
         lines.append({key: value for key, value in line.items() if key != "weighting"})

@@ -16,6 +16,9 @@ from .trec import MOST, Qrels, Run
 
 EXAMPLES = "nDCG@10, RR@10, R@100, P@5, AP, Success@1, Judged@10, P(rel=2)@10"
 
+# of ir_measures' many providers
+_FAILURES = (ValueError, TypeError, ArithmeticError, RuntimeError, OSError, SubprocessError)
+
 
 @dataclass(frozen=True)
 class Results:
@@ -73,7 +76,7 @@ def evaluate(qrels: Qrels, run: Run, measures: str = "nDCG@10,R@100") -> Results
     try:
         for metric in ir_measures.iter_calc(list(parsed), plain_qrels, plain_run):
             values[metric.measure][metric.query_id] = float(metric.value)
-    except (ValueError, TypeError, RuntimeError, OSError, SubprocessError) as error:
+    except _FAILURES as error:
         raise BadQuery(f"cannot compute {measures}: {' '.join(str(error).split())}") from None
     mean: dict[str, float] = {}
     per_query: dict[str, dict[str, float]] = {}

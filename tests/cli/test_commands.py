@@ -186,6 +186,31 @@ def test_compare(cli: Run, folder: Path) -> None:
     assert line["low"] <= 0.5 <= line["high"]
 
 
+def test_compare_refuses_what_does_not_fit_and_says_what_is_lacking(cli: Run, folder: Path) -> None:
+    Path("a.run").write_text("q1 Q0 note-1 1 2 a\nq1 Q0 x 2 1 a\nq2 Q0 note-2 1 2 a\n")
+    Path("b.run").write_text("q1 Q0 note-1 1 2 b\nq1 Q0 x 2 1 b\n")
+    Path("other.run").write_text("7 Q0 note-1 1 2 b\n")
+    Path("empty.run").write_text("")
+    judged = ("--qrels", "collection/qrels/test.tsv", "--measures")
+    for wrong in ("other.run", "empty.run"):
+        result = cli("compare", "a.run", wrong, *judged, "RR")
+        assert (result.code, result.out) == (1, "")
+        assert f"no query of {wrong} is judged in collection/qrels/test.tsv" in result.error
+    partly = cli("compare", "a.run", "b.run", *judged, "RR")
+    assert partly.lines[0]["queries"] == 2
+    assert partly.error == "searchlib: b.run lacks 1 of 2 judged queries; they count as 0"
+
+
+def test_compare_says_where_a_measure_is_undefined(cli: Run, folder: Path) -> None:
+    """Accuracy is of queries that have a relevant result."""
+    Path("q.qrels").write_text("q1 0 note-1 1\nq1 0 note-2 0\nq2 0 note-1 1\nq2 0 note-2 0\n")
+    both = "q1 Q0 note-1 1 2 a\nq1 Q0 note-2 2 1 a\nq2 Q0 note-2 1 1 a\n"
+    Path("a.run").write_text(both)
+    Path("b.run").write_text(both + "q2 Q0 note-1 2 2 b\n")
+    result = cli("compare", "a.run", "b.run", "--qrels", "q.qrels", "--measures", "Accuracy")
+    assert result.error == "searchlib: Accuracy is undefined for 1 queries of a.run"
+
+
 def test_compare_fits_a_terminal(cli: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     Path("a.run").write_text("q1 Q0 note-1 1 2 a\nq2 Q0 note-2 1 2 a\n")

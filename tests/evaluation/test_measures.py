@@ -100,6 +100,11 @@ def test_no_judgements() -> None:
         evaluate({"q1": {"d1": 2**63}}, RUN, "nDCG@10")
 
 
+def test_what_a_provider_cannot_divide_by_is_one_line() -> None:
+    with pytest.raises(BadQuery, match="cannot compute Accuracy: float division by zero"):
+        evaluate({"q": {"d": 1}}, {"q": {"d": 1.0}}, "Accuracy")
+
+
 def test_stderr_stays_quiet(capfd: pytest.CaptureFixture[str]) -> None:
     evaluate(QRELS, RUN, "nDCG@10,RR@10,Judged@10,Compat,infAP")
     assert capfd.readouterr() == ("", "")
