@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .errors import say
+from .filtering import warn_of_unknown_fields
 from .opening import open_index
 from .options import (
     Device,
@@ -71,12 +72,15 @@ def run(
         raise typer.BadParameter("--output writes a TREC run; for others redirect stdout")
     if output is not None:
         must_be_writable(output)  # told now, not when the work is done
+    condition = all_of(where)
     topics = topics_of(queries)
     unit = Unit.passage if passages else Unit.document
     with open_index(path, device) as engine, Progress("queries") as progress:
+        if condition is not None:
+            warn_of_unknown_fields(engine, condition)
         own = frozenset() if passages else themselves(engine.snapshot, topics)
         answers = ranked(
-            engine, topics, k=k, retriever=retriever, where=all_of(where), unit=unit.value,
+            engine, topics, k=k, retriever=retriever, where=condition, unit=unit.value,
             themselves=own, on_progress=progress,
         )  # fmt: skip
     if own:
@@ -154,6 +158,8 @@ def evaluate(
         for name in wanted:
             if name not in known:
                 raise BadQuery(f"unknown retriever {name!r}; this index has {', '.join(known)}")
+        if condition is not None:
+            _must_select_some(engine, condition)
         _must_hold_some(engine, judged)
         own = themselves(engine.snapshot, topics, judged)
         results: dict[str, Results] = {}
@@ -260,6 +266,15 @@ def _must_hold_some(engine: Searching, judged: Qrels) -> None:
             f"none of the {len(ids):,} judged documents (such as {ids[0]!r}) is in {engine.path}; "
             "is it another collection's index?"
         )
+
+
+def _must_select_some(engine: Searching, condition: str) -> None:
+    """Raises BadQuery if the filter lets no document through: all figures would be 0."""
+    from searchlib.errors import BadQuery
+
+    warn_of_unknown_fields(engine, condition)
+    if not any(part.any() for part in engine.snapshot.select(condition).documents):
+        raise BadQuery(f"no document of {engine.path} fits {condition!r}: nothing to measure")
 
 
 def _print_results(retriever: str, results: Results, per_query: bool) -> None:

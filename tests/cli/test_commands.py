@@ -160,6 +160,18 @@ def test_judgements_given_twice_are_refused(cli: Run, notes: Path, command: str)
         assert (result.code, said in result.err) == (2, True)
 
 
+def test_filters_that_let_nothing_through_are_said(cli: Run, notes: Path) -> None:
+    unknown = "no document has the field 'yaer'; did you mean 'year'?"
+    result = cli("run", notes, "collection/queries.jsonl", "--where", "yaer > 2000")
+    assert (result.code, result.error) == (0, f"searchlib: {unknown}")
+    result = cli("eval", notes, "collection", "--where", "yaer > 2000")
+    assert (result.code, result.out, unknown in result.err) == (1, "", True)
+    nothing = cli("eval", notes, "collection", "--where", "year > 3000")
+    assert "no document of" in nothing.error
+    assert "fits 'year > 3000': nothing to measure" in nothing.error
+    assert cli("eval", notes, "collection", "--where", "year > 2000").err == ""
+
+
 def test_a_document_that_is_judged_relevant_to_itself_is_an_answer(cli: Run, notes: Path) -> None:
     Path("q.tsv").write_text("note-2\tbread\nq\tthe moon\n")
     for relevance, value in ((1, 1.0), (0, 0.0)):
