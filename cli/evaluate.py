@@ -67,6 +67,7 @@ def run(
 ) -> None:
     """Answers many queries; writes a TREC run."""
     from searchlib.evaluation import ranked, themselves, write_run
+    from searchlib.evaluation.trec import must_be_one_column
 
     if output is not None and format is not Format.trec:
         raise typer.BadParameter("--output writes a TREC run; for others redirect stdout")
@@ -74,6 +75,10 @@ def run(
         must_be_writable(output)  # told now, not when the work is done
     condition = all_of(where)
     topics = topics_of(queries)
+    if format is Format.trec:  # told now, too
+        must_be_one_column(tag or retriever, "tag")
+        for id in topics:
+            must_be_one_column(id, "query id")
     unit = Unit.passage if passages else Unit.document
     with open_index(path, device) as engine, Progress("queries") as progress:
         if condition is not None:

@@ -64,11 +64,18 @@ def evaluate(qrels: Qrels, run: Run, measures: str = "nDCG@10,R@100") -> Results
     largest = max((abs(value) for judged in qrels.values() for value in judged.values()), default=0)
     if largest > MOST:
         raise BadInput(f"a relevance of {largest}, must be from -{MOST} to {MOST}")
-    # subtle: queries are numbered, because some of ir_measures' tools take numbers only
+    # subtle: all are numbered, because some of ir_measures' tools read ids from columns, or take
+    # numbers only; documents in the order of their ids, by which equal scores are ordered
     names = {str(number): query for number, query in enumerate(qrels, start=1)}
-    plain_qrels = {number: dict(qrels[query]) for number, query in names.items()}
+    documents = sorted({d for of in (qrels, run) for query in qrels for d in of.get(query, ())})
+    width = len(str(len(documents)))
+    plain = {document: f"{number:0{width}}" for number, document in enumerate(documents)}
+    plain_qrels = {
+        number: {plain[document]: value for document, value in qrels[query].items()}
+        for number, query in names.items()
+    }
     plain_run = {
-        number: {document: float(score) for document, score in run[query].items()}
+        number: {plain[document]: float(score) for document, score in run[query].items()}
         for number, query in names.items()
         if run.get(query)
     }

@@ -69,12 +69,12 @@ def write_run(run: Run, file: TextIO, tag: str = "searchlib") -> None:
     q1 Q0 d7 1 12.5 bm25
     q1 Q0 d2 2 9.25 bm25
     """
-    _must_be_one_column(tag, "tag")
+    must_be_one_column(tag, "tag")
     for query, ranking in run.items():
-        _must_be_one_column(query, "query id")
+        must_be_one_column(query, "query id")
         best_first = sorted(ranking.items(), key=lambda item: -item[1])
         for rank, (document, score) in enumerate(best_first, start=1):
-            _must_be_one_column(document, "document id")
+            must_be_one_column(document, "document id")
             file.write(f"{query} Q0 {document} {rank} {float(score)!r} {tag}\n")
 
 
@@ -133,9 +133,9 @@ def write_qrels(qrels: Qrels, file: TextIO) -> None:
     q1 0 d7 2
     """
     for query, judged in qrels.items():
-        _must_be_one_column(query, "query id")
+        must_be_one_column(query, "query id")
         for document, relevance in judged.items():
-            _must_be_one_column(document, "document id")
+            must_be_one_column(document, "document id")
             file.write(f"{query} 0 {document} {relevance}\n")
 
 
@@ -146,7 +146,8 @@ def _number(text: str) -> float:
         return math.nan
 
 
-def _must_be_one_column(text: str, what: str) -> None:
+def must_be_one_column(text: str, what: str) -> None:
+    """Refuse an id or tag that TREC's columns cannot carry. Raises BadInput."""
     # subtle: only ASCII white space ends a column in trec_eval; a no-break space may stay
     if (
         not text

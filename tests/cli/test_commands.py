@@ -160,6 +160,17 @@ def test_judgements_given_twice_are_refused(cli: Run, notes: Path, command: str)
         assert (result.code, said in result.err) == (2, True)
 
 
+def test_a_run_that_cannot_be_written_is_refused_before_the_work(
+    cli: Run, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from searchlib.evaluation import measuring
+
+    monkeypatch.setattr(measuring, "run_of", None)  # no answer is made a run
+    for arguments, query in ((("--tag", "my run"), "q1"), ((), "q 1")):
+        result = cli("run", notes, "-", *arguments, stdin=f"{query}\tmoon\n")
+        assert (result.code, "holds white space" in result.error) == (1, True)
+
+
 def test_filters_that_let_nothing_through_are_said(cli: Run, notes: Path) -> None:
     unknown = "no document has the field 'yaer'; did you mean 'year'?"
     result = cli("run", notes, "collection/queries.jsonl", "--where", "yaer > 2000")

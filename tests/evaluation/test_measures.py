@@ -25,6 +25,7 @@ from searchlib.indexing import no_progress
 from searchlib.types import Ranking
 
 QRELS = {"q1": {"d1": 2, "d2": 1, "d3": 0}, "q2": {"d9": 1}, "q3": {"d4": 1}}
+TOOLS = "nDCG@10,ERR@10,RR@10,Judged@10,Compat"
 RUN = {"q1": {"d3": 3.0, "d1": 2.0, "d2": 1.0}, "q2": {"d9": 0.1}, "unjudged": {"d1": 9.0}}
 
 
@@ -91,6 +92,21 @@ def test_queries_of_any_name_and_graded_gains() -> None:
     qrels = {"kélé/1": {"a b": 3}, "2\n": {"c": 1}}
     run = {"kélé/1": {"a b": 1.0}, "2\n": {"c": 1.0}}
     assert evaluate(qrels, run, "nDCG@10,AP,RR@10").mean == {"nDCG@10": 1, "AP": 1, "RR@10": 1}
+
+
+def test_documents_of_any_name_by_every_tool(capfd: pytest.CaptureFixture[str]) -> None:
+    qrels = {"q 1": {"a b": 2, "": 1, "line\n": 0}}
+    run = {"q 1": {"line\n": 3.0, "a b": 2.0, "": 1.0}}
+    plain = evaluate({"q": {"x": 2, "y": 1, "z": 0}}, {"q": {"z": 3.0, "x": 2.0, "y": 1.0}}, TOOLS)
+    assert evaluate(qrels, run, TOOLS).mean == plain.mean
+    assert capfd.readouterr() == ("", "")
+
+
+def test_equal_scores_are_ordered_by_descending_id() -> None:
+    ids = ["d9", "d10", "D", "é", "\U0001f600", "z"]
+    for place, id in enumerate(sorted(ids, reverse=True), 1):
+        values = evaluate({"q": {id: 1}}, {"q": dict.fromkeys(ids, 1.0)}, "RR").mean
+        assert values["RR"] == pytest.approx(1 / place)
 
 
 def test_no_judgements() -> None:
