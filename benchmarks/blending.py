@@ -125,7 +125,7 @@ def measured(
     most = options.queries or (QUICK_QUERIES if options.quick else None)
     ids = [id for id in topics if id in qrels][:most]
     run: dict[str, dict[str, float]] = {}
-    own = themselves(engine.snapshot, topics)
+    own = themselves(engine.snapshot, topics, qrels)
     for start in range(0, len(ids), QUERIES_AT_ONCE):
         block = ids[start : start + QUERIES_AT_ONCE]
         found = engine.rank([topics[id] for id in block], K + 1, retriever=retriever)

@@ -132,7 +132,7 @@ def measure(
         for unknown in set(wanted) - set(found):
             raise BadQuery(f"unknown system {unknown!r}; there are {', '.join(found)}")
         runs: dict[str, dict[str, dict[str, float]]] = {name: {} for name in wanted}
-        own = themselves(engine.snapshot, topics)
+        own = themselves(engine.snapshot, topics, qrels)
         ids = list(topics)
         for start in range(0, len(ids), QUERIES_AT_ONCE):
             block = ids[start : start + QUERIES_AT_ONCE]

@@ -97,7 +97,7 @@ def measure(collection: Collection, feedback: Feedback, options: argparse.Namesp
     with opened(collection, Settings(), options.cache, options.device, needed) as engine:
         found = systems(engine, feedback)
         runs: dict[str, dict[str, dict[str, float]]] = {name: {} for name in found}
-        own = themselves(engine.snapshot, topics)
+        own = themselves(engine.snapshot, topics, qrels)
         for start in range(0, len(ids), QUERIES_AT_ONCE):
             block = ids[start : start + QUERIES_AT_ONCE]
             for name, system in found.items():

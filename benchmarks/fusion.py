@@ -138,7 +138,7 @@ def measure(collection: Collection, options: argparse.Namespace) -> Measured:
         if options.no_grid:
             grid = {}
         runs: dict[object, dict[str, dict[str, float]]] = {key: {} for key in (*systems, *grid)}
-        own = themselves(engine.snapshot, topics)
+        own = themselves(engine.snapshot, topics, qrels)
         ids = list(topics)
         for start in range(0, len(ids), QUERIES_AT_ONCE):
             block = ids[start : start + QUERIES_AT_ONCE]

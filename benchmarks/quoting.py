@@ -45,7 +45,7 @@ def measured(engine: Engine, collection: Collection, name: str) -> tuple[PerQuer
         ranked_ids(scorer, texts, K + 1, None, "document"),
         engine.rank(texts, K + 1, retriever=name),
     )
-    own = themselves(engine.snapshot, topics)
+    own = themselves(engine.snapshot, topics, qrels)
     judged = {id: qrels[id] for id in topics}
     runs = [run_of(list(topics), found, k=K, themselves=own) for found in answers]
     plain, heeded = (evaluate(judged, run, MEASURE).per_query[MEASURE] for run in runs)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .errors import say
+from .filtering import warn_of_unknown_fields
 from .opening import open_index
 from .options import (
     Device,
@@ -25,7 +27,7 @@ from .options import (
 )
 from .output import chosen, must_be_writable, print_json, print_table, write_file
 from .progress import Progress
-from .topics import source_of, topics_of
+from .topics import say_left_out, source_of, topics_of
 
 if TYPE_CHECKING:
     from searchlib.evaluation import Qrels, Results
@@ -64,19 +66,30 @@ def run(
     format: Annotated[Format, typer.Option(help="How to print.")] = Format.trec,
 ) -> None:
     """Answers many queries; writes a TREC run."""
-    from searchlib.evaluation import ranked, write_run
+    from searchlib.evaluation import ranked, themselves, write_run
+    from searchlib.evaluation.trec import must_be_one_column
 
     if output is not None and format is not Format.trec:
         raise typer.BadParameter("--output writes a TREC run; for others redirect stdout")
     if output is not None:
         must_be_writable(output)  # told now, not when the work is done
+    condition = all_of(where)
     topics = topics_of(queries)
+    if format is Format.trec:  # told now, too
+        must_be_one_column(tag or retriever, "tag")
+        for id in topics:
+            must_be_one_column(id, "query id")
     unit = Unit.passage if passages else Unit.document
     with open_index(path, device) as engine, Progress("queries") as progress:
+        if condition is not None:
+            warn_of_unknown_fields(engine, condition)
+        own = frozenset() if passages else themselves(engine.snapshot, topics)
         answers = ranked(
-            engine, topics, k=k, retriever=retriever, where=all_of(where), unit=unit.value,
-            on_progress=progress,
+            engine, topics, k=k, retriever=retriever, where=condition, unit=unit.value,
+            themselves=own, on_progress=progress,
         )  # fmt: skip
+    if own:
+        say(f"{len(own):,} queries are documents; their own document is left out")
     if output is not None:
         text = io.StringIO()
         write_run(answers, text, tag or retriever)
@@ -130,14 +143,19 @@ def evaluate(
     device: Device = None,
     format: OutputFormat = None,
 ) -> None:
-    """Measures how good an index's answers are."""
+    """Measures how good an index's answers are.
+
+    They count in the index's own order; `compare` reads equal scores of a run as trec_eval does,
+    by descending document id, and `run` writes none.
+    """
     from searchlib.errors import BadQuery
-    from searchlib.evaluation import depth, keep, parse_measures, ranked, record_of
+    from searchlib.evaluation import depth, keep, parse_measures, ranked, record_of, themselves
     from searchlib.evaluation import evaluate as judge
 
     names, condition = parse_measures(measures), all_of(where)
     with source_of(collection, split, queries, qrels, record) as source:
-        topics, judged = source.read()
+        topics, judged, without_text = source.read()
+    say_left_out(judged, without_text)
     with open_index(path, device) as engine:
         known = engine.retriever_names()
         wanted = [part.strip() for some in retriever or ["hybrid"] for part in some.split(",")]
@@ -145,13 +163,16 @@ def evaluate(
         for name in wanted:
             if name not in known:
                 raise BadQuery(f"unknown retriever {name!r}; this index has {', '.join(known)}")
+        if condition is not None:
+            _must_select_some(engine, condition)
         _must_hold_some(engine, judged)
+        own = themselves(engine.snapshot, topics, judged)
         results: dict[str, Results] = {}
         for name in wanted:
             with Progress("queries") as progress:
                 answers = ranked(
                     engine, topics, k=depth(names), retriever=name, where=condition,
-                    on_progress=progress,
+                    themselves=own, on_progress=progress,
                 )  # fmt: skip
             results[name] = judge(judged, answers, measures)
             if record:
@@ -202,14 +223,24 @@ def compare(
     The difference is A - B, with a bootstrap interval of 95 % from low to high; p is of a
     two-sided, paired randomisation test.
     """
+    from searchlib.errors import BadInput, BadQuery
     from searchlib.evaluation import compare as compare_values
     from searchlib.evaluation import evaluate as judge
     from searchlib.evaluation import read_qrels, read_run
 
-    judged = read_qrels(qrels)
-    a, b = (judge(judged, read_run(path), measures).per_query for path in (run_a, run_b))
+    judged, runs = read_qrels(qrels), (read_run(run_a), read_run(run_b))
+    for path, answers in zip((run_a, run_b), runs, strict=True):
+        lacking = len(judged.keys() - answers.keys())
+        if lacking == len(judged):
+            raise BadInput(f"no query of {path} is judged in {qrels}: do the ids agree?")
+        if lacking:
+            say(f"{path} lacks {lacking:,} of {len(judged):,} judged queries; they count as 0")
+    a, b = (judge(judged, answers, measures).per_query for answers in runs)
     lines = []
     for measure, values in a.items():
+        for path, own, other in ((run_a, values, b[measure]), (run_b, b[measure], values)):
+            if undefined := len(other.keys() - own.keys()):
+                raise BadQuery(f"{measure} is undefined for {undefined:,} queries of {path}")
         result = compare_values(values, b[measure])
         line = {"measure": measure, **asdict(result), "queries": result.queries}
         lines.append({key: value for key, value in line.items() if key != "weighting"})
@@ -240,6 +271,15 @@ def _must_hold_some(engine: Searching, judged: Qrels) -> None:
             f"none of the {len(ids):,} judged documents (such as {ids[0]!r}) is in {engine.path}; "
             "is it another collection's index?"
         )
+
+
+def _must_select_some(engine: Searching, condition: str) -> None:
+    """Raises BadQuery if the filter lets no document through: all figures would be 0."""
+    from searchlib.errors import BadQuery
+
+    warn_of_unknown_fields(engine, condition)
+    if not any(part.any() for part in engine.snapshot.select(condition).documents):
+        raise BadQuery(f"no document of {engine.path} fits {condition!r}: nothing to measure")
 
 
 def _print_results(retriever: str, results: Results, per_query: bool) -> None:

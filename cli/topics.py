@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from .errors import say
+
 if TYPE_CHECKING:
-    from searchlib.evaluation import Source
+    from searchlib.evaluation import Qrels, Source
 
 
 @contextmanager
@@ -28,7 +30,12 @@ def source_of(
     from searchlib.evaluation import Source
 
     if collection is not None:
+        for name, given in (("--queries", queries), ("--qrels", qrels)):
+            if given is not None:
+                raise typer.BadParameter(f"give a BEIR folder or {name}, not both")
         yield Source(str(collection), split)
+    elif split is not None:
+        raise typer.BadParameter("--split is of a BEIR folder's judgements; give the folder")
     elif queries is None or qrels is None:
         raise typer.BadParameter("give a BEIR folder, or both --queries and --qrels")
     elif queries != "-":
@@ -38,6 +45,15 @@ def source_of(
     else:
         with _stdin_in_a_file() as file:
             yield Source(queries=str(file), qrels=str(qrels))
+
+
+def say_left_out(judged: Qrels, without_text: int) -> None:
+    """Says on stderr how many judged queries are not measured, if any."""
+    if without_text:
+        say(
+            f"{without_text:,} of {len(judged) + without_text:,} judged queries have no text in "
+            "QUERIES and are left out"
+        )
 
 
 def topics_of(source: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from .opening import open_to_write
 from .options import Device, Format, IndexPath, OutputFormat, example
 from .output import chosen, print_json
 from .progress import Progress
+from .topics import say_left_out, source_of
 
 if TYPE_CHECKING:
     from searchlib.tuning import TuneReport
@@ -32,7 +33,7 @@ def tune(
     ] = None,
     *,
     queries: Annotated[
-        Path | None, typer.Option(help="Without a folder: the queries (see `searchlib run`).")
+        str | None, typer.Option(help="Without a folder: the queries (see `searchlib run`).")
     ] = None,
     qrels: Annotated[
         Path | None, typer.Option(help="Without a folder: the judgements, TREC or BEIR.")
@@ -53,21 +54,18 @@ def tune(
     Without judgements there is no need: weights adapt to each query by themselves.
     """
     from searchlib import tuning
-    from searchlib.evaluation import Collection, read_qrels, read_topics
 
-    if reset and (collection or queries or qrels or dry_run):
+    if reset and (collection or queries or qrels or split or dry_run):
         raise typer.BadParameter("--reset takes no queries")
     if reset:
         with open_to_write(path, device) as engine:
             _show(path, tuning.reset(engine), format)
         return
-    if collection is not None:
-        beir = Collection(collection)
-        judged, topics = beir.qrels(split), beir.topics(split)
-    elif queries is not None and qrels is not None:
-        judged, topics = read_qrels(qrels), read_topics(queries)
-    else:
+    if not (collection or queries or qrels):
         raise typer.BadParameter("give a BEIR folder, or both --queries and --qrels, or --reset")
+    with source_of(collection, split, queries, qrels, record=False) as source:
+        topics, judged, without_text = source.read()
+    say_left_out(judged, without_text)
     with open_to_write(path, device) as engine, Progress("queries") as progress:
         report = tuning.tune(engine, topics, judged, dry_run=dry_run, on_progress=progress)
     _show(path, report, format)

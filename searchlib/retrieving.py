@@ -101,7 +101,7 @@ class Retrieving(Opened):
         """
         finder = self._heeding(retriever if first is None else first)
         made = refined(self._scorer(retriever), FirstPass(finder, feedback.passages), feedback)
-        return self._quoting(made) if retriever in QUOTING else made
+        return self.quoting(made) if retriever in QUOTING else made
 
     def reranked(
         self,
@@ -123,6 +123,10 @@ class Retrieving(Opened):
             reranker = CrossEncoder(reranker, self._device)
         return Reranked(self._heeding(retriever), reranker, depth, passages)
 
+    def quoting(self, scorer: Scorer) -> Quoting:
+        """The scorer, heeding what a query quotes, as "hybrid" and "instant" do."""
+        return Quoting(scorer, replace(self._field_retriever("bm25"), snapshot=scorer.snapshot))
+
     # -- inside
 
     def _scorer(self, retriever: str | Scorer) -> Scorer:
@@ -140,10 +144,7 @@ class Retrieving(Opened):
     def _heeding(self, retriever: str | Scorer) -> Scorer:
         """The retriever; those of QUOTING heed what a query quotes."""
         scorer = self._scorer(retriever)
-        return self._quoting(scorer) if retriever in QUOTING else scorer
-
-    def _quoting(self, scorer: Scorer) -> Quoting:
-        return Quoting(scorer, replace(self._field_retriever("bm25"), snapshot=scorer.snapshot))
+        return self.quoting(scorer) if retriever in QUOTING else scorer
 
     def _hybrid(self) -> Scorer:
         settings = self.settings

@@ -23,6 +23,7 @@ from .fused import Fused
 from .indexing import no_progress
 from .naming import name_ids
 from .protocols import Progress
+from .quoting import quoted
 from .types import Ranking
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def tune(
     _must_hold_answers(engine, topics, qrels)
     names = [part.name for part in hybrid.parts]
     grid = weightings(len(names), hybrid.weights)
-    values = _values(hybrid, grid, topics, qrels, on_progress)
+    values = _values(engine, grid, topics, qrels, on_progress)
     before = values[hybrid.weights]
     held_out: PerQuery = cross_validated(values)
     chosen = _best(values, list(topics))
@@ -203,17 +204,23 @@ def _hybrid(engine: Engine) -> Fused:
 
 
 def _values(
-    hybrid: Fused,
+    engine: Engine,
     grid: Sequence[Weights],
     topics: Mapping[str, str],
     qrels: Qrels,
     on_progress: Progress,
 ) -> dict[Weights, PerQuery]:
-    """nDCG@10 of every query under every weighting."""
+    """nDCG@10 of every query under every weighting, quotation marks heeded as in every search."""
+    hybrid = _hybrid(engine)
     runs: list[dict[str, dict[str, float]]] = [{} for _ in grid]
-    own = themselves(hybrid.snapshot, topics)
+    own = themselves(hybrid.snapshot, topics, qrels)
     for done, (id, text) in enumerate(topics.items(), 1):
-        for run, top in zip(runs, hybrid.top_weighted(text, CUTOFF + 1, grid), strict=True):
+        if quoted(text):
+            heeding = [engine.quoting(replace(hybrid, weights=weights)) for weights in grid]
+            tops = [one.top([text], CUTOFF + 1, None, "document")[0] for one in heeding]
+        else:
+            tops = hybrid.top_weighted(text, CUTOFF + 1, grid)
+        for run, top in zip(runs, tops, strict=True):
             ids = name_ids(hybrid.snapshot, top.ids, "document")
             ranking = Ranking(tuple(ids), tuple(top.scores.tolist()))
             run.update(run_of([id], [ranking], k=CUTOFF, themselves=own))

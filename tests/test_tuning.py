@@ -10,6 +10,7 @@ import pytest
 from indexes import directory
 from searchlib import Document, Engine, Settings
 from searchlib.errors import BadInput, BadQuery
+from searchlib.evaluation import evaluate, run_of
 from searchlib.tuning import cross_validated, reset, tune, weightings
 
 WORDS = ("moon", "river", "bread", "stone", "plant", "doctor")
@@ -116,6 +117,16 @@ def test_a_query_is_never_ranked_with_weights_chosen_on_it() -> None:
     assert sum(cross_validated(values).values()) == 0
     good = {**values, (99.0,): dict.fromkeys(ids, 0.5)}
     assert sum(cross_validated(good).values()) == 10
+
+
+def test_what_is_tuned_heeds_quotation_marks_as_every_search_does(many: Engine) -> None:
+    misled(many)
+    topics = {id: f'river "number {text}"' for id, text in TOPICS.items()}
+    report = tune(many, topics, RIGHT, dry_run=True)
+    run = run_of(list(topics), many.rank(list(topics.values()), 11), k=10)
+    served = evaluate(RIGHT, run, "nDCG@10").mean["nDCG@10"]
+    assert report.mean_before == pytest.approx(served)
+    assert served > 0.9  # what is quoted finds them, though the weights leave words out
 
 
 def test_many_weightings_rank_as_each_does_alone(many: Engine) -> None:

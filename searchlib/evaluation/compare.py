@@ -51,8 +51,8 @@ def compare(
 ) -> Comparison:
     """a against b over the same queries (Smucker et al. 2007; Sakai 2006; see significance.py).
 
-    The interval uses a tenth of the test's `samples`. Raises BadQuery if there are no queries
-    or the two do not have the same ones.
+    The interval uses a tenth of the test's `samples`. Raises BadQuery if there are no queries,
+    the two do not have the same ones, or a value is not finite.
 
     >>> c = compare({"q1": 1.0, "q2": 0.5, "q3": 0.5}, {"q1": 0.5, "q2": 0.5, "q3": 0.25})
     >>> c.difference, c.p, c.wins, c.ties
@@ -77,7 +77,8 @@ def compare_pooled(
     signs flip query by query and the bootstrap draws within each collection. Wins, losses and
     ties count queries.
 
-    Raises BadQuery if the two do not have the same collections and queries.
+    Raises BadQuery if the two do not have the same collections and queries, or a value is not
+    finite.
     """
     if set(a) != set(b):
         raise BadQuery(f"not the same collections: {', '.join(sorted(set(a) ^ set(b)))}")

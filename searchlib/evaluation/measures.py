@@ -12,9 +12,12 @@ from subprocess import SubprocessError
 from typing import Any
 
 from ..errors import BadInput, BadQuery
-from .trec import Qrels, Run
+from .trec import MOST, Qrels, Run
 
 EXAMPLES = "nDCG@10, RR@10, R@100, P@5, AP, Success@1, Judged@10, P(rel=2)@10"
+
+# of ir_measures' many providers
+_FAILURES = (ValueError, TypeError, ArithmeticError, RuntimeError, OSError, SubprocessError)
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,11 @@ def evaluate(qrels: Qrels, run: Run, measures: str = "nDCG@10,R@100") -> Results
     Every query of the qrels counts: one without results has value 0. Queries of the run without
     judgements are left out. Documents are ordered by score; equal scores are ordered as the
     measure's provider orders them (trec_eval: by descending id), so that the figure is the one
-    other tools give for the same run.
+    other tools give for the same run. A run through `in_order` has none: it counts in the order
+    of its ranking.
 
-    Raises BadQuery for measures that are not known, BadInput for empty qrels.
+    Raises BadQuery for measures that are not known, BadInput for empty qrels and a relevance
+    beyond 2^20.
 
     >>> evaluate({"q": {"d1": 1}}, {"q": {"d2": 2.0, "d1": 1.0}}, "RR,P@1").mean
     {'RR': 0.5, 'P@1': 0.0}
@@ -56,11 +61,21 @@ def evaluate(qrels: Qrels, run: Run, measures: str = "nDCG@10,R@100") -> Results
     parsed = _parse(measures)
     if not qrels:
         raise BadInput("no judgements: nothing to evaluate against")
-    # subtle: queries are numbered, because some of ir_measures' tools take numbers only
+    largest = max((abs(value) for judged in qrels.values() for value in judged.values()), default=0)
+    if largest > MOST:
+        raise BadInput(f"a relevance of {largest}, must be from -{MOST} to {MOST}")
+    # subtle: all are numbered, because some of ir_measures' tools read ids from columns, or take
+    # numbers only; documents in the order of their ids, by which equal scores are ordered
     names = {str(number): query for number, query in enumerate(qrels, start=1)}
-    plain_qrels = {number: dict(qrels[query]) for number, query in names.items()}
+    documents = sorted({d for of in (qrels, run) for query in qrels for d in of.get(query, ())})
+    width = len(str(len(documents)))
+    plain = {document: f"{number:0{width}}" for number, document in enumerate(documents)}
+    plain_qrels = {
+        number: {plain[document]: value for document, value in qrels[query].items()}
+        for number, query in names.items()
+    }
     plain_run = {
-        number: {document: float(score) for document, score in run[query].items()}
+        number: {plain[document]: float(score) for document, score in run[query].items()}
         for number, query in names.items()
         if run.get(query)
     }
@@ -68,7 +83,7 @@ def evaluate(qrels: Qrels, run: Run, measures: str = "nDCG@10,R@100") -> Results
     try:
         for metric in ir_measures.iter_calc(list(parsed), plain_qrels, plain_run):
             values[metric.measure][metric.query_id] = float(metric.value)
-    except (ValueError, TypeError, RuntimeError, OSError, SubprocessError) as error:
+    except _FAILURES as error:
         raise BadQuery(f"cannot compute {measures}: {' '.join(str(error).split())}") from None
     mean: dict[str, float] = {}
     per_query: dict[str, dict[str, float]] = {}

@@ -25,6 +25,7 @@ from ..errors import NotFound, SearchlibError
 from ..protocols import Progress
 from .measures import evaluate
 from .measuring import Index, Source, depth, ranked
+from .runs import themselves
 from .trec import Qrels
 
 FILE = "measured.json"
@@ -194,12 +195,14 @@ def reproduce(index: Index, on_progress: Progress) -> list[Outcome]:
     outcomes = []
     for (source, retriever, where), some in groups.items():
         try:
-            topics, judged = source.read()
+            topics, judged, _ = source.read()
             measures = list(dict.fromkeys(record.measure for record in some))
             k = depth(measures)
+            own = themselves(index.snapshot, topics, judged)
             run = ranked(
-                index, topics, k=k, retriever=retriever, where=where, on_progress=on_progress
-            )
+                index, topics, k=k, retriever=retriever, where=where, themselves=own,
+                on_progress=on_progress,
+            )  # fmt: skip
             found = evaluate(judged, run, ",".join(measures)).mean
         except SearchlibError as error:
             outcomes += [Outcome(record, None, [str(error)]) for record in some]

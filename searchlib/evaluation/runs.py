@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from indexes.snapshot import Snapshot
 
 from ..errors import check_k
 from ..types import Ranking
+from .trec import Qrels, Run
 
 _WORD = re.compile(r"\w+")
 _SHARED = 0.6  # of the different words of two texts that are as good as one
@@ -62,6 +63,21 @@ def run_queries(
     return run_of(list(topics), rankings, k=k, themselves=themselves)
 
 
+def in_order(run: Run) -> dict[str, dict[str, float]]:
+    """The run with scores that keep the order it has, whoever sorts by them.
+
+    A score that is not below the one before, in the 32 bits that trec_eval has for it, is lowered
+    by the least step; the others stay as they are.
+
+    >>> in_order({"q": {"d1": 3.0, "d2": 3.0, "d3": 1.0}})
+    {'q': {'d1': 3.0, 'd2': 2.999999761581421, 'd3': 1.0}}
+    """
+    return {
+        query: dict(zip(ranking, _falling(ranking.values()), strict=True))
+        for query, ranking in run.items()
+    }
+
+
 def answers_in(
     snapshot: Snapshot, topics: Iterable[str], qrels: Mapping[str, Mapping[str, int]]
 ) -> dict[str, list[str]]:
@@ -75,14 +91,19 @@ def answers_in(
     return {id: documents for id, documents in found.items() if documents}
 
 
-def themselves(snapshot: Snapshot, topics: Mapping[str, str]) -> frozenset[str]:
+def themselves(
+    snapshot: Snapshot, topics: Mapping[str, str], qrels: Qrels | None = None
+) -> frozenset[str]:
     """The queries (id -> text) that are documents of an index: of the same id and like text.
+
+    Not those whose own document `qrels` have as relevant: there it is what is to be found.
 
     Where queries are taken from the collection (ArguAna, Quora), a system would be paid or fined
     for finding the query itself; BEIR's evaluation leaves out whatever has a query's id. But ids
     that are numbers mean nothing: query 7 and document 7 mostly have nothing in common.
     """
-    ids = list(topics)
+    judged = qrels or {}
+    ids = [id for id in topics if judged.get(id, {}).get(id, 0) <= 0]
     documents = snapshot.lookup(ids)
     there = np.flatnonzero(documents >= 0)
     found = []
@@ -99,3 +120,16 @@ def _alike(query: str, title: str, text: str) -> bool:
     asked = set(_WORD.findall(query.lower()))
     held = [set(_WORD.findall(part.lower())) for part in (title, text, f"{title} {text}")]
     return any(len(asked & some) > _SHARED * max(len(asked), len(some), 1) for some in held)
+
+
+def _falling(scores: Iterable[float]) -> Iterator[float]:
+    """The scores, each below the one before as float32 too."""
+    last = np.float32(np.inf)
+    for score in scores:
+        single = np.float32(score)
+        if single < last:
+            last = single
+            yield score
+        else:
+            last = np.nextafter(last, np.float32(-np.inf))
+            yield float(last)

@@ -27,7 +27,8 @@ def randomisation_test(
     them (Phipson and Smyth 2010), so that p is never 0. More samples: a finer p; 100,000 tell
     0.05 from 0.051. Differences may carry weights.
 
-    `differences` (n,) float64. Raises BadQuery if it is empty or `samples` is below 1.
+    `differences` (n,) float64. Raises BadQuery if it is empty or not finite, or
+    `samples` is below 1.
 
     >>> randomisation_test(np.array([0.5, 0.25, 0.125]))  # 2 of 8 patterns are as far out
     0.25
@@ -68,7 +69,8 @@ def bootstrap_interval(
     their sizes. Not corrected for bias or skew; with fewer than about 20 queries it is too
     narrow. More samples: steadier ends.
 
-    Raises BadQuery for empty differences, samples below 1, or a confidence outside (0, 1).
+    Raises BadQuery for differences that are empty or not finite, samples below 1, or a
+    confidence outside (0, 1).
     """
     _check(differences, samples)
     if not 0 < confidence < 1:
@@ -126,5 +128,8 @@ def _blocks(samples: int, width: int) -> list[int]:
 def _check(differences: NDArray[np.float64], samples: int) -> None:
     if not len(differences):
         raise BadQuery("no queries to compare")
+    if not np.isfinite(differences).all():
+        wrong = float(differences[~np.isfinite(differences)][0])
+        raise BadQuery(f"illegal difference: {wrong}, must be finite; which query has no value?")
     if samples < 1:
         raise BadQuery(f"illegal number of samples: {samples}, must be at least 1")

@@ -8,12 +8,19 @@ white space, so an id that holds white space cannot stand in a run; BEIR's end a
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
 from ..errors import BadInput
 from .lines import bad_line, numbered_lines, text_of
+
+MOST = 1 << 20
+"""The largest relevance; trec_eval's tables are as long as the largest one."""
+
+_INTEGER = re.compile(r"[-+]?[0-9]+")
+_DIGITS = 20  # of a relevance; int() of thousands is slow, or refused
 
 Qrels = Mapping[str, Mapping[str, int]]
 """Query id -> document id -> relevance; above 0 is relevant."""
@@ -62,20 +69,20 @@ def write_run(run: Run, file: TextIO, tag: str = "searchlib") -> None:
     q1 Q0 d7 1 12.5 bm25
     q1 Q0 d2 2 9.25 bm25
     """
-    _must_be_one_column(tag, "tag")
+    must_be_one_column(tag, "tag")
     for query, ranking in run.items():
-        _must_be_one_column(query, "query id")
+        must_be_one_column(query, "query id")
         best_first = sorted(ranking.items(), key=lambda item: -item[1])
         for rank, (document, score) in enumerate(best_first, start=1):
-            _must_be_one_column(document, "document id")
+            must_be_one_column(document, "document id")
             file.write(f"{query} Q0 {document} {rank} {float(score)!r} {tag}\n")
 
 
 def read_qrels(path: Path) -> dict[str, dict[str, int]]:
     """The judgements of a TREC (4 columns) or BEIR (3, tab-separated, header) file.
 
-    Raises BadInput, naming file and line, for other columns, a relevance that is not an integer,
-    or a document that is judged twice with different values.
+    Raises BadInput, naming file and line, for other columns, an empty id, a relevance that is not
+    an integer or beyond 2^20, or a document that is judged twice with different values.
 
     >>> read_qrels(Path("qrels/test.tsv"))["q1"]  # doctest: +SKIP
     {'d7': 2, 'd9': 1}
@@ -99,10 +106,13 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
         header, first = first and value.lower() in ("score", "relevance", "rel", "label"), False
         if header:
             continue
-        try:
-            relevance = int(value)
-        except ValueError:
+        if not query or not document:
+            bad_line(path, number, f"empty {'document' if query else 'query'} id")
+        if not _INTEGER.fullmatch(value):
             bad_line(path, number, f"relevance {value!r} is not an integer")
+        if len(value) > _DIGITS or abs(int(value)) > MOST:
+            bad_line(path, number, f"relevance {value[:30]}, must be from -{MOST} to {MOST}")
+        relevance = int(value)
         judged = qrels.setdefault(query, {})
         if judged.get(document, relevance) != relevance:
             bad_line(
@@ -123,9 +133,9 @@ def write_qrels(qrels: Qrels, file: TextIO) -> None:
     q1 0 d7 2
     """
     for query, judged in qrels.items():
-        _must_be_one_column(query, "query id")
+        must_be_one_column(query, "query id")
         for document, relevance in judged.items():
-            _must_be_one_column(document, "document id")
+            must_be_one_column(document, "document id")
             file.write(f"{query} 0 {document} {relevance}\n")
 
 
@@ -136,7 +146,8 @@ def _number(text: str) -> float:
         return math.nan
 
 
-def _must_be_one_column(text: str, what: str) -> None:
+def must_be_one_column(text: str, what: str) -> None:
+    """Refuse an id or tag that TREC's columns cannot carry. Raises BadInput."""
     # subtle: only ASCII white space ends a column in trec_eval; a no-break space may stay
     if (
         not text

@@ -86,7 +86,7 @@ def on_judgements(engine: Searching, retriever: str, judged: Judged) -> PerQuery
     if not (engine.snapshot.lookup(documents) >= 0).any():
         raise BadInput(f"{engine.path} holds none of the documents that {judged.name} judges")
     rankings = engine.rank(list(judged.topics.values()), DEPTH + 1, retriever=retriever)
-    own = themselves(engine.snapshot, judged.topics)
+    own = themselves(engine.snapshot, judged.topics, judged.qrels)
     run = run_of(list(judged.topics), rankings, k=DEPTH, themselves=own)
     return evaluate(judged.qrels, run, MEASURE).per_query[MEASURE]
 

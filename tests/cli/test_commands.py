@@ -154,6 +154,68 @@ def test_eval_with_files_of_ones_own_and_per_query(cli: Run, notes: Path) -> Non
     assert [(x["query"], x["value"]) for x in lines] == [("q1", 1.0), ("q2", 1.0)]
 
 
+def test_judged_queries_without_text_are_counted(cli: Run, notes: Path) -> None:
+    """TREC's topics have numbers of three digits, its judgements often none of the zeros."""
+    Path("topics").write_text("<num> Number: 051\n<title> bread\n<num> Number: 2\n<title> moon\n")
+    Path("q.qrels").write_text("51 0 note-2 1\n002 0 note-3 1\n2 0 note-3 1\n60 0 note-1 1\n")
+    result = cli("eval", notes, "--queries", "topics", "--qrels", "q.qrels", "--measures", "RR")
+    assert [(line["value"], line["queries"]) for line in result.lines] == [(1.0, 2)]
+    left_out = "2 of 4 judged queries have no text in QUERIES and are left out"
+    assert result.error == f"searchlib: {left_out}"
+    assert left_out in cli("tune", notes, "--queries", "topics", "--qrels", "q.qrels").err
+
+
+@pytest.mark.parametrize("command", ["eval", "tune"])
+def test_judgements_given_twice_are_refused(cli: Run, notes: Path, command: str) -> None:
+    qrels = ("--qrels", "collection/qrels/test.tsv")
+    queries = ("--queries", "collection/queries.jsonl")
+    for given, said in (
+        (("collection", *qrels), "give a BEIR folder or --qrels, not both"),
+        (("collection", *queries), "give a BEIR folder or --queries, not both"),
+        ((*queries, *qrels, "--split", "dev"), "--split is of a BEIR folder"),
+    ):
+        result = cli(command, notes, *given)
+        assert (result.code, said in result.err) == (2, True)
+
+
+def test_a_run_that_cannot_be_written_is_refused_before_the_work(
+    cli: Run, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from searchlib.evaluation import measuring
+
+    monkeypatch.setattr(measuring, "run_of", None)  # no answer is made a run
+    for arguments, query in ((("--tag", "my run"), "q1"), ((), "q 1")):
+        result = cli("run", notes, "-", *arguments, stdin=f"{query}\tmoon\n")
+        assert (result.code, "holds white space" in result.error) == (1, True)
+
+
+def test_filters_that_let_nothing_through_are_said(cli: Run, notes: Path) -> None:
+    unknown = "no document has the field 'yaer'; did you mean 'year'?"
+    result = cli("run", notes, "collection/queries.jsonl", "--where", "yaer > 2000")
+    assert (result.code, result.error) == (0, f"searchlib: {unknown}")
+    result = cli("eval", notes, "collection", "--where", "yaer > 2000")
+    assert (result.code, result.out, unknown in result.err) == (1, "", True)
+    nothing = cli("eval", notes, "collection", "--where", "year > 3000")
+    assert "no document of" in nothing.error
+    assert "fits 'year > 3000': nothing to measure" in nothing.error
+    assert cli("eval", notes, "collection", "--where", "year > 2000").err == ""
+
+
+def test_a_document_that_is_judged_relevant_to_itself_is_an_answer(cli: Run, notes: Path) -> None:
+    Path("q.tsv").write_text("note-2\tbread\nq\tthe moon\n")
+    for relevance, value in ((1, 1.0), (0, 0.0)):
+        qrels = Path(f"{relevance}.qrels")
+        qrels.write_text(f"note-2 0 note-2 {relevance}\nnote-2 0 note-3 1\n")
+        asked = ("--queries", "q.tsv", "--qrels", qrels, "--measures", "RR", "--record")
+        assert cli("eval", notes, *asked).lines[0]["value"] == value
+        assert cli("verify", notes, "--reproduce").code == 0
+    run = cli("run", notes, "q.tsv")
+    assert run.error == "searchlib: 1 queries are documents; their own document is left out"
+    assert "note-2 Q0 note-2" not in run.out
+    passages = cli("run", notes, "q.tsv", "--passages")
+    assert (passages.err, "note-2 Q0 note-2#0" in passages.out) == ("", True)
+
+
 def test_compare(cli: Run, folder: Path) -> None:
     Path("a.run").write_text("q1 Q0 note-1 1 2 a\nq2 Q0 note-2 1 2 a\n")
     Path("b.run").write_text("q1 Q0 note-1 1 2 b\nq2 Q0 note-3 1 2 b\n")
@@ -163,6 +225,31 @@ def test_compare(cli: Run, folder: Path) -> None:
     assert (line["measure"], line["a"], line["b"], line["difference"]) == ("RR", 1.0, 0.5, 0.5)
     assert (line["wins"], line["losses"], line["ties"], line["queries"]) == (1, 0, 1, 2)
     assert line["low"] <= 0.5 <= line["high"]
+
+
+def test_compare_refuses_what_does_not_fit_and_says_what_is_lacking(cli: Run, folder: Path) -> None:
+    Path("a.run").write_text("q1 Q0 note-1 1 2 a\nq1 Q0 x 2 1 a\nq2 Q0 note-2 1 2 a\n")
+    Path("b.run").write_text("q1 Q0 note-1 1 2 b\nq1 Q0 x 2 1 b\n")
+    Path("other.run").write_text("7 Q0 note-1 1 2 b\n")
+    Path("empty.run").write_text("")
+    judged = ("--qrels", "collection/qrels/test.tsv", "--measures")
+    for wrong in ("other.run", "empty.run"):
+        result = cli("compare", "a.run", wrong, *judged, "RR")
+        assert (result.code, result.out) == (1, "")
+        assert f"no query of {wrong} is judged in collection/qrels/test.tsv" in result.error
+    partly = cli("compare", "a.run", "b.run", *judged, "RR")
+    assert partly.lines[0]["queries"] == 2
+    assert partly.error == "searchlib: b.run lacks 1 of 2 judged queries; they count as 0"
+
+
+def test_compare_says_where_a_measure_is_undefined(cli: Run, folder: Path) -> None:
+    """Accuracy is of queries that have a relevant result."""
+    Path("q.qrels").write_text("q1 0 note-1 1\nq1 0 note-2 0\nq2 0 note-1 1\nq2 0 note-2 0\n")
+    both = "q1 Q0 note-1 1 2 a\nq1 Q0 note-2 2 1 a\nq2 Q0 note-2 1 1 a\n"
+    Path("a.run").write_text(both)
+    Path("b.run").write_text(both + "q2 Q0 note-1 2 2 b\n")
+    result = cli("compare", "a.run", "b.run", "--qrels", "q.qrels", "--measures", "Accuracy")
+    assert result.error == "searchlib: Accuracy is undefined for 1 queries of a.run"
 
 
 def test_compare_fits_a_terminal(cli: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from commandline import Run
+from commandline import WORDS_ONLY, Run, write_jsonl
 
 from searchlib.evaluation import records
 from searchlib.evaluation.records import FILE, read_records
@@ -149,3 +149,25 @@ def test_a_crash_while_recording_keeps_the_old_figures(
     assert (result.code, "no space left" in result.error) == (1, True)
     assert (measured / FILE).read_bytes() == before
     assert len(reproduced(cli, measured)) == 6
+
+
+def test_copies_are_ranked_alike_whatever_is_measured(cli: Run, folder: Path) -> None:
+    copies = ({"id": f"d{n:02}", "text": "the moon pulls the sea"} for n in range(30))
+    write_jsonl(folder / "copies.jsonl", *copies)
+    Path("q.tsv").write_text("q\tmoon\n")
+    Path("q.qrels").write_text("q 0 d03 1\nq 0 d29 1\n")
+    assert cli("index", "c.index", "copies.jsonl", *WORDS_ONLY).code == 0
+    asked = ("c.index", "--queries", "q.tsv", "--qrels", "q.qrels", "--record", "--measures")
+    [alone] = cli("eval", *asked, "nDCG@10").lines
+    lines = cli("eval", *asked, "R@100,RR@10,nDCG@10").lines
+    together = {line["measure"]: line["value"] for line in lines}
+    assert together["nDCG@10"] == alone["value"]
+    assert together["R@100"] == 1.0
+    assert len(reproduced(cli, Path("c.index"))) == 3
+    assert cli("run", "c.index", "q.tsv", "-o", "a.run").code == 0
+    Path("b.run").write_text(
+        cli("search", "c.index", "moon", "-k", "30", "--format", "trec").out.replace("1 Q0", "q Q0")
+    )
+    judged = ("--qrels", "q.qrels", "--measures", "R@100,RR@10,nDCG@10")
+    for line in cli("compare", "a.run", "b.run", *judged).lines:
+        assert line["a"] == together[line["measure"]] == line["b"]

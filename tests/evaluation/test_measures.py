@@ -6,14 +6,26 @@ import math
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from searchlib import Document, Engine, Settings
 from searchlib.errors import BadInput, BadQuery
-from searchlib.evaluation import evaluate, parse_measures, run_of, run_queries, themselves
+from searchlib.evaluation import (
+    depth,
+    evaluate,
+    in_order,
+    parse_measures,
+    ranked,
+    run_of,
+    run_queries,
+    themselves,
+)
+from searchlib.indexing import no_progress
 from searchlib.types import Ranking
 
 QRELS = {"q1": {"d1": 2, "d2": 1, "d3": 0}, "q2": {"d9": 1}, "q3": {"d4": 1}}
+TOOLS = "nDCG@10,ERR@10,RR@10,Judged@10,Compat"
 RUN = {"q1": {"d3": 3.0, "d1": 2.0, "d2": 1.0}, "q2": {"d9": 0.1}, "unjudged": {"d1": 9.0}}
 
 
@@ -82,9 +94,31 @@ def test_queries_of_any_name_and_graded_gains() -> None:
     assert evaluate(qrels, run, "nDCG@10,AP,RR@10").mean == {"nDCG@10": 1, "AP": 1, "RR@10": 1}
 
 
+def test_documents_of_any_name_by_every_tool(capfd: pytest.CaptureFixture[str]) -> None:
+    qrels = {"q 1": {"a b": 2, "": 1, "line\n": 0}}
+    run = {"q 1": {"line\n": 3.0, "a b": 2.0, "": 1.0}}
+    plain = evaluate({"q": {"x": 2, "y": 1, "z": 0}}, {"q": {"z": 3.0, "x": 2.0, "y": 1.0}}, TOOLS)
+    assert evaluate(qrels, run, TOOLS).mean == plain.mean
+    assert capfd.readouterr() == ("", "")
+
+
+def test_equal_scores_are_ordered_by_descending_id() -> None:
+    ids = ["d9", "d10", "D", "é", "\U0001f600", "z"]
+    for place, id in enumerate(sorted(ids, reverse=True), 1):
+        values = evaluate({"q": {id: 1}}, {"q": dict.fromkeys(ids, 1.0)}, "RR").mean
+        assert values["RR"] == pytest.approx(1 / place)
+
+
 def test_no_judgements() -> None:
     with pytest.raises(BadInput, match="no judgements"):
         evaluate({}, RUN, "AP")
+    with pytest.raises(BadInput, match="a relevance of 9223372036854775808, must be from"):
+        evaluate({"q1": {"d1": 2**63}}, RUN, "nDCG@10")
+
+
+def test_what_a_provider_cannot_divide_by_is_one_line() -> None:
+    with pytest.raises(BadQuery, match="cannot compute Accuracy: float division by zero"):
+        evaluate({"q": {"d": 1}}, {"q": {"d": 1.0}}, "Accuracy")
 
 
 def test_stderr_stays_quiet(capfd: pytest.CaptureFixture[str]) -> None:
@@ -117,6 +151,8 @@ def test_queries_that_are_documents_have_like_texts(tmp_path: Path) -> None:
         engine.add(documents)
         assert themselves(engine.snapshot, topics) == {"1", "3"}
         assert themselves(engine.snapshot, {}) == frozenset()
+        judged = {"1": {"1": 2}, "3": {"3": 0, "1": 1}}  # document 1 is what query 1 is to find
+        assert themselves(engine.snapshot, topics, judged) == {"3"}
 
 
 class Alphabet:
@@ -137,3 +173,39 @@ def test_k_results_are_left_after_the_query_itself_is_dropped() -> None:
     assert list(run_queries(Alphabet(), {"a": "x"}, k=2)["a"]) == ["a", "b"]
     with pytest.raises(BadQuery, match="illegal k: 0"):
         run_queries(Alphabet(), {"a": "x"}, k=0)
+
+
+def test_a_run_keeps_the_order_of_its_ranking() -> None:
+    """As float32, of which trec_eval's sort by score knows no more."""
+    close = (2.0, 2.0, 1.0 + 1e-12, 1.0, 1.0, 3.0, 0.0, 0.0)
+    ids = tuple("abcdefgh")
+    run = in_order(run_of(["q"], [Ranking(ids, close)], k=8))["q"]
+    assert list(run) == list(ids)
+    single = np.array(list(run.values()), np.float32)
+    assert (single[1:] < single[:-1]).all()
+    assert list(run.values()) == pytest.approx([2, 2, 1, 1, 1, 1, 0, 0])
+    assert (run["a"], run["c"], run["g"]) == (2.0, 1.0 + 1e-12, 0.0)
+    for place, id in enumerate(ids, 1):
+        values = evaluate({"q": {id: 1}}, {"q": run}, "RR,RR@10,nDCG@10").mean
+        assert values == pytest.approx(
+            {"RR": 1 / place, "RR@10": 1 / place, "nDCG@10": 1 / math.log2(place + 1)}
+        )
+
+
+def test_a_figure_does_not_hang_on_what_else_is_measured(tmp_path: Path) -> None:
+    """Thirty copies: which are the first ten is the index's to say, at any depth."""
+    names = ("nDCG@10", "P(judged_only=True)@1", "R@100", "AP")
+    assert [depth([name]) for name in names] == [1000] * 4
+    assert depth(["AP", "R@2000", "P@5"]) == 2000
+    with Engine.create(tmp_path / "i", Settings(sparse_model=None, dense_model=None)) as engine:
+        engine.add(Document(f"d{n:02}", "the moon pulls the sea") for n in range(30))
+        [ranking] = engine.rank(["moon"], 10, retriever="bm25")
+        run = ranked(
+            engine, {"q": "moon"}, k=depth(["nDCG@10"]), retriever="bm25", where=None,
+            on_progress=no_progress,
+        )  # fmt: skip
+    assert list(run["q"])[:10] == list(ranking.ids)
+    assert evaluate({"q": {ranking.ids[0]: 1}}, run, "nDCG@10").mean == {"nDCG@10": 1.0}
+    last = {"q": {list(run["q"])[-1]: 1}}
+    assert evaluate(last, run, "nDCG@10,R@100").mean == {"nDCG@10": 0.0, "R@100": 1.0}
+    assert evaluate(last, run, "P(judged_only=True)@1").mean == {"P(judged_only=True)@1": 1.0}

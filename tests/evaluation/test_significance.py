@@ -153,3 +153,11 @@ def test_illegal_parameters() -> None:
         bootstrap_interval(d, confidence=1.0)
     with pytest.raises(BadQuery, match="not the same collections: y"):
         compare_pooled({"x": {"q": 1.0}}, {"y": {"q": 1.0}, "x": {"q": 1.0}})
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_refused(value: float) -> None:
+    with pytest.raises(BadQuery, match="must be finite"):
+        compare({"q1": 0.5, "q2": value}, {"q1": 0.25, "q2": 0.25})
+    with pytest.raises(BadQuery, match="must be finite"):
+        randomisation_test(np.array([0.5, value]))

@@ -83,6 +83,13 @@ def test_a_bad_run_line_is_named(tmp_path: Path, line: str | bytes, reason: str)
     [
         ("q1 d9", "2 columns; judgements have 4"),
         ("q1\td9\tvery", "relevance 'very' is not an integer"),
+        ("q1\td9\t1_0", "relevance '1_0' is not an integer"),
+        ("q1\td9\t\u0663", "relevance '\u0663' is not an integer"),
+        ("q1\td9\t1048577", "relevance 1048577, must be from -1048576 to 1048576"),
+        ("q1\td9\t9223372036854775808", "relevance 9223372036854775808, must be from"),
+        ("q1\td9\t" + "9" * 9999, f"relevance {'9' * 30}, must be from"),
+        ("q1\t\t1", "empty document id"),
+        ("\td9\t1", "empty query id"),
         ("q1\td1\t0", "document 'd1' is judged 1 and 0 for query 'q1'"),
     ],
 )
@@ -97,6 +104,8 @@ def test_trec_and_beir_judgements_are_told_apart(tmp_path: Path) -> None:
     trec = saved(tmp_path / "trec", "q1 0 d1 2\nq1\t0\td2\t0\nq2 0 d1 -1\r\n")
     beir = saved(tmp_path / "beir", "query-id\tcorpus-id\tscore\nq1\tmy file.txt\t2\n")
     bare = saved(tmp_path / "bare", "\ufeffq1\td1\t1\n")
+    large = saved(tmp_path / "large", "q1\td1\t+1048576\nq1\td2\t-1048576\n")
+    assert read_qrels(large) == {"q1": {"d1": 1 << 20, "d2": -1 << 20}}
     assert read_qrels(trec) == {"q1": {"d1": 2, "d2": 0}, "q2": {"d1": -1}}
     assert read_qrels(beir) == {"q1": {"my file.txt": 2}}
     assert read_qrels(bare) == {"q1": {"d1": 1}}
