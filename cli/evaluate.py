@@ -145,8 +145,8 @@ def evaluate(
 ) -> None:
     """Measures how good an index's answers are.
 
-    They count in the index's own order; `compare` reads equal scores of a run as trec_eval does,
-    by descending document id, and `run` writes none.
+    1,000 answers a query are looked at, whatever is measured; equal scores are ordered as
+    trec_eval orders them, by descending document id.
     """
     from searchlib.errors import BadQuery
     from searchlib.evaluation import depth, keep, parse_measures, ranked, record_of, themselves

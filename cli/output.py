@@ -44,9 +44,9 @@ def print_trec(query: str, ranking: Iterable[tuple[str, float]], tag: str) -> No
 
     Raises BadInput for an id with white space in it, which no TREC tool could read back.
     """
-    from searchlib.evaluation import in_order, write_run
+    from searchlib.evaluation import write_run
 
-    write_run(in_order({query: dict(ranking)}), sys.stdout, tag)
+    write_run({query: dict(ranking)}, sys.stdout, tag)
 
 
 def must_be_writable(path: Path) -> None:

@@ -62,7 +62,7 @@ class Searching(Retrieving):
         check_query(query)
         plain = self._scorer(retriever)
         heeds = retriever in QUOTING and quoted(query) is not None
-        scorer = self._quoting(plain) if heeds else plain
+        scorer = self.quoting(plain) if heeds else plain
         hits, top, selection = self._found(
             scorer, query, k, where=where, unit=unit, explain=explain, offset=offset, sort=sort,
             paged=offset > 0,

@@ -5,7 +5,7 @@ from .compare import Comparison, compare, compare_pooled
 from .measures import Results, evaluate, parse_measures
 from .measuring import Source, depth, ranked
 from .records import Outcome, Record, keep, read_records, record_of, reproduce
-from .runs import answers_in, in_order, run_of, run_queries, themselves
+from .runs import answers_in, run_of, run_queries, themselves
 from .significance import bootstrap_interval, holm, randomisation_test
 from .topics import read_topics
 from .trec import Qrels, Run, read_qrels, read_run, write_qrels, write_run
@@ -26,7 +26,6 @@ __all__ = [
     "depth",
     "evaluate",
     "holm",
-    "in_order",
     "keep",
     "parse_measures",
     "randomisation_test",

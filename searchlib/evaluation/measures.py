@@ -47,8 +47,7 @@ def evaluate(qrels: Qrels, run: Run, measures: str = "nDCG@10,R@100") -> Results
     Every query of the qrels counts: one without results has value 0. Queries of the run without
     judgements are left out. Documents are ordered by score; equal scores are ordered as the
     measure's provider orders them (trec_eval: by descending id), so that the figure is the one
-    other tools give for the same run. A run through `in_order` has none: it counts in the order
-    of its ranking.
+    other tools give for the same run.
 
     Raises BadQuery for measures that are not known, BadInput for empty qrels and a relevance
     beyond 2^20.

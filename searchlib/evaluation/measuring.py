@@ -15,7 +15,7 @@ from ..errors import BadInput
 from ..protocols import Progress
 from ..types import Ranking
 from .collection import Collection
-from .runs import in_order, run_of
+from .runs import run_of
 from .topics import read_topics
 from .trec import Qrels, read_qrels
 
@@ -101,7 +101,7 @@ def ranked(
     themselves: frozenset[str] = frozenset(),
     on_progress: Progress,
 ) -> dict[str, dict[str, float]]:
-    """The run over the topics (id -> text), in the index's order (see `in_order`).
+    """The run over the topics (id -> text), up to k documents a query.
 
     A few queries at a time, so that progress shows. `themselves`: see `run_of`.
     """
@@ -116,7 +116,7 @@ def ranked(
             where=where,
             unit=unit,
         )
-        answers |= in_order(run_of(some, rankings, k=k, themselves=themselves))
+        answers |= run_of(some, rankings, k=k, themselves=themselves)
         on_progress(len(answers), len(ids), retriever)
     return answers
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +12,7 @@ from indexes.snapshot import Snapshot
 
 from ..errors import check_k
 from ..types import Ranking
-from .trec import Qrels, Run
+from .trec import Qrels
 
 _WORD = re.compile(r"\w+")
 _SHARED = 0.6  # of the different words of two texts that are as good as one
@@ -63,21 +63,6 @@ def run_queries(
     return run_of(list(topics), rankings, k=k, themselves=themselves)
 
 
-def in_order(run: Run) -> dict[str, dict[str, float]]:
-    """The run with scores that keep the order it has, whoever sorts by them.
-
-    A score that is not below the one before, in the 32 bits that trec_eval has for it, is lowered
-    by the least step; the others stay as they are.
-
-    >>> in_order({"q": {"d1": 3.0, "d2": 3.0, "d3": 1.0}})
-    {'q': {'d1': 3.0, 'd2': 2.999999761581421, 'd3': 1.0}}
-    """
-    return {
-        query: dict(zip(ranking, _falling(ranking.values()), strict=True))
-        for query, ranking in run.items()
-    }
-
-
 def answers_in(
     snapshot: Snapshot, topics: Iterable[str], qrels: Mapping[str, Mapping[str, int]]
 ) -> dict[str, list[str]]:
@@ -120,16 +105,3 @@ def _alike(query: str, title: str, text: str) -> bool:
     asked = set(_WORD.findall(query.lower()))
     held = [set(_WORD.findall(part.lower())) for part in (title, text, f"{title} {text}")]
     return any(len(asked & some) > _SHARED * max(len(asked), len(some), 1) for some in held)
-
-
-def _falling(scores: Iterable[float]) -> Iterator[float]:
-    """The scores, each below the one before as float32 too."""
-    last = np.float32(np.inf)
-    for score in scores:
-        single = np.float32(score)
-        if single < last:
-            last = single
-            yield score
-        else:
-            last = np.nextafter(last, np.float32(-np.inf))
-            yield float(last)
