@@ -1,16 +1,16 @@
-"""Queries (topics) from BEIR's `queries.jsonl`, MS MARCO's TSV, or TREC's tagged topics."""
+"""Queries (topics) from BEIR's `queries.jsonl`, Parquet, MS MARCO's TSV, or TREC's topics."""
 
 from __future__ import annotations
 
 import html
-import json
 import re
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 from ..errors import BadInput
-from .lines import bad_line, first_character, numbered_lines, text_of
+from .lines import bad_line, first_characters, numbered_lines, text_of
+from .named import PARQUET, Records, first_of, id_of, json_records, parquet_records
 
 # a tag begins with a letter: "p < 0.05" has none
 _TAG = re.compile(r"<(/?)([A-Za-z][\w.-]*)([^<>]*)>")
@@ -27,22 +27,24 @@ _HEADERS = set(product(("id", "qid", "queryid"), ("text", "query", "querytext"))
 
 
 def read_topics(path: Path) -> dict[str, str]:
-    """Query id -> text, in the file's order; the format is told by the first character.
+    """Query id -> text, in the file's order; the format is told by the first characters.
 
     `{` starts JSON Lines ({"_id", "id" or "qid", "text" or "query"}), `<` starts TREC topics
     (`<num>`, `<identifier>` or `<topic number="...">`, and `<title>` or `<query>`; where no topic
-    has these, the topic's own text, else `<desc>`), anything else is TSV (id, tab, text; a header
-    is passed over). Raises BadInput, naming file and line, for a line or topic without an id or
-    text, an id that stands twice, or a file without queries.
+    has these, the topic's own text, else `<desc>`), `PAR1` Parquet with JSON's names, anything
+    else is TSV (id, tab, text; a header is passed over). Raises BadInput, naming file and line,
+    for a line or topic without an id or text, an id that stands twice, or a file without queries.
 
     >>> read_topics(Path("queries.jsonl"))  # doctest: +SKIP
     {'1': 'how fast does light travel in glass'}
     """
-    start = first_character(path)
-    if start == b"<":
+    start = first_characters(path)
+    if start.startswith(b"<"):
         topics = _read_tagged(path)
-    elif start == b"{":
-        topics = _read_jsonl(path)
+    elif start.startswith(b"{"):
+        topics = _read_records(path, json_records(path, numbered_lines(path)))
+    elif start == PARQUET:
+        topics = _read_records(path, parquet_records(path))
     else:
         topics = _read_tsv(path)
     if not topics:
@@ -50,20 +52,13 @@ def read_topics(path: Path) -> dict[str, str]:
     return topics
 
 
-def _read_jsonl(path: Path) -> dict[str, str]:
+def _read_records(path: Path, records: Records) -> dict[str, str]:
     topics: dict[str, str] = {}
-    for number, line in numbered_lines(path):
-        try:
-            record = json.loads(text_of(line, path, number))
-        except (ValueError, RecursionError) as error:
-            bad_line(path, number, f"not JSON: {error}")
-        if not isinstance(record, dict):
-            bad_line(path, number, f"not a JSON object: {line[:40]!r}")
-        id = next((record[name] for name in _IDS if name in record), None)
-        text = next((record[name] for name in _TEXTS if name in record), None)
-        if not isinstance(id, str | int) or isinstance(id, bool) or not isinstance(text, str):
+    for number, record in records:
+        id, text = id_of(first_of(record, _IDS)), first_of(record, _TEXTS)
+        if id is None or not isinstance(text, str):
             bad_line(path, number, 'no "_id" or no "text" in this query')
-        _put(topics, str(id), text, path, number)
+        _put(topics, id, text, path, number)
     return topics
 
 
