@@ -34,7 +34,7 @@ def read_csv(source: Source, options: ReadOptions) -> Iterator[Item]:
 
 
 def read_tsv(source: Source, options: ReadOptions) -> Iterator[Item]:
-    """One document a line, tabs between fields, nothing quoted.
+    """One document a line, tabs between fields; a field that CSV would have quoted is unquoted.
 
     If no field of the first line is a text's name, it is a document and not a header: see
     `read_msmarco`.
@@ -173,7 +173,19 @@ def _tab_rows(source: Source, options: ReadOptions) -> Iterator[Row | BadLine]:
         if isinstance(line, BadLine):
             yield line
         elif line[1]:
-            yield line[0], line[1].split("\t")
+            yield line[0], [_unquoted(field) for field in line[1].split("\t")]
+
+
+def _unquoted(field: str) -> str:
+    """The field without quotes around it, if all within are doubled (DPR's Wikipedia has these).
+
+    >>> [_unquoted(field) for field in ('"a ""b"" c"', '"a" and "b"', '"', '""')]
+    ['a "b" c', '"a" and "b"', '"', '']
+    """
+    inner = field[1:-1]
+    if len(field) < 2 or field[0] != '"' or field[-1] != '"' or '"' in inner.replace('""', ""):
+        return field
+    return inner.replace('""', '"')
 
 
 def _quoted_rows(source: Source, options: ReadOptions) -> Iterator[Row | BadLine]:
