@@ -51,6 +51,14 @@ def test_words(text, terms):
     assert sorted(PLAIN.terms(text)) == sorted(terms)
 
 
+@pytest.mark.parametrize("language", ["turkish", "english", "none"])
+@pytest.mark.parametrize("word", ["İstanbul", "I\u0307stanbul", "Kadıköyİstanbul", "DİYARBAKIR"])
+def test_a_capital_i_with_a_dot_is_an_i(language, word):
+    analyzer = Analyzer(language)
+    small = word.replace("I\u0307", "i").replace("İ", "i").lower()
+    assert analyzer.terms(f"a {word}") == analyzer.terms(f"a {small}")
+
+
 def test_english_is_stemmed_by_porter_without_stop_words():
     analyzer = Analyzer()
     assert analyzer.terms("The skies are generously relational") == ["ski", "gener", "relat"]

@@ -56,7 +56,9 @@ class Analyzer:
         if self.stopwords is None:
             settle(self, "stopwords", LUCENE_STOPWORDS if english else frozenset())
         _check(self.language, self.stemmer)
-        settings = f"analyzer 2\n{self.stemmer}\n{' '.join(sorted(self.stopwords or ()))}"
+        # subtle: 3 made a capital I with a dot an i; only Turkish is made anew, as it is full of it
+        version = 3 if self.stemmer == "turkish" else 2
+        settings = f"analyzer {version}\n{self.stemmer}\n{' '.join(sorted(self.stopwords or ()))}"
         settle(self, "fingerprint", hashlib.blake2b(settings.encode(), digest_size=16).hexdigest())
         settle(self, "_memory", [self._new_lexicon()])
 

@@ -79,8 +79,13 @@ def has_parts(text: str) -> bool:
 
 
 def normal(word: str) -> str:
-    """The word in lower case, compatible characters made one, joiners left out."""
+    """The word in lower case, compatible characters made one, joiners left out.
+
+    >>> normal("\u0130stanbul")
+    'istanbul'
+    """
     word = unicodedata.normalize("NFKC", word).lower()
+    word = word.replace("i\u0307", "i")  # what lower() makes of a capital I with a dot
     return word.translate(_UNSEEN)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..errors import BadInput, NotFound
-from ..formats.streams import open_source
+from ..formats.streams import UTF16, open_source
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -21,15 +21,17 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise NotFound(f"{path}: no such file")
     with open_source(path, path.name) as source:
         for number, line in enumerate(source.stream, start=1):
+            if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
+                raise BadInput(f"{path}: {UTF16}")
             kept = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
             if kept.strip():
                 yield number, kept.rstrip(b"\r\n")
 
 
-def first_character(path: Path) -> bytes:
-    """The file's first one that is no white space. Raises NotFound, BadInput."""
+def first_characters(path: Path) -> bytes:
+    """The first five behind white space. Raises NotFound, BadInput."""
     for _, line in numbered_lines(path):
-        return line.lstrip()[:1]
+        return line.lstrip()[:5]
     return b""
 
 

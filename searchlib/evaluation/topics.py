@@ -1,38 +1,50 @@
-"""Queries (topics) from BEIR's `queries.jsonl`, MS MARCO's TSV, or TREC's tagged topics."""
+"""Queries (topics) from BEIR's `queries.jsonl`, Parquet, MS MARCO's TSV, or TREC's topics."""
 
 from __future__ import annotations
 
 import html
-import json
 import re
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from ..errors import BadInput
-from .lines import bad_line, first_character, numbered_lines, text_of
+from .lines import bad_line, first_characters, numbered_lines, text_of
+from .named import PARQUET, Records, first_of, id_of, json_records, parquet_records
 
 # a tag begins with a letter: "p < 0.05" has none
-_TAGGED = re.compile(r"(</?[A-Za-z][^<>]*>)?((?:[^<]|<(?!/?[A-Za-z]))*)")
+_TAG = re.compile(r"<(/?)([A-Za-z][\w.-]*)([^<>]*)>")
 _NUMBER = re.compile(r"""number\s*=\s*["']?([^"'\s>]+)""", re.IGNORECASE)
-_IDS, _TEXTS = ("id", "_id", "qid", "query_id", "query-id"), ("text", "query", "query_text")
-_HEADERS = {(id, text) for id in _IDS for text in _TEXTS}
+_CDATA = re.compile(r"<!\[CDATA\[(.*?)\]\]>")
+_LABEL = re.compile(r"^(?:Number|Topic|Description):\s*", re.IGNORECASE)
+_FIELDS = {  # what a tag begins; other tags are text: std::vector<int>
+    **{"num": "id", "identifier": "id", "title": "title", "query": "title"},
+    **{"desc": "description", "description": "description", "question": "description"},
+    **{"narr": "", "narrative": "", "subtopic": "", "topics": "", "top": "topic", "topic": "topic"},
+}
+_IDS, _TEXTS = ("_id", "id", "qid", "query_id", "query-id"), ("text", "query", "query_text")
+_HEADERS = set(product(("id", "qid", "queryid"), ("text", "query", "querytext")))
 
 
 def read_topics(path: Path) -> dict[str, str]:
-    """Query id -> text, in the file's order; the format is told by the first character.
+    """Query id -> text, in the file's order; the format is told by the first characters.
 
-    `{` starts JSON Lines ({"_id" or "id", "text" or "query"}), `<` starts TREC topics
-    (`<num>`, `<identifier>` or `<topic number="...">`, and `<title>` or `<query>`), anything else
-    is TSV (id, tab, text; a header is passed over). Raises BadInput, naming file and
-    line, for a line without an id or text, an id that stands twice, or a file without queries.
+    `{` starts JSON Lines ({"_id", "id" or "qid", "text" or "query"}), `<` starts TREC topics
+    (`<num>`, `<identifier>` or `<topic number="...">`, and `<title>` or `<query>`; where no topic
+    has these, the topic's own text, else `<desc>`), `PAR1` Parquet with JSON's names, anything
+    else is TSV (id, tab, text; a header is passed over). Raises BadInput, naming file and line,
+    for a line or topic without an id or text, an id that stands twice, or a file without queries.
 
     >>> read_topics(Path("queries.jsonl"))  # doctest: +SKIP
     {'1': 'how fast does light travel in glass'}
     """
-    start = first_character(path)
-    if start == b"<":
+    start = first_characters(path)
+    if start.startswith(b"<"):
         topics = _read_tagged(path)
-    elif start == b"{":
-        topics = _read_jsonl(path)
+    elif start.startswith(b"{"):
+        topics = _read_records(path, json_records(path, numbered_lines(path)))
+    elif start == PARQUET:
+        topics = _read_records(path, parquet_records(path))
     else:
         topics = _read_tsv(path)
     if not topics:
@@ -40,20 +52,13 @@ def read_topics(path: Path) -> dict[str, str]:
     return topics
 
 
-def _read_jsonl(path: Path) -> dict[str, str]:
+def _read_records(path: Path, records: Records) -> dict[str, str]:
     topics: dict[str, str] = {}
-    for number, line in numbered_lines(path):
-        try:
-            record = json.loads(text_of(line, path, number))
-        except (ValueError, RecursionError) as error:
-            bad_line(path, number, f"not JSON: {error}")
-        if not isinstance(record, dict):
-            bad_line(path, number, f"not a JSON object: {line[:40]!r}")
-        id = record.get("_id", record.get("id", record.get("query_id")))
-        text = record.get("text", record.get("query"))
-        if not isinstance(id, str | int) or isinstance(id, bool) or not isinstance(text, str):
+    for number, record in records:
+        id, text = id_of(first_of(record, _IDS)), first_of(record, _TEXTS)
+        if id is None or not isinstance(text, str):
             bad_line(path, number, 'no "_id" or no "text" in this query')
-        _put(topics, str(id), text, path, number)
+        _put(topics, id, text, path, number)
     return topics
 
 
@@ -63,46 +68,73 @@ def _read_tsv(path: Path) -> dict[str, str]:
         id, tab, text = text_of(line, path, number).partition("\t")
         if not tab:
             bad_line(path, number, "no tab; expected: query id, tab, text")
-        if not topics and (id.strip().lower(), text.strip().lower()) in _HEADERS:
+        if not topics and (_plain(id), _plain(text)) in _HEADERS:
             continue
         _put(topics, id.strip(), text.strip(), path, number)
     return topics
 
 
+def _plain(name: str) -> str:
+    return re.sub(r"[-_ ]", "", name.strip().lower())
+
+
+@dataclass
+class _Topic:
+    line: int  # of its title, else where it begins
+    fields: dict[str, list[str]]  # as `_FIELDS` calls them, line by line
+
+    def text(self, name: str) -> str:
+        text = _CDATA.sub(lambda found: html.escape(found[1]), " ".join(self.fields.get(name, [])))
+        return html.unescape(_LABEL.sub("", " ".join(text.split()), 1))
+
+
 def _read_tagged(path: Path) -> dict[str, str]:
-    # <num> Number: 301 <title> Topic: ...; closing tags are optional in TREC's own files
+    found = _tagged(path)
+    kinds = {"title": "<title>", "topic": "text", "description": "<desc>"}
+    kind = next((kind for kind in kinds if any(topic.text(kind) for topic in found)), "title")
+    without = sum(not topic.text(kind) for topic in found)
     topics: dict[str, str] = {}
-    id: str | None = None
-    title: list[str] | None = None  # the title's lines while one is being read
-    at = 0
-
-    def finish() -> None:
-        nonlocal id, title
-        if title is not None:
-            text = re.sub(r"^Topic:\s*", "", " ".join(" ".join(title).split()))
-            if id is None:
-                bad_line(path, at, "<title> before any <num>")
-            _put(topics, id, html.unescape(text), path, at)
-            id = None
-        title = None
-
-    for number, line in numbered_lines(path):
-        for tag, rest in _TAGGED.findall(text_of(line, path, number)):
-            name = re.split(r"[\s/]", tag.strip("<>/ ").lower())[0]
-            opens = tag and not tag.startswith("</")
-            if tag:
-                finish()
-            if opens and name == "topic" and (own := _NUMBER.search(tag)):
-                id = own.group(1)
-            elif opens and name in ("num", "identifier"):
-                found = re.search(r"(?:Number:\s*)?(\S+)", rest.strip(), re.IGNORECASE)
-                id = found.group(1) if found else None
-            elif opens and name in ("title", "query"):
-                title, at = [rest], number
-            elif not tag and title is not None:
-                title.append(rest)
-    finish()
+    for topic in found:
+        id, text = topic.text("id").partition(" ")[0], topic.text(kind)
+        if not id:
+            bad_line(path, topic.line, "<title> before any <num>")
+        if not text:
+            counted = f"{without} of {len(found)} topics have none"
+            bad_line(path, topic.line, f"query {id!r} has no {kinds[kind]}; {counted}")
+        _put(topics, id, text, path, topic.line)
     return topics
+
+
+def _tagged(path: Path) -> list[_Topic]:
+    # <num> Number: 301 <title> Topic: ...; closing tags are optional in TREC's own files
+    found: list[_Topic] = []
+    topic: _Topic | None = None
+    field: list[str] | None = None  # the lines of what is being read, if it is wanted
+    for number, raw in numbered_lines(path):
+        line, at = text_of(raw, path, number), 0
+        for tag in _TAG.finditer(line):
+            name, opens = _FIELDS.get(tag[2].lower()), not tag[1]
+            if name is None and line[: tag.start()].strip():
+                continue  # what begins a line ends a field, known or not
+            if field is not None:
+                field.append(line[at : tag.start()])
+            field, at = None, tag.end()
+            if name == "topic":
+                topic = None
+            if not name or not opens:
+                continue
+            if topic is None or (name == "id" and topic.fields.keys() & {"title", "description"}):
+                topic = _Topic(number, {})
+                found.append(topic)
+            if name == "title":
+                topic.line = number
+            if name == "topic" and (own := _NUMBER.search(tag[3])):
+                topic.fields["id"] = [own[1]]
+            if name == "id" or name not in topic.fields:
+                field = topic.fields[name] = []
+        if field is not None:
+            field.append(line[at:])
+    return found
 
 
 def _put(topics: dict[str, str], id: str, text: str, path: Path, number: int) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ..errors import BadInput
+from .judgements import judgements
 from .lines import bad_line, numbered_lines, text_of
 
 MOST = 1 << 20
@@ -81,6 +82,8 @@ def write_run(run: Run, file: TextIO, tag: str = "searchlib") -> None:
 def read_qrels(path: Path) -> dict[str, dict[str, int]]:
     """The judgements of a TREC (4 columns) or BEIR (3, tab-separated, header) file.
 
+    Or of CSV with a header, JSON Lines, Parquet, with fields "query-id", "corpus-id", "score".
+
     Raises BadInput, naming file and line, for other columns, an empty id, a relevance that is not
     an integer or beyond 2^20, or a document that is judged twice with different values.
 
@@ -89,20 +92,7 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
     """
     qrels: dict[str, dict[str, int]] = {}
     first = True
-    for number, line in numbered_lines(path):
-        fields = line.split(b"\t")
-        if len(fields) != 3:
-            fields = line.split()
-        if len(fields) == 4:
-            fields = [fields[0], *fields[2:]]
-        if len(fields) != 3:
-            bad_line(
-                path,
-                number,
-                f"{len(fields)} columns; judgements have 4 (query 0 document relevance)"
-                " or 3 (query-id, corpus-id, score)",
-            )
-        query, document, value = (text_of(field.strip(), path, number) for field in fields)
+    for number, query, document, value in judgements(path):
         header, first = first and value.lower() in ("score", "relevance", "rel", "label"), False
         if header:
             continue

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..types import Document
 from .options import BadLine, Item, ReadOptions
-from .records import clean
+from .records import BadRecord, clean
 from .streams import COMPRESSED, Source, whole_bytes, whole_text
 
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(.*?\n)?(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
@@ -62,6 +62,16 @@ def read_html(source: Source, options: ReadOptions) -> Iterator[Item]:
     if isinstance(data, BadLine):
         yield data
         return
+    try:
+        title, text = seen_on_page(data)
+    except BadRecord as error:
+        yield BadLine(source.name, None, str(error))
+        return
+    yield _document(source, title, text)
+
+
+def seen_on_page(data: bytes) -> tuple[str, str]:
+    """Title and visible text of a page of HTML. Raises BadRecord."""
     import lxml.html
 
     try:
@@ -75,17 +85,15 @@ def read_html(source: Source, options: ReadOptions) -> Iterator[Item]:
     try:
         tree = lxml.html.document_fromstring(data.replace(b"\0", b"") or b"<p>", parser=parser)
     except (lxml.etree.LxmlError, ValueError) as error:
-        yield BadLine(source.name, None, f"not HTML: {' '.join(str(error).split())}")
-        return
+        raise BadRecord(f"not HTML: {' '.join(str(error).split())}") from None
     for flaw in parser.error_log:
         if flaw.type_name == "ERR_RESOURCE_LIMIT":  # subtle: lxml would go on without the text
-            yield BadLine(source.name, None, "not read: nested too deeply")
-            return
+            raise BadRecord("not read: nested too deeply")
     title = tree.findtext(".//title") or ""
     if not title.strip():
         heading = tree.find(".//h1")
         title = "".join(heading.itertext()) if heading is not None else ""
-    yield _document(source, " ".join(title.split()), _visible(tree))
+    return " ".join(title.split()), _visible(tree)
 
 
 def read_pdf(source: Source, options: ReadOptions) -> Iterator[Item]:

@@ -12,7 +12,7 @@ from ..types import Document
 from .options import ReadOptions
 
 ID_NAMES = (
-    *("_id", "id", "docno", "docid", "doc_id", "document_id", "pid", "passage_id"),
+    *("_id", "id", "docno", "pid", "passage_id", "docid", "doc_id", "document_id"),
     *("key", "uid", "uuid", "identifier"),
 )
 TITLE_NAMES = ("title", "name", "headline", "heading", "subject")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -34,7 +34,7 @@ def read_csv(source: Source, options: ReadOptions) -> Iterator[Item]:
 
 
 def read_tsv(source: Source, options: ReadOptions) -> Iterator[Item]:
-    """One document a line, tabs between fields, nothing quoted.
+    """One document a line, tabs between fields; a field that CSV would have quoted is unquoted.
 
     If no field of the first line is a text's name, it is a document and not a header: see
     `read_msmarco`.
@@ -61,6 +61,26 @@ def read_msmarco(source: Source, options: ReadOptions) -> Iterator[Item]:
 
 def read_parquet(source: Source, options: ReadOptions) -> Iterator[Item]:
     """One document a row, a few rows in memory at a time; "lines" are rows from 1."""
+
+    def wanted(names: list[str]) -> list[str]:
+        fields = choose_fields(tuple(names), options)
+        columns = [fields.id, fields.title, *fields.text, *fields.metadata]
+        return [name for name in dict.fromkeys(columns) if name is not None]
+
+    try:
+        for number, record in parquet_rows(source, wanted):
+            yield _item(source, number, record, options)
+    except BadRecord as error:
+        raise BadInput(f"{source.name}: {error}") from None
+
+
+def parquet_rows(
+    source: Source, wanted: Callable[[list[str]], list[str]]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(number from 1, record of JSON values) of each row; `wanted` chooses of the columns' names.
+
+    Raises BadInput if it is compressed, or cannot be read.
+    """
     import pyarrow
     import pyarrow.parquet
 
@@ -68,17 +88,12 @@ def read_parquet(source: Source, options: ReadOptions) -> Iterator[Item]:
         raise BadInput(f"{source.name}: Parquet is read from an uncompressed file only")
     try:
         file = pyarrow.parquet.ParquetFile(source.stream)
-        fields = choose_fields(tuple(file.schema_arrow.names), options)
-        wanted = [fields.id, fields.title, *fields.text, *fields.metadata]
-        columns = [name for name in dict.fromkeys(wanted) if name is not None]
+        columns = wanted(list(file.schema_arrow.names))
         number = 0
         for batch in file.iter_batches(_BATCH, columns=columns):
             for row in batch.to_pylist():
                 number += 1
-                record = {name: _json_value(value) for name, value in row.items()}
-                yield _item(source, number, record, options)
-    except BadRecord as error:
-        raise BadInput(f"{source.name}: {error}") from None
+                yield number, {name: _json_value(value) for name, value in row.items()}
     except (pyarrow.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise BadInput(f"{source.name}: not readable as Parquet: {reason}") from None
@@ -158,7 +173,19 @@ def _tab_rows(source: Source, options: ReadOptions) -> Iterator[Row | BadLine]:
         if isinstance(line, BadLine):
             yield line
         elif line[1]:
-            yield line[0], line[1].split("\t")
+            yield line[0], [_unquoted(field) for field in line[1].split("\t")]
+
+
+def _unquoted(field: str) -> str:
+    """The field without quotes around it, if all within are doubled (DPR's Wikipedia has these).
+
+    >>> [_unquoted(field) for field in ('"a ""b"" c"', '"a" and "b"', '"', '""')]
+    ['a "b" c', '"a" and "b"', '"', '']
+    """
+    inner = field[1:-1]
+    if len(field) < 2 or field[0] != '"' or field[-1] != '"' or '"' in inner.replace('""', ""):
+        return field
+    return inner.replace('""', '"')
 
 
 def _quoted_rows(source: Source, options: ReadOptions) -> Iterator[Row | BadLine]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from searchlib.errors import BadInput, NotFound
@@ -65,3 +67,36 @@ def test_a_missing_part_is_named(folder: Path) -> None:
     (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n")
     with pytest.raises(BadInput, match="no judgements in it"):
         Collection(folder).qrels()
+
+
+def written(path: Path, rows: list[dict[str, object]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+
+
+def test_folders_of_parquet_are_a_collection(tmp_path: Path) -> None:
+    part = "-0000{}-of-00002.parquet"
+    written(tmp_path / "corpus" / ("corpus" + part.format(0)), [{"_id": "d1", "text": "snow"}])
+    for i in range(2):
+        name = part.format(i)
+        written(tmp_path / "queries" / f"queries{name}", [{"_id": f"q{i}", "text": f"ice {i}"}])
+        judged = {"query-id": "q0", "corpus-id": f"d{i}", "score": 1.0 + i}
+        written(tmp_path / "qrels" / f"test{name}", [judged])
+    parted = Collection(tmp_path)
+    assert parted.splits() == ("test",)
+    assert parted.queries() == {"q0": "ice 0", "q1": "ice 1"}
+    assert parted.topics() == {"q0": "ice 0"}
+    assert parted.qrels() == {"q0": {"d0": 1, "d1": 2}}
+    assert parted.corpus == tmp_path / "corpus"
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv"])
+def test_judgements_with_names_are_read_unless_there_are_columns(folder: Path, ending: str) -> None:
+    rows = {"jsonl": '{"query-id": "q2", "corpus-id": "d1", "score": 1}\n'}
+    rows["csv"] = "query-id,corpus-id,score\nq2,d1,1\n"
+    for split in ("dev", "test"):
+        (folder / "qrels" / f"{split}.{ending}").write_text(rows[ending])
+    named = Collection(folder)
+    assert named.splits() == ("dev", "test", "train")
+    assert named.qrels("dev") == {"q2": {"d1": 1}}
+    assert named.qrels("test") == {"q1": {"d1": 1}}

@@ -41,6 +41,27 @@ freeze
         ("<top><identifier>10-A</identifier><title>ships</title></top>", {"10-A": "ships"}),
         ("qid\ttext\n1\tid text\n", {"1": "id text"}),
         ('{"_id": " q0 ", "text": "x"}\n', {"q0": "x"}),
+        ('{"qid": 3, "query": "x"}\n{"query-id": "4", "query_text": "y"}', {"3": "x", "4": "y"}),
+        ("query-id\tquery text\n1\tquery text\n", {"1": "query text"}),
+        (
+            "<top>\n<num> Number: 9\n<title> what is a std::vector<int> in <b>c</b>\n"
+            "<smry> not this\n</top>",
+            {"9": "what is a std::vector<int> in <b>c</b>"},
+        ),
+        (
+            "<top><num>\n4\n</num><title><![CDATA[a &lt;b> & c]]> d &amp; e</title></top>",
+            {"4": "a &lt;b> & c d & e"},
+        ),
+        (
+            '<topics task="ct">\n<topic number="1">\nA man of 58,\nwith pain\n</topic>\n'
+            '<topic number="2">A woman</topic></topics>',
+            {"1": "A man of 58, with pain", "2": "A woman"},
+        ),
+        (
+            "<top>\n<num> Number: 5\n<desc> Description:\nOf rain\n<narr> Any\n</top>",
+            {"5": "Of rain"},
+        ),
+        ("<num>1<title>one<desc>x\n<num>2<title>two", {"1": "one", "2": "two"}),
     ],
 )
 def test_each_layout_is_read(tmp_path: Path, text: str, expected: dict[str, str]) -> None:
@@ -60,6 +81,11 @@ def test_each_layout_is_read(tmp_path: Path, text: str, expected: dict[str, str]
         ('{"_id": "a", "text": "x"}\n{"_id": "a", "text": "y"}\n', ":2: query id 'a' stands twice"),
         ("a x\n", ":1: no tab"),
         ("<top>\n<title> lost\n</top>\n", ":2: <title> before any <num>"),
+        (
+            "<top><num>1</num><title>a</title></top>\n<top><num>2</num><desc>b</desc></top>",
+            ":2: query '2' has no <title>; 1 of 2 topics have none",
+        ),
+        ('<topic number="1"></topic>', ":1: query '1' has no <title>"),
         ("\n\n", ": no queries in it"),
         ("", ": no queries in it"),
     ],

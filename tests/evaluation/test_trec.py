@@ -111,6 +111,42 @@ def test_trec_and_beir_judgements_are_told_apart(tmp_path: Path) -> None:
     assert read_qrels(bare) == {"q1": {"d1": 1}}
 
 
+JUDGED = '{"query-id": "q1", "corpus-id": "my file", "score": 2}\n'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        JUDGED,
+        '{"qid": "q1", "docid": "my file", "relevance": 2.0}\n',
+        "query-id,corpus-id,score\nq1,my file,2\n",
+        '\ufeffscore,Corpus-ID,query_id\n2,"my file",q1\n',
+    ],
+)
+def test_judgements_with_names_are_read(tmp_path: Path, text: str) -> None:
+    assert read_qrels(saved(tmp_path / "named", text)) == {"q1": {"my file": 2}}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (JUDGED + "oops", ":2: not JSON"),
+        (JUDGED + '{"query-id": "q1"}', ':2: no "query-id", "corpus-id" or "score"'),
+        ("query-id,corpus-id,score\nq1,d1\n", ":2: 2 columns, the first line has 3"),
+        ('query-id,corpus-id,score\nq1,"d1"x,1\n', ":2: not CSV"),
+        ("PAR1\x15 but no more", ": not readable as Parquet"),
+        ("q1 0 d1 1".encode("utf-16"), ": UTF-16 text, which is not read"),
+    ],
+)
+def test_bad_judgements_with_names_are_named(
+    tmp_path: Path, text: str | bytes, reason: str
+) -> None:
+    path = saved(tmp_path / "named", text)
+    with pytest.raises(BadInput) as caught:
+        read_qrels(path)
+    assert str(caught.value).startswith(f"{path}{reason}")
+
+
 def test_packed_files_are_unpacked_and_broken_ones_named(tmp_path: Path) -> None:
     packed = saved(tmp_path / "a.run.gz", gzip.compress(b"q Q0 d 1 1.5 t\n"))
     assert read_run(packed) == {"q": {"d": 1.5}}

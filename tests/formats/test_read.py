@@ -65,6 +65,14 @@ def test_compressed_or_not(write, name, suffix, compress):
     assert read(path) == DOCUMENTS
 
 
+def test_the_id_of_a_passage_goes_before_that_of_its_document(write):
+    record = {"docid": "D1", "pid": "D1_2", "passage": "Eel", "spans": "(0,3)"}
+    path = write("msmarco_v2.jsonl", json.dumps(record))
+    assert read(path) == [Document("D1_2", "Eel", "", {"docid": "D1", "spans": "(0,3)"})]
+    path = write("passages.jsonl", '{"document_id": "D1", "passage_id": 2, "text": "Eel"}')
+    assert read(path) == [Document("2", "Eel", "", {"document_id": "D1"})]
+
+
 @pytest.mark.parametrize(
     "compress", [gzip.compress, bz2.compress, lzma.compress, zstandard.ZstdCompressor().compress]
 )

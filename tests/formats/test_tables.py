@@ -101,6 +101,15 @@ def test_a_quote_without_end_is_said_and_does_not_eat_the_file_in_silence(table)
     assert refused(path).startswith("2: not CSV: unexpected end of data")
 
 
+def test_tsv_keeps_quotes_unless_a_field_is_quoted_as_in_csv(table):
+    rows = '1\t"Aaron ( or ; ""Aharon"") is"\tAaron\n2\t"A" and "B"\t""\n3\t"\t"x\n'
+    assert read(table("psgs.tsv", "id\ttext\ttitle\n" + rows)) == [
+        Document("1", 'Aaron ( or ; "Aharon") is', "Aaron"),
+        Document("2", '"A" and "B"'),
+        Document("3", '"', '"x'),
+    ]
+
+
 def test_tsv_with_header_is_not_quoted(table):
     path = table("a.tsv", 'id\ttext\tyear\na\tHe said "x\t1999\r\n')
     assert read(path) == [Document("a", 'He said "x', metadata={"year": 1999})]

@@ -83,3 +83,54 @@ def test_many_tags_without_end_take_no_time(tmp_path):
     path.write_text("<DOC><DOCNO>a</DOCNO>" + "<b>" * 200_000 + "< <" * 200_000 + "</DOC>")
     (document,) = read(path)
     assert document.id == "a"
+
+
+WIRE = """<DOC><DOCNO>WSJ-1</DOCNO><HL>Prices</HL><LP>Lead of all.</LP><TEXT>The rest.</TEXT></DOC>
+<DOC><DOCNO>SJMN-1</DOCNO><LEADPARA>First.</LEADPARA><SECTION>Front</SECTION><TEXT>Then.</TEXT></DOC>
+<DOC><DOCNO>FBIS-1</DOCNO><HEADER><DATE1>1 May</DATE1> Type:
+<H3> <TI>  Elections  </TI></H3></HEADER><TEXT>Said <F P=1>twice <TI>x</TI></F>.</TEXT></DOC>
+<DOC><DOCNO>APW-1</DOCNO><BODY><SLUG>bc</SLUG><HEADLINE>Flood</HEADLINE>
+<TEXT><P>Water.</P></TEXT></BODY><TRAILER>EST</TRAILER></DOC>
+<DOC><DOCNO>T-1</DOCNO><BODY><HEAD>One</HEAD><P>a</P><HEAD>Two</HEAD><P>b</P></BODY></DOC>
+"""
+
+
+def test_newswire_is_read_with_its_lead_and_with_titles_and_texts_inside(tmp_path):
+    path = tmp_path / "wire.trec"
+    path.write_text(WIRE)
+    found = [(d.title, d.text.split(), d.metadata) for d in read(path)]
+    assert found == [
+        ("Prices", ["Lead", "of", "all.", "The", "rest."], {}),
+        ("", ["First.", "Then."], {"section": "Front"}),
+        ("Elections", ["Said", "twice", "x", "."], {"header": "1 May  Type:"}),
+        ("Flood", ["Water."], {"body": "bc", "trailer": "EST"}),
+        ("One", ["a", "Two", "b"], {}),
+    ]
+
+
+WEB = """<DOC>
+<DOCNO>GX-1</DOCNO>
+<DOCHDR>
+http://a.gov/
+HTTP/1.1 200 OK
+Content-Type: text/html
+</DOCHDR>
+<html><head><title>Rivers &amp; lakes</title><script>var hidden = 1 < 2;</script></head>
+<body><p>Salmon <b>return</b>.</p></body></html>
+</DOC>
+<DOC><DOCNO>WT-1</DOCNO><DOCOLDNO>IA-1</DOCOLDNO><DOCHDR>
+HTTP/1.0 200</DOCHDR>
+<title>Eels</title><h1>Eels</h1>They swim.<style>p {}</style></DOC>
+<DOC><DOCNO>H-1</DOCNO> <!DOCTYPE html>
+<HTML lang=en><TITLE>Crabs</TITLE>They walk.</HTML></DOC>
+"""
+
+
+def test_pages_of_a_crawl_are_read_as_html_without_their_headers(tmp_path):
+    path = tmp_path / "web.trec"
+    path.write_text(WEB)
+    assert read(path) == [
+        Document("GX-1", "Salmon return.", "Rivers & lakes"),
+        Document("WT-1", "Eels\nThey swim.", "Eels", {"docoldno": "IA-1"}),
+        Document("H-1", "They walk.", "Crabs"),
+    ]
