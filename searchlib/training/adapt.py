@@ -45,7 +45,7 @@ from .reading import ReadingSettings
 from .source import Kind, Source, identity, model_of, opened
 from .teacher import CrossEncoded, Ensemble, PairScorer, TeacherWeights
 from .texts import PassageTexts, documents_of, live_passages
-from .work import once, same_as_begun, work_beside, work_folder
+from .work import SOURCE, once, same_as_begun, work_beside, work_folder
 
 QUERIES, CANDIDATES, CHECKS = "queries.jsonl", "candidates.npz", "checks.npz"
 CHECKED = 128  # held-out queries that training is checked with now and then
@@ -120,7 +120,7 @@ def adapt(
     ):
         base = model_of(engine, settings.kind)
         check_trainable(base, settings.kind)
-        same_as_begun(place / "source.json", identity(engine))
+        same_as_begun(place / SOURCE, identity(engine))
         train, held_out = _queries(engine, place, settings, given, on_progress)
         checked = held_out[:CHECKED]
         on_progress(0, None, "queries")

@@ -35,7 +35,7 @@ from .pairs import PseudoQuery, hash_of
 from .publishing import Outcome, finish
 from .source import Kind, Source, identity, model_of, opened
 from .texts import PassageTexts, live_passages
-from .work import once, same_as_begun, work_beside, work_folder
+from .work import SOURCE, once, same_as_begun, work_beside, work_folder
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def finetune(
         base = model_of(engine, settings.kind)
         if settings.whole:
             check_trainable(base, settings.kind)
-        same_as_begun(place / "source.json", identity(engine))
+        same_as_begun(place / SOURCE, identity(engine))
         answers = answers_there(engine, topics, qrels)
         train, held_out = _split({id: topics[id] for id in answers}, settings)
         if not settings.whole:

@@ -18,7 +18,8 @@ from indexes.manifest import MANIFEST
 from ..errors import BadInput
 from .artefacts import write_whole
 
-PLAN = "plan.json"  # what the work was begun with
+PLAN, SOURCE = "plan.json", "source.json"  # what the work was begun with, and of which index
+_BEGUN = {LOCK, HELD, PLAN, PLAN + ".writing", SOURCE, SOURCE + ".writing"}
 _LEFT_OUT = {LOCK, HELD, MANIFEST, "sync.db"}  # of an index, when it is copied
 
 Result = TypeVar("Result")
@@ -33,8 +34,9 @@ def work_beside(target: Path) -> Path:
 def work_folder(folder: Path, plan: Mapping[str, Any]) -> Iterator[Path]:
     """The folder of one training, held by one process; `plan` says in JSON values what is done.
 
-    Raises BadInput if another plan was begun there, or if it holds something else; Locked if
-    another process is at work on it; StorageFailed.
+    A folder that is new and has no finished step at the end goes again. Raises BadInput if
+    another plan was begun there, or if it holds something else; Locked if another process is at
+    work on it; StorageFailed.
     """
     there = folder.exists()
     if there and not folder.is_dir():
@@ -43,9 +45,13 @@ def work_folder(folder: Path, plan: Mapping[str, Any]) -> Iterator[Path]:
     if PLAN not in names and names - {LOCK, HELD, PLAN + ".writing"}:
         raise BadInput(f"cannot work in {folder}: it holds other things; name another")
     make_folder(folder)
-    with FileDirectory(folder).lock():
-        same_as_begun(folder / PLAN, plan)
-        yield folder
+    try:
+        with FileDirectory(folder).lock():
+            same_as_begun(folder / PLAN, plan)
+            yield folder
+    finally:
+        if not there and {entry.name for entry in folder.iterdir()} <= _BEGUN:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def once(path: Path, make: Callable[[], Result], write: Callable[[Path, Result], None],

@@ -148,6 +148,16 @@ def test_without_a_gain_the_old_model_stays(
         adapt(tmp_path / "other.index", tmp_path / "model", settings)
 
 
+def test_a_refusal_leaves_no_work(tmp_path: Path, index: Path, tiny_settings: Settings) -> None:
+    with Engine.create(tmp_path / "empty.index", tiny_settings):
+        pass
+    with pytest.raises(BadInput, match="no pseudo-queries"):
+        adapt(tmp_path / "empty.index", tmp_path / "m", small(AdaptSettings()))
+    with pytest.raises(BadInput, match="do the ids agree"):
+        finetune(index, {"1": "cat"}, {"1": {"absent": 1}}, tmp_path / "m", FinetuneSettings())
+    assert [path.name for path in tmp_path.iterdir()] == ["empty.index"]
+
+
 def test_a_dense_model_learns_too(tmp_path: Path, index: Path, all_is_gain: None) -> None:
     outcome = adapt(index, tmp_path / "model", small(AdaptSettings(kind="dense")))
     assert outcome.model is not None
