@@ -3,8 +3,7 @@
 Most rankings of k are the beginning of the ranking of more. That of a fusion, or of a reranker, is
 not, beyond its depth: there a deeper ranking has candidates of its own, which may come before
 others. So the ranking that is paged is made in rounds, of depth, 2 x depth, 4 x depth, ...
-documents: each round goes on with what it has that the rounds before had not. What is asked for
-without pages is one ranking, in the order of its scores; pages of its size go on with it.
+documents: each round goes on with what it has that the rounds before had not.
 """
 
 from __future__ import annotations
@@ -39,16 +38,14 @@ def ranked_part(
     k: int,
     paged: bool,
 ) -> TopK:
-    """The hits of ranks offset + 1 to offset + k of the one ranking that is `paged`, if it is.
-
-    Without pages it is the k best, in the order of their scores.
-    """
-    wanted = depth = offset + k
-    if paged and isinstance(scorer, Fused | Quoting | Reranked):
-        depth = max(k, scorer.depth)  # a first page that was not known to be one had k
+    """The hits of ranks offset + 1 to offset + k of the one ranking that is `paged`, if it is."""
+    wanted = offset + k
+    depth = first = wanted
+    if isinstance(scorer, Fused | Quoting | Reranked):
+        depth, first = scorer.depth, min(wanted, scorer.depth)
     elif paged and scorer.direct:  # of vectors' codes, more candidates are found for more hits
-        depth = ROUND
-    top = scorer.top([query], depth, where, unit)[0]
+        depth = first = ROUND
+    top = scorer.top([query], first, where, unit)[0]
     while len(top.ids) < wanted and len(top.ids) >= depth:
         depth *= 2
         deeper = scorer.top([query], depth, where, unit)[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,6 @@ RETRIEVERS = [
     "bm25", "bm25_passage", "sparse", "lookup", "dense", "static", "hybrid", "instant",
 ]  # fmt: skip
 QUERY = "the blues song bread boat"
-
-
-@pytest.fixture
-def many(tmp_path: Path, tiny_settings: Settings) -> Iterator[Engine]:
-    """60 documents of few different words."""
-    texts = (" ".join(f"w{n * n % m}" for m in (3, 5, 7, 11)) for n in range(60))
-    with Engine.create(tmp_path / "many", tiny_settings) as engine:
-        engine.add(Document(f"d{n}", f"{text} x{n}") for n, text in enumerate(texts))
-        yield engine
 
 
 def shallow(engine: Engine, name: str) -> Any:
@@ -59,28 +49,6 @@ def test_within_its_depth_a_fusion_is_paged_as_it_ranks(engine: Engine) -> None:
     paged = ranked_part(hybrid, QUERY, None, "document", offset=2, k=3, paged=True)
     assert paged.ids.tolist() == plain.ids[2:5].tolist()
     assert paged.scores.tolist() == pytest.approx(plain.scores[2:5].tolist())
-
-
-class ByNumber:
-    """A reranker that likes what is numbered by a large number, which no retriever does."""
-
-    name = "by number"
-
-    def score(self, query: str, texts: Sequence[str]) -> Any:
-        return np.array([int(text.split("x")[-1]) for text in texts], np.float32)
-
-
-@pytest.mark.parametrize("unit", ["document", "passage"])
-def test_without_pages_all_is_in_the_order_of_the_scores(many: Engine, unit: Any) -> None:
-    reranked = many.reranked("bm25_passage", ByNumber(), depth=2)
-    fusion = many.fused(("bm25", "sparse", "dense"), depth=2)
-    for scorer in (reranked, fusion):
-        hits = many.search("w1 w2", 20, retriever=scorer, unit=unit)
-        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
-        ranking = many.rank(["w1 w2"], 20, retriever=scorer, unit=unit)[0]
-        assert tuple(hit.id for hit in hits) == ranking.ids
-        rest = many.search("w1 w2", 20, retriever=scorer, unit=unit, offset=20)
-        assert len({hit.id for hit in hits + rest}) == len(hits + rest) > 20
 
 
 class Leaning:
