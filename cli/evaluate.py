@@ -89,7 +89,7 @@ def run(
             themselves=own, on_progress=progress,
         )  # fmt: skip
     if own:
-        say(f"{len(own):,} queries are documents; their own document is left out")
+        say(f"queries that are documents, which are left out of their answers: {len(own):,}")
     if output is not None:
         text = io.StringIO()
         write_run(answers, text, tag or retriever)

@@ -44,7 +44,7 @@ def print_trec(query: str, ranking: Iterable[tuple[str, float]], tag: str) -> No
 
     Raises BadInput for an id with white space in it, which no TREC tool could read back.
     """
-    from searchlib.evaluation import write_run
+    from searchlib.evaluation.trec import write_run
 
     write_run({query: dict(ranking)}, sys.stdout, tag)
 

@@ -210,7 +210,9 @@ def test_a_document_that_is_judged_relevant_to_itself_is_an_answer(cli: Run, not
         assert cli("eval", notes, *asked).lines[0]["value"] == value
         assert cli("verify", notes, "--reproduce").code == 0
     run = cli("run", notes, "q.tsv")
-    assert run.error == "searchlib: 1 queries are documents; their own document is left out"
+    assert run.error == (
+        "searchlib: queries that are documents, which are left out of their answers: 1"
+    )
     assert "note-2 Q0 note-2" not in run.out
     passages = cli("run", notes, "q.tsv", "--passages")
     assert (passages.err, "note-2 Q0 note-2#0" in passages.out) == ("", True)
