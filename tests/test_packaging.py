@@ -88,6 +88,7 @@ def test_the_sdist_can_be_built_from(built: Path) -> None:
                for path in (ROOT / folder).rglob("*.[ch]")}  # fmt: skip
     assert sources
     assert sources | {"setup.py", "searchlib/encoders/gloss/blend/model.safetensors"} <= names
+    assert not any(name.startswith("tests/") for name in names)  # half of them would not run
 
 
 def test_the_wheel_works_in_a_fresh_environment(built: Path, tmp_path: Path) -> None:
