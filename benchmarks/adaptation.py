@@ -20,7 +20,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
-from effectiveness import chosen_collections, opened
+from effectiveness import add_collections, add_place, chosen_collections, opened
 from finetuning import interval, reencoded, shown
 from report import one_line_errors, parser, provenance, say
 
@@ -53,8 +53,7 @@ class Measured:
 
 def arguments() -> argparse.Namespace:
     made = parser(__doc__ or "", "python benchmarks/adaptation.py path/to/beir/cisi --base plain")
-    made.add_argument("collections", nargs="*", type=Path, help="BEIR folders")
-    made.add_argument("--data", type=Path, help="a folder of BEIR folders: all of them")
+    add_collections(made)
     made.add_argument("--split", help="default: test, else dev")
     made.add_argument("--queries", type=int, help="at most so many judged ones a collection")
     made.add_argument("--base", choices=("plain", "gloss"), default="gloss")
@@ -62,8 +61,7 @@ def arguments() -> argparse.Namespace:
     made.add_argument("--steps", type=int, help="of training; default: adapt's")
     made.add_argument("--sample", type=int, help="passages that a map is fitted to; default: all")
     made.add_argument("--seeds", type=int, default=3)
-    made.add_argument("--device", help="cpu, cuda, mps")
-    made.add_argument("--cache", type=Path, default=Path("build/indexes"), help="for indexes")
+    add_place(made)
     return made.parse_args()
 
 
@@ -83,7 +81,8 @@ def main() -> None:
             with opened(collection, settings, options.cache, options.device) as engine:
                 asked = judged(collection, options)
                 before.append(measured(engine, asked))
-                after.append([fitted(engine, asked, options, s) for s in range(options.seeds)])
+                seeds = range(options.seeds)
+                after.append([fitted(engine, asked, before[-1], options, s) for s in seeds])
                 rows.append(row(collection.name, before[-1], after[-1]))
                 say(rows[-1])
         print(table(rows, [collection.name for collection in collections], before, after))
@@ -115,32 +114,28 @@ def measured(engine: Engine, asked: Judged) -> Measured:
     return Measured(values, document_terms, query_terms)
 
 
-def fitted(engine: Engine, asked: Judged, options: argparse.Namespace, seed: int) -> Measured:
-    """What is measured with the model of one seed."""
+def fitted(
+    engine: Engine, asked: Judged, before: Measured, options: argparse.Namespace, seed: int
+) -> Measured:
+    """What is measured with the model of one seed; what was before, if none is written."""
+    from searchlib.training.blending import PASSAGES, fit_blend
+
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "model"
         started = time.monotonic()
         if options.trained:
-            written = trained(engine, target, options, seed)
+            train(engine, target, options, seed)
         else:
-            written = blended(engine, target, options, seed)
-        seconds = time.monotonic() - started
+            fit_blend(engine, target, passages=options.sample or PASSAGES, seed=seed)
+        seconds, written = time.monotonic() - started, target.exists()
         say(f"{asked.name}, seed {seed}: {'' if written else 'not '}written, {seconds:.0f} s")
         if not written:
-            return replace(measured(engine, asked), written=False, seconds=seconds)
+            return replace(before, written=False, seconds=seconds)
         with reencoded(engine, options, sparse_model=str(target)) as after:
             return replace(measured(after, asked), seconds=seconds)
 
 
-def blended(engine: Engine, target: Path, options: argparse.Namespace, seed: int) -> bool:
-    """A map of the collection's own at `target`; always."""
-    from searchlib.training.blending import PASSAGES, fit_blend
-
-    fit_blend(engine, target, passages=options.sample or PASSAGES, seed=seed)
-    return True
-
-
-def trained(engine: Engine, target: Path, options: argparse.Namespace, seed: int) -> bool:
+def train(engine: Engine, target: Path, options: argparse.Namespace, seed: int) -> None:
     """A trained model at `target`, if it is better on what was held out."""
     from searchlib.training.adapt import AdaptSettings, adapt
 
@@ -157,7 +152,6 @@ def trained(engine: Engine, target: Path, options: argparse.Namespace, seed: int
     outcome = adapt(engine.path, target, settings, device=options.device)
     for found in outcome.judgements:
         say(f"seed {seed}, {found.queries}: {shown(found.comparison)}")
-    return outcome.model is not None
 
 
 def row(name: str, before: Measured, after: Sequence[Measured]) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from effectiveness import opened
+from effectiveness import add_place, opened
 from report import Result, one_line_errors, parser, print_results, provenance, say
 
 from searchlib.errors import BadInput, NotFound
@@ -80,8 +80,7 @@ def main() -> None:
     made.add_argument("--queries", type=int, help="at most so many, drawn")
     made.add_argument("--passages", choices=("split", "one"), default="split")
     made.add_argument("--passage-tokens", type=int, help="a passage's length in word-pieces")
-    made.add_argument("--device", help="cpu, cuda, mps")
-    made.add_argument("--cache", type=Path, default=Path("build/indexes"), help="for indexes")
+    add_place(made)
     options = made.parse_args()
     with one_line_errors():
         from searchlib import Settings

@@ -17,7 +17,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from effectiveness import QUERIES_AT_ONCE, QUICK_QUERIES, chosen_collections, opened
+from effectiveness import (
+    QUERIES_AT_ONCE,
+    QUICK_QUERIES,
+    add_collections,
+    add_place,
+    chosen_collections,
+    opened,
+)
 from report import one_line_errors, parser, provenance, say
 
 from searchlib import Settings
@@ -44,14 +51,12 @@ Values = dict[str, dict[str, dict[str, float]]]  # "sparse own" -> collection ->
 
 def arguments() -> argparse.Namespace:
     made = parser(__doc__ or "", "python benchmarks/blending.py --data path/to/beir")
-    made.add_argument("collections", nargs="*", type=Path, help="BEIR folders")
-    made.add_argument("--data", type=Path, help="a folder of BEIR folders: all of them")
+    add_collections(made)
     made.add_argument("--queries", type=int, help="at most so many a collection")
     made.add_argument("--document-share", type=float, help="default: blend's")
     made.add_argument("--query-share", type=float, help="default: blend's")
     made.add_argument("--extra-query-terms", type=int, help="default: blend's")
-    made.add_argument("--device", help="cpu, cuda, mps")
-    made.add_argument("--cache", type=Path, default=Path("build/indexes"), help="for indexes")
+    add_place(made)
     return made.parse_args()
 
 

@@ -38,8 +38,7 @@ def arguments() -> argparse.Namespace:
         __doc__ or "",
         "python benchmarks/effectiveness.py --data path/to/beir --out build/effectiveness",
     )
-    made.add_argument("collections", nargs="*", type=Path, help="BEIR folders")
-    made.add_argument("--data", type=Path, help="a folder of BEIR folders: all of them")
+    add_collections(made)
     made.add_argument("--split", help="which judgements (default: test, else dev)")
     made.add_argument("--measures", default="nDCG@10,R@100", help="default: %(default)s")
     made.add_argument("--queries", type=int, help="at most so many queries a collection, drawn")
@@ -54,8 +53,7 @@ def arguments() -> argparse.Namespace:
     made.add_argument("--systems", nargs="*", help="only these (default: all)")
     made.add_argument("-k", type=int, default=100, help="documents a query; default: %(default)s")
     made.add_argument("--depth", type=int, default=50, help="fusion's pool; default: %(default)s")
-    made.add_argument("--device", help="cpu, cuda, mps")
-    made.add_argument("--cache", type=Path, default=Path("build/indexes"), help="for indexes")
+    add_place(made)
     made.add_argument("--out", type=Path, default=Path("build/effectiveness"), help="for results")
     made.add_argument("--runs", action="store_true", help="write the runs too, as TREC files")
     return made.parse_args()
@@ -75,6 +73,18 @@ def main() -> None:
         )
         comparisons = compare_with_default(measured, options.measures)
         write(measured, comparisons, settings.to_json(), options.out)
+
+
+def add_collections(made: argparse.ArgumentParser) -> None:
+    """The options that `chosen_collections` reads."""
+    made.add_argument("collections", nargs="*", type=Path, help="BEIR folders")
+    made.add_argument("--data", type=Path, help="a folder of BEIR folders: all of them")
+
+
+def add_place(made: argparse.ArgumentParser) -> None:
+    """The options that say where `opened` keeps indexes, and where models run."""
+    made.add_argument("--device", help="cpu, cuda, mps")
+    made.add_argument("--cache", type=Path, default=Path("build/indexes"), help="for indexes")
 
 
 def chosen_collections(options: argparse.Namespace) -> list[Collection]:

@@ -14,7 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from effectiveness import QUERIES_AT_ONCE, QUICK_QUERIES, chosen_collections, opened
+from effectiveness import (
+    QUERIES_AT_ONCE,
+    QUICK_QUERIES,
+    add_collections,
+    add_place,
+    chosen_collections,
+    opened,
+)
 from report import Result, one_line_errors, parser, print_results, provenance, say
 
 from searchlib import Engine, Settings
@@ -42,14 +49,12 @@ Values = dict[str, dict[str, dict[str, float]]]  # system -> measure -> query ->
 
 def arguments() -> argparse.Namespace:
     made = parser(__doc__ or "", "python benchmarks/feedback.py --data path/to/beir --queries 300")
-    made.add_argument("collections", nargs="*", type=Path, help="BEIR folders")
-    made.add_argument("--data", type=Path, help="a folder of BEIR folders: all of them")
+    add_collections(made)
     made.add_argument("--queries", type=int, help="at most so many a collection, drawn")
     made.add_argument("--passages", type=int, default=Feedback().passages, help="%(default)s")
     made.add_argument("--terms", type=int, default=Feedback().terms, help="%(default)s")
     made.add_argument("--weight", type=float, default=Feedback().weight, help="%(default)s")
-    made.add_argument("--device", help="cpu, cuda, mps")
-    made.add_argument("--cache", type=Path, default=Path("build/indexes"), help="for indexes")
+    add_place(made)
     made.add_argument("--out", type=Path, default=Path("build/feedback"), help="for results")
     return made.parse_args()
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from effectiveness import opened
+from effectiveness import add_place, opened
 from report import one_line_errors, parser, provenance, say
 from scipy import stats
 
@@ -40,8 +40,7 @@ def arguments() -> argparse.Namespace:
     made.add_argument("--blended", action="store_true", help="begin with a blend")
     made.add_argument("--seeds", type=int, default=3)
     made.add_argument("--minutes", type=float, help="of each training, about")
-    made.add_argument("--device", help="cpu, cuda, mps")
-    made.add_argument("--cache", type=Path, default=Path("build/indexes"), help="for indexes")
+    add_place(made)
     return made.parse_args()
 
 

@@ -17,9 +17,15 @@ import random
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from effectiveness import QUERIES_AT_ONCE, QUICK_QUERIES, chosen_collections, opened
+from effectiveness import (
+    QUERIES_AT_ONCE,
+    QUICK_QUERIES,
+    add_collections,
+    add_place,
+    chosen_collections,
+    opened,
+)
 from fusions import Remembered, equal
 from report import Result, judged, one_line_errors, parser, print_results, provenance, say
 
@@ -93,15 +99,13 @@ class Measured:
 
 def arguments() -> argparse.Namespace:
     made = parser(__doc__ or "", "python benchmarks/fusion.py --data path/to/beir")
-    made.add_argument("collections", nargs="*", type=Path, help="BEIR folders")
-    made.add_argument("--data", type=Path, help="a folder of BEIR folders: all of them")
+    add_collections(made)
     made.add_argument("--split", help="which judgements (default: test, else dev)")
     made.add_argument("--queries", type=int, help="at most so many queries a collection, drawn")
     made.add_argument("--no-grid", action="store_true", help="without leave-one-collection-out")
     made.add_argument("--dense-model", help="a folder or a name")
     made.add_argument("--sparse-model", help="a folder or a name")
-    made.add_argument("--device", help="cpu, cuda, mps")
-    made.add_argument("--cache", type=Path, default=Path("build/indexes"), help="for indexes")
+    add_place(made)
     return made.parse_args()
 
 

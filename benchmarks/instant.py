@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from blending import Values, copied, difference, measured
-from effectiveness import chosen_collections, opened
+from effectiveness import add_collections, add_place, chosen_collections, opened
 from report import one_line_errors, parser, provenance, say
 
 from searchlib import Engine, Settings
@@ -26,13 +26,11 @@ PAIRS = {"lookup": "sparse", "static": "dense", "instant": "hybrid"}
 
 def arguments() -> argparse.Namespace:
     made = parser(__doc__ or "", "python benchmarks/instant.py --data path/to/beir")
-    made.add_argument("collections", nargs="*", type=Path, help="BEIR folders")
-    made.add_argument("--data", type=Path, help="a folder of BEIR folders: all of them")
+    add_collections(made)
     made.add_argument("--queries", type=int, help="at most so many a collection")
     made.add_argument("--runs", type=int, help="of words, to learn from; default: glance's")
     made.add_argument("--without-own", action="store_true", help="only what comes along")
-    made.add_argument("--device", help="cpu, cuda, mps")
-    made.add_argument("--cache", type=Path, default=Path("build/indexes"), help="for indexes")
+    add_place(made)
     return made.parse_args()
 
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
-from pathlib import Path
 
 from blending import difference
-from effectiveness import chosen_collections, opened
+from effectiveness import add_collections, add_place, chosen_collections, opened
 from report import one_line_errors, parser, provenance, say
 
 from searchlib import Engine, Settings
@@ -26,10 +25,8 @@ PerQuery = Mapping[str, float]
 
 def arguments() -> argparse.Namespace:
     made = parser(__doc__ or "", "python benchmarks/quoting.py --data path/to/beir")
-    made.add_argument("collections", nargs="*", type=Path, help="BEIR folders")
-    made.add_argument("--data", type=Path, help="a folder of BEIR folders: all of them")
-    made.add_argument("--device", help="cpu, cuda, mps")
-    made.add_argument("--cache", type=Path, default=Path("build/indexes"), help="for indexes")
+    add_collections(made)
+    add_place(made)
     return made.parse_args()
 
 

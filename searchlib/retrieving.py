@@ -139,7 +139,18 @@ class Retrieving(Opened):
 
     def _asked(self, retriever: str | Scorer, queries: Sequence[str]) -> Scorer:
         """The retriever for these queries."""
-        return self._heeding(retriever) if any(map(quoted, queries)) else self._scorer(retriever)
+        return self._plain_and_asked(retriever, queries)[1]
+
+    def _plain_and_asked(
+        self, retriever: str | Scorer, queries: Sequence[str]
+    ) -> tuple[Scorer, Scorer]:
+        """The retriever, and what it is for these queries: those of QUOTING heed what they quote.
+
+        Both are of one commit.
+        """
+        plain = self._scorer(retriever)
+        heeds = retriever in QUOTING and any(map(quoted, queries))
+        return plain, self.quoting(plain) if heeds else plain
 
     def _heeding(self, retriever: str | Scorer) -> Scorer:
         """The retriever; those of QUOTING heed what a query quotes."""

@@ -15,8 +15,7 @@ from indexes.types import TopK, Unit
 from .errors import BadQuery, check_k, check_query, check_unit
 from .hits import make_hits
 from .paging import check_offset, ranked_part
-from .quoting import quoted
-from .retrieving import QUOTING, Retrieving
+from .retrieving import Retrieving
 from .scorer import Scorer, explained, ranked_ids, selected
 from .types import Explanation, Hit, Ranking
 
@@ -60,9 +59,7 @@ class Searching(Retrieving):
         """
         check_offset(offset)
         check_query(query)
-        plain = self._scorer(retriever)
-        heeds = retriever in QUOTING and quoted(query) is not None
-        scorer = self.quoting(plain) if heeds else plain
+        plain, scorer = self._plain_and_asked(retriever, [query])
         hits, top, selection = self._found(
             scorer, query, k, where=where, unit=unit, explain=explain, offset=offset, sort=sort,
             paged=offset > 0,
@@ -75,7 +72,7 @@ class Searching(Retrieving):
             calibrated = calibrated_hybrid(hybrid)
             if calibrated is None or plain != hybrid:
                 raise BadQuery(f"no probabilities: {self._why_not(plain, hybrid)}")
-            if heeds:
+            if scorer is not plain:
                 top = TopK(top.ids, plain.scores(query, top.ids, selection, unit))
             hits = calibrated.likely(hits, query, top, selection, unit, least=min_probability)
         return hits

@@ -6,7 +6,7 @@ import gc
 import os
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
@@ -192,16 +192,21 @@ def held_refresh(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> tuple[Threa
     return refresher, go
 
 
+def meanwhile(held: Thread, go: Event, action: Callable[[], None]) -> None:
+    """An action in another thread while one is held up; then both go on to their ends."""
+    other = Thread(target=action)
+    other.start()
+    other.join(0.2)  # it must wait; where it does not, it is done by now
+    go.set()
+    held.join()
+    other.join()
+
+
 def test_two_refreshes_do_not_go_back(mine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     with Engine.open(mine.path) as other:
         refresher, go = held_refresh(mine, monkeypatch)
         other.delete(["s1"])
-    second = Thread(target=mine.refresh)
-    second.start()
-    second.join(0.2)  # it must wait; where it does not, it is done by now
-    go.set()
-    refresher.join()
-    second.join()
+    meanwhile(refresher, go, mine.refresh)
     assert mine.snapshot.n_documents == len(SONGS) - 1
 
 
@@ -209,12 +214,7 @@ def test_an_engine_closed_during_a_refresh_stays_closed(
     mine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refresher, go = held_refresh(mine, monkeypatch)
-    closer = Thread(target=mine.close)
-    closer.start()
-    closer.join(0.2)  # as above
-    go.set()
-    refresher.join()
-    closer.join()
+    meanwhile(refresher, go, mine.close)
     with pytest.raises(Closed):
         mine.search("blues")
 
@@ -263,12 +263,7 @@ def test_encoders_are_of_the_commit_that_is_written_to(
         writer.start()
         assert made.wait(60)
         other.reencode(replace(WORDS_ONLY, language="german"))
-        refresher = Thread(target=engine.refresh)
-        refresher.start()
-        refresher.join(0.2)  # as above
-        go.set()
-        writer.join()
-        refresher.join()
+        meanwhile(writer, go, engine.refresh)
     with Engine.open(path) as engine:
         assert {hit.id for hit in engine.search("Haus", retriever="bm25")} == {"a", "b"}
 
