@@ -14,15 +14,20 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = ("indexes", "searchlib", "cli", "benchmarks")
 MODULES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
-LONGEST = 600  # lines of a module
+LONGEST = 300  # lines of a module
 
+# an open index, which the floors below know nothing of
+OPENED = tuple(
+    f"searchlib.{module}"
+    for module in ("engine", "writing", "searching", "retrieving", "opened", "retrievers", "fused")
+)
 # who (a folder or file) may not import what (a dotted prefix)
 FORBIDDEN = {
     "indexes": ("searchlib", "torch", "transformers", "tokenizers", "typer", "rich", "cli"),
     "searchlib": ("cli", "searchlib.cli", "benchmarks", "typer", "rich"),
-    "searchlib/encoders": ("searchlib.engine", "searchlib.retrievers", "searchlib.evaluation"),
-    "searchlib/formats": ("searchlib.engine", "searchlib.retrievers", "searchlib.encoders"),
-    "searchlib/evaluation": ("searchlib.engine", "searchlib.retrievers", "searchlib.encoders"),
+    "searchlib/encoders": (*OPENED, "searchlib.evaluation"),
+    "searchlib/formats": (*OPENED, "searchlib.encoders"),
+    "searchlib/evaluation": (*OPENED, "searchlib.encoders"),
     "cli": ("cli", "torch", "transformers", "faiss", "numpy", "benchmarks"),
 }
 # floors on top of which only these stand
