@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +9,7 @@ from typing import Any, Literal
 from .calibration import Calibration
 from .encoders.pruning import Pruning
 from .errors import BadQuery
+from .typed import check_types
 
 DENSE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 SPARSE_MODEL = "searchlib/gloss"
@@ -41,7 +41,7 @@ class Settings:
     `calibration`: fitted to judgements of this index; None: the default, where that applies.
 
     Raises:
-        BadQuery: a value out of its range.
+        BadQuery: a value of another type, or out of its range.
     """
 
     dense_model: str | None = DENSE_MODEL
@@ -65,7 +65,7 @@ class Settings:
     calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
-        self._check_types()
+        check_types(self, BadQuery)
         if not self.k1 >= 0:
             raise BadQuery(f"illegal k1 value: {self.k1}, must be 0 or more")
         if not 0 <= self.b <= 1:
@@ -79,8 +79,6 @@ class Settings:
             )
         if self.max_passages is not None and self.max_passages < 1:
             raise BadQuery(f"illegal max_passages: {self.max_passages}, must be 1 or more")
-        if self.dense_kind not in ("auto", "exact", "pq"):
-            raise BadQuery(f"illegal dense_kind: {self.dense_kind!r}, must be auto, exact or pq")
         if not 0 <= self.sparse_idf <= 2:
             raise BadQuery(f"illegal sparse_idf: {self.sparse_idf}, must be between 0 and 2")
         if not 0 <= self.sparse_length_power <= 1:
@@ -92,18 +90,6 @@ class Settings:
             raise BadQuery(f"illegal fusion weights: {weights}, must be 0 or more")
         if not 0 <= self.smoothing <= 1:
             raise BadQuery(f"illegal smoothing: {self.smoothing}, must be between 0 and 1")
-
-    def _check_types(self) -> None:
-        """Raise BadQuery where a number is none, or is not finite, or should be whole."""
-        for one in fields(self):
-            value, kind = getattr(self, one.name), str(one.type)
-            if kind.startswith("int") and not (value is None and "None" in kind):
-                if isinstance(value, bool) or not isinstance(value, int):
-                    raise BadQuery(f"illegal {one.name}: {value!r}, must be a whole number")
-            elif kind == "float":
-                number = isinstance(value, int | float) and not isinstance(value, bool)
-                if not number or not math.isfinite(value):
-                    raise BadQuery(f"illegal {one.name}: {value!r}, must be a finite number")
 
     def resolved(self) -> Settings:
         """The same with model folders as absolute paths: an index is opened from anywhere."""

@@ -358,6 +358,27 @@ def test_illegal_settings_are_refused(values: dict[str, Any], message: str) -> N
         Settings.from_json(values)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "must_be"),
+    [
+        ("sparse_documents", None, "a Pruning"),
+        ("calibration", 3, "a Calibration or None"),
+        ("dense_model", 7, "a text or None"),
+        ("static_queries", 4, "a text or None"),
+        ("language", None, "a text"),
+        ("overlap", 3.0, "a whole number"),
+        ("smoothing", True, "a finite number"),
+        ("k1", 10**400, "a finite number"),
+        ("dense_kind", ["pq"], "auto or exact or pq"),
+    ],
+)
+def test_settings_of_another_type_are_refused(name: str, value: Any, must_be: str) -> None:
+    """Before a folder is made that nobody could open."""
+    with pytest.raises(BadQuery) as refused:
+        Settings(**{name: value})
+    assert str(refused.value) == f"illegal {name}: {repr(value)[:60]}, must be {must_be}"
+
+
 def test_settings_survive_a_round_trip(tiny_settings: Settings) -> None:
     assert Settings.from_json(tiny_settings.to_json()) == tiny_settings
 
