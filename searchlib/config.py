@@ -17,6 +17,12 @@ QUERIES = "searchlib/glance"
 
 DenseKind = Literal["auto", "exact", "pq"]
 
+ANSWERING = (
+    "sparse_queries", "static_queries", "bm25_weight", "sparse_weight", "dense_weight", "smoothing",
+    "calibration",
+)  # fmt: skip
+"""The settings that no row of an index depends on: of queries, and of how scores are fused."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -104,6 +110,10 @@ class Settings:
             sparse_model=absolute(self.sparse_model),
             static_queries=absolute(self.static_queries),
         )
+
+    def answering_as(self, other: Settings) -> Settings:
+        """The settings of the same rows, asked and fused as `other` says (`ANSWERING`)."""
+        return replace(self, **{name: getattr(other, name) for name in ANSWERING})
 
     def to_json(self) -> dict[str, Any]:
         """JSON values from which `from_json` makes equal settings."""
