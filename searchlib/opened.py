@@ -200,8 +200,7 @@ class Opened:
                 f"{', '.join(self.retriever_names())}"
             )
         encoder = self._encoder(name)
-        recorded = self.snapshot.fields[name].encoder
-        check_fingerprint(name, recorded["fingerprint"], encoder, recorded["model"])
+        check_fingerprint(self.snapshot.fields[name], encoder)
         return encoder
 
     def _encoder(self, name: str) -> Encoder:

@@ -224,15 +224,16 @@ def _kinds() -> NDArray[np.uint8]:
     return np.zeros(0x110000, np.uint8)  # of characters, filled in as they are met
 
 
-def check_fingerprint(field_name: str, recorded: str, encoder: Encoder, model: str) -> None:
-    """Refuse to search a field with another encoder than the one that made it.
+def check_fingerprint(spec: FieldSpec, encoder: Encoder) -> None:
+    """Refuse to use a field with another encoder than the one that made it.
 
     Raises:
         ModelMismatch: the fingerprints differ.
     """
+    recorded, model = spec.encoder["fingerprint"], spec.encoder["model"]
     if recorded != encoder.fingerprint:
         raise ModelMismatch(
-            f"field {field_name!r} was built with another model or other settings than "
+            f"field {spec.name!r} was built with another model or other settings than "
             f"{model!r} gives now (fingerprint {recorded[:12]}, now {encoder.fingerprint[:12]}): "
             "bring back the model it was built with, or encode again: `searchlib reencode`"
         )
