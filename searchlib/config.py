@@ -34,7 +34,8 @@ class Settings:
     windows. `overlap`: word-pieces that neighbouring passages share. `max_passages`: None for
     as many as the text needs; 1 keeps one passage a document, which the models cut at their
     window. `dense_kind`: how vectors are searched, exact, by 4-bit codes, or chosen by size.
-    `sparse_documents`, `sparse_queries`: pruning of the learned-sparse vectors.
+    `sparse_documents`, `sparse_queries`: pruning of the learned-sparse vectors, of queries by
+    table ("lookup") too; by default everything stays.
     `sparse_idf`: queries' learned weights are multiplied by that power of the index's own idf;
     `sparse_length_power`: documents' are divided by that power of their Euclidean length.
     0 and 0 are the model as it is (benchmarks/adaptation.md says what the defaults bring).

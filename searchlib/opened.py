@@ -228,8 +228,9 @@ class Opened:
 
         with self._changing:
             if not self._lookups:
-                assert self.settings.sparse_model is not None
-                made = LookupEncoder(self.settings.sparse_model, static=self._static)
+                model, queries = self.settings.sparse_model, self.settings.sparse_queries
+                assert model is not None
+                made = LookupEncoder(model, self._device, queries=queries, static=self._static)
                 self._lookups.append(made)
             return self._lookups[0]
 

@@ -12,6 +12,7 @@ from tiny_models import WORDS, make_bert
 
 from indexes.errors import BadFilter, Damaged, IndexExists, NoIndex
 from searchlib import Document, Engine, Settings
+from searchlib.encoders.pruning import Pruning
 from searchlib.errors import BadInput, BadQuery, ModelMismatch, NotFound
 from searchlib.fusion import min_max, theoretical_min_max
 from searchlib.methods import ReciprocalRank
@@ -328,6 +329,35 @@ def test_one_passage_a_document_when_asked(
         engine.add(corpus)
         ids = engine.rank(["book"], 99, retriever="dense", unit="passage")[0].ids
         assert sorted(id for id in ids if id.startswith("long#")) == ["long#0", "long#1"]
+
+
+def test_queries_are_pruned_whatever_makes_them(
+    tmp_path: Path, tiny_settings: Settings, corpus: list[Document]
+) -> None:
+    """By a model or by its table; by default every term stays."""
+    query = "the bread in the oven"
+
+    def terms(engine: Engine, name: str) -> dict[str, float]:
+        encoder = engine.retriever(name).queries.encoder  # type: ignore[attr-defined]
+        found: dict[str, float] = encoder.encode_query([query]).row(0)
+        return found
+
+    pruned = replace(tiny_settings, sparse_queries=Pruning(top_k=2))
+    with (
+        Engine.create(tmp_path / "a", tiny_settings) as whole,
+        Engine.create(tmp_path / "b", pruned) as few,
+    ):
+        whole.add(corpus)
+        few.add(corpus)
+        for name in ("sparse", "lookup"):
+            every = terms(whole, name)
+            assert len(every) > 4
+            assert terms(few, name) == {
+                term: every[term] for term in sorted(every, key=every.__getitem__)[-2:]
+            }
+        assert few.rank([query], 7, retriever="lookup") != whole.rank(
+            [query], 7, retriever="lookup"
+        )
 
 
 def test_folders_that_hold_no_index(tmp_path: Path) -> None:
