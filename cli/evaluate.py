@@ -27,7 +27,15 @@ from .options import (
 )
 from .output import chosen, must_be_writable, print_json, print_table, write_file
 from .progress import Progress
-from .topics import say_left_out, source_of, topics_of
+from .topics import (
+    BeirFolder,
+    Judgements,
+    Queries,
+    Split,
+    say_left_out,
+    source_of,
+    topics_of,
+)
 
 if TYPE_CHECKING:
     from searchlib.evaluation import Qrels, Results
@@ -37,9 +45,6 @@ commands = typer.Typer()
 
 Measures = Annotated[
     str, typer.Option(help="Separated by commas: nDCG@10, RR@10, R@100, AP, P(rel=2)@10, ...")
-]
-Split = Annotated[
-    str | None, typer.Option(help="Which of a BEIR folder's qrels [default: test, else dev].")
 ]
 
 
@@ -115,16 +120,10 @@ def run(
 )
 def evaluate(
     path: IndexPath,
-    collection: Annotated[
-        Path | None, typer.Argument(metavar="[BEIR_FOLDER]", help="With queries.jsonl and qrels/.")
-    ] = None,
+    collection: BeirFolder = None,
     *,
-    queries: Annotated[
-        str | None, typer.Option(help="Without a folder: the queries (see `searchlib run`).")
-    ] = None,
-    qrels: Annotated[
-        Path | None, typer.Option(help="Without a folder: the judgements, TREC or BEIR.")
-    ] = None,
+    queries: Queries = None,
+    qrels: Judgements = None,
     measures: Measures = "nDCG@10,R@100",
     split: Split = None,
     retriever: Annotated[

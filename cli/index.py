@@ -64,7 +64,7 @@ def index(
     metadata: Metadata = None,
     input_format: InputFormat = None,
     encoding: Encoding = "utf-8",
-    max_document: MaxDocument = "64MB",
+    max_document: MaxDocument = None,
     skip_bad: SkipBad = False,
     dense_model: Annotated[
         str | None,
@@ -154,7 +154,7 @@ def add(
     metadata: Metadata = None,
     input_format: InputFormat = None,
     encoding: Encoding = "utf-8",
-    max_document: MaxDocument = "64MB",
+    max_document: MaxDocument = None,
     skip_bad: SkipBad = False,
     device: Device = None,
     memory: Memory = None,

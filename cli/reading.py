@@ -42,7 +42,12 @@ InputFormat = Annotated[
 ]
 Encoding = Annotated[str, typer.Option(help="Of text that is not UTF-8: latin-1, cp1252, ...")]
 MaxDocument = Annotated[
-    str, typer.Option(help="A longer line, or file that is one document, is taken for a mistake.")
+    str | None,
+    typer.Option(
+        # the default is the library's and stands here for show only (a test compares)
+        help="A longer line, or file that is one document, is taken for a mistake [default: 64MB].",
+        show_default=False,
+    ),
 ]
 Cache = Annotated[
     Path | None,
@@ -167,7 +172,7 @@ def read_options(
     metadata: list[str] | None,
     input_format: str | None,
     encoding: str,
-    max_document: str,
+    max_document: str | None,
     skip_bad: bool,
 ) -> ReadOptions:
     """How documents are to be read."""
@@ -178,7 +183,7 @@ def read_options(
             return None
         return tuple(name.strip() for some in given for name in some.split(",") if name.strip())
 
-    return ReadOptions(
+    options = ReadOptions(
         id=id,
         title=title,
         text=names(text),
@@ -186,5 +191,7 @@ def read_options(
         format=input_format,
         encoding=encoding,
         skip_bad=skip_bad,
-        max_document_bytes=size(max_document),
     )
+    if max_document is None:
+        return options
+    return replace(options, max_document_bytes=size(max_document))

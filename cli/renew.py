@@ -49,7 +49,7 @@ def sync(
     metadata: Metadata = None,
     input_format: InputFormat = None,
     encoding: Encoding = "utf-8",
-    max_document: MaxDocument = "64MB",
+    max_document: MaxDocument = None,
     skip_bad: SkipBad = False,
     device: Device = None,
     memory: Memory = None,

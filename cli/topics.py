@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,19 @@ from .errors import say
 
 if TYPE_CHECKING:
     from searchlib.evaluation import Qrels, Source
+
+BeirFolder = Annotated[
+    Path | None, typer.Argument(metavar="[BEIR_FOLDER]", help="With queries.jsonl and qrels/.")
+]
+Queries = Annotated[
+    str | None, typer.Option(help="Without a folder: the queries (see `searchlib run`).")
+]
+Judgements = Annotated[
+    Path | None, typer.Option(help="Without a folder: the judgements, TREC or BEIR.")
+]
+Split = Annotated[
+    str | None, typer.Option(help="Which of a BEIR folder's qrels [default: test, else dev].")
+]
 
 
 @contextmanager

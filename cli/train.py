@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -34,11 +34,7 @@ from .training import (
     with_steps,
 )
 
-if TYPE_CHECKING:
-    pass
-
 commands = typer.Typer()
-
 
 TrainedOn = Annotated[
     str,
@@ -157,7 +153,7 @@ def adapt(
     text: Text = None,
     input_format: InputFormat = None,
     encoding: Encoding = "utf-8",
-    max_document: MaxDocument = "64MB",
+    max_document: MaxDocument = None,
     skip_bad: SkipBad = False,
     device: Device = None,
     format: OutputFormat = None,
@@ -246,7 +242,7 @@ def finetune(
     text: Text = None,
     input_format: InputFormat = None,
     encoding: Encoding = "utf-8",
-    max_document: MaxDocument = "64MB",
+    max_document: MaxDocument = None,
     skip_bad: SkipBad = False,
     device: Device = None,
     format: OutputFormat = None,

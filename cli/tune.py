@@ -12,7 +12,7 @@ from .opening import open_to_write
 from .options import Device, Format, IndexPath, OutputFormat, example
 from .output import chosen, print_json
 from .progress import Progress
-from .topics import say_left_out, source_of
+from .topics import BeirFolder, Judgements, Queries, Split, say_left_out, source_of
 
 if TYPE_CHECKING:
     from searchlib.tuning import TuneReport
@@ -28,19 +28,11 @@ commands = typer.Typer()
 )
 def tune(
     path: IndexPath,
-    collection: Annotated[
-        Path | None, typer.Argument(metavar="[BEIR_FOLDER]", help="With queries.jsonl and qrels/.")
-    ] = None,
+    collection: BeirFolder = None,
     *,
-    queries: Annotated[
-        str | None, typer.Option(help="Without a folder: the queries (see `searchlib run`).")
-    ] = None,
-    qrels: Annotated[
-        Path | None, typer.Option(help="Without a folder: the judgements, TREC or BEIR.")
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Which of a BEIR folder's qrels [default: test, else dev].")
-    ] = None,
+    queries: Queries = None,
+    qrels: Judgements = None,
+    split: Split = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be gained.")
     ] = False,

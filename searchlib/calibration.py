@@ -11,13 +11,13 @@ were judged the probability is of having been found by a judge, which is less.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BadQuery
+from .typed import check_types
 
 Float64s = NDArray[np.float64]
 
@@ -35,7 +35,7 @@ class Calibration:
     `model`: name or fingerprint of the dense model whose cosines it was fitted to; "": of none.
 
     Raises:
-        BadQuery: a value is not a number, or the floor not between 0 and 1.
+        BadQuery: a value is not a finite number, or the floor not between 0 and 1.
     """
 
     base: float
@@ -46,9 +46,7 @@ class Calibration:
     model: str = ""
 
     def __post_init__(self) -> None:
-        numbers = [getattr(self, field.name) for field in fields(self) if field.name != "model"]
-        if not all(math.isfinite(number) for number in numbers):
-            raise BadQuery(f"illegal calibration: {numbers}, must be finite numbers")
+        check_types(self, BadQuery, "illegal calibration {}")
         if not 0 <= self.floor <= 1:
             raise BadQuery(f"illegal calibration floor: {self.floor}, must be between 0 and 1")
 

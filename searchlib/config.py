@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -10,12 +9,19 @@ from typing import Any, Literal
 from .calibration import Calibration
 from .encoders.pruning import Pruning
 from .errors import BadQuery
+from .typed import check_types
 
 DENSE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 SPARSE_MODEL = "searchlib/gloss"
 QUERIES = "searchlib/glance"
 
 DenseKind = Literal["auto", "exact", "pq"]
+
+ANSWERING = (
+    "sparse_queries", "static_queries", "bm25_weight", "sparse_weight", "dense_weight", "smoothing",
+    "calibration",
+)  # fmt: skip
+"""The settings that no row of an index depends on: of queries, and of how scores are fused."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,8 @@ class Settings:
     windows. `overlap`: word-pieces that neighbouring passages share. `max_passages`: None for
     as many as the text needs; 1 keeps one passage a document, which the models cut at their
     window. `dense_kind`: how vectors are searched, exact, by 4-bit codes, or chosen by size.
-    `sparse_documents`, `sparse_queries`: pruning of the learned-sparse vectors.
+    `sparse_documents`, `sparse_queries`: pruning of the learned-sparse vectors, of queries by
+    table ("lookup") too; by default everything stays.
     `sparse_idf`: queries' learned weights are multiplied by that power of the index's own idf;
     `sparse_length_power`: documents' are divided by that power of their Euclidean length.
     0 and 0 are the model as it is (benchmarks/adaptation.md says what the defaults bring).
@@ -41,7 +48,7 @@ class Settings:
     `calibration`: fitted to judgements of this index; None: the default, where that applies.
 
     Raises:
-        BadQuery: a value out of its range.
+        BadQuery: a value of another type, or out of its range.
     """
 
     dense_model: str | None = DENSE_MODEL
@@ -65,7 +72,7 @@ class Settings:
     calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
-        self._check_types()
+        check_types(self, BadQuery)
         if not self.k1 >= 0:
             raise BadQuery(f"illegal k1 value: {self.k1}, must be 0 or more")
         if not 0 <= self.b <= 1:
@@ -79,8 +86,6 @@ class Settings:
             )
         if self.max_passages is not None and self.max_passages < 1:
             raise BadQuery(f"illegal max_passages: {self.max_passages}, must be 1 or more")
-        if self.dense_kind not in ("auto", "exact", "pq"):
-            raise BadQuery(f"illegal dense_kind: {self.dense_kind!r}, must be auto, exact or pq")
         if not 0 <= self.sparse_idf <= 2:
             raise BadQuery(f"illegal sparse_idf: {self.sparse_idf}, must be between 0 and 2")
         if not 0 <= self.sparse_length_power <= 1:
@@ -92,18 +97,6 @@ class Settings:
             raise BadQuery(f"illegal fusion weights: {weights}, must be 0 or more")
         if not 0 <= self.smoothing <= 1:
             raise BadQuery(f"illegal smoothing: {self.smoothing}, must be between 0 and 1")
-
-    def _check_types(self) -> None:
-        """Raise BadQuery where a number is none, or is not finite, or should be whole."""
-        for one in fields(self):
-            value, kind = getattr(self, one.name), str(one.type)
-            if kind.startswith("int") and not (value is None and "None" in kind):
-                if isinstance(value, bool) or not isinstance(value, int):
-                    raise BadQuery(f"illegal {one.name}: {value!r}, must be a whole number")
-            elif kind == "float":
-                number = isinstance(value, int | float) and not isinstance(value, bool)
-                if not number or not math.isfinite(value):
-                    raise BadQuery(f"illegal {one.name}: {value!r}, must be a finite number")
 
     def resolved(self) -> Settings:
         """The same with model folders as absolute paths: an index is opened from anywhere."""
@@ -118,6 +111,10 @@ class Settings:
             sparse_model=absolute(self.sparse_model),
             static_queries=absolute(self.static_queries),
         )
+
+    def answering_as(self, other: Settings) -> Settings:
+        """The settings of the same rows, asked and fused as `other` says (`ANSWERING`)."""
+        return replace(self, **{name: getattr(other, name) for name in ANSWERING})
 
     def to_json(self) -> dict[str, Any]:
         """JSON values from which `from_json` makes equal settings."""

@@ -68,13 +68,16 @@ class Engine(Writing):
         commit; until then the old one serves, and may be written to. What both settings encode
         alike is not encoded again. An interrupted run, repeated, goes on where it stopped. The
         disk holds both meanwhile. With the settings that it has, an index is made anew only if a
-        model was changed.
+        model was changed; where only settings change that no row depends on (`config.ANSWERING`),
+        nothing is encoded. Those that others changed since this engine was opened or refreshed
+        (`tune`) stay as they are by then, unless `settings` change them too.
 
         Raises:
             BadInput: a re-encoding with other settings was begun (see `abandon_reencoding`).
             Locked: another process is at work on the same, or does not end to write.
             ModelNotFound: a model's files are nowhere to be found.
-            ModelMismatch: the table of query vectors is for another dense model.
+            ModelMismatch: the table of query vectors is for another dense model; or the index was
+                encoded anew meanwhile.
         """
         from .successor import reencode
 

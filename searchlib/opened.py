@@ -200,8 +200,7 @@ class Opened:
                 f"{', '.join(self.retriever_names())}"
             )
         encoder = self._encoder(name)
-        recorded = self.snapshot.fields[name].encoder
-        check_fingerprint(name, recorded["fingerprint"], encoder, recorded["model"])
+        check_fingerprint(self.snapshot.fields[name], encoder)
         return encoder
 
     def _encoder(self, name: str) -> Encoder:
@@ -229,8 +228,9 @@ class Opened:
 
         with self._changing:
             if not self._lookups:
-                assert self.settings.sparse_model is not None
-                made = LookupEncoder(self.settings.sparse_model, static=self._static)
+                model, queries = self.settings.sparse_model, self.settings.sparse_queries
+                assert model is not None
+                made = LookupEncoder(model, self._device, queries=queries, static=self._static)
                 self._lookups.append(made)
             return self._lookups[0]
 

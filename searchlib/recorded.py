@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from indexes.errors import Damaged
 from indexes.manifest import TermField, VectorField
 from indexes.similarity import BM25
 from indexes.snapshot import Snapshot
 
-from .calibration import Calibration
 from .config import Settings
-from .encoders.pruning import Pruning
 from .errors import SearchlibError
 
 
@@ -22,32 +17,10 @@ def recorded_settings(snapshot: Snapshot, path: Path) -> Settings:
     """The settings that an index was made with. Raises Damaged where they or its fields lie."""
     try:
         settings = Settings.from_json(dict(snapshot.settings))
-        _check_types(settings)
         _check_fields(snapshot, settings)
     except (SearchlibError, ValueError, TypeError) as error:
         raise Damaged(f"{path}: the manifest's settings make no sense: {error}") from None
     return settings
-
-
-def _check_types(settings: Settings | Pruning | Calibration) -> None:
-    """Raise TypeError where a value is of another type than its field says."""
-    hints = get_type_hints(type(settings))
-    for name in (field.name for field in fields(settings)):
-        value = getattr(settings, name)
-        if not _fits(value, hints[name]):
-            raise TypeError(f"{name} {str(value)[:40]!r}")
-        if isinstance(value, Pruning | Calibration):
-            _check_types(value)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    if isinstance(hint, UnionType):
-        return any(_fits(value, part) for part in get_args(hint))
-    if get_origin(hint) is Literal:
-        return value in get_args(hint)
-    if hint in (int, float):
-        return isinstance(value, int if hint is int else int | float) and type(value) is not bool
-    return isinstance(value, hint)
 
 
 def _check_fields(snapshot: Snapshot, settings: Settings) -> None:

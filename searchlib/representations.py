@@ -15,7 +15,7 @@ from indexes.similarity import BM25, Dot
 
 from .config import Settings
 from .encoders.analyzer import Analyzer
-from .errors import ModelMismatch
+from .errors import ModelMismatch, UnsupportedModel
 from .passages import Offsets, Spans, passage_text, split
 from .protocols import Encoder, Splitter
 from .types import Document, Passage
@@ -125,14 +125,24 @@ def make_static_queries(
 
 
 def make_splitter(settings: Settings, encoders: Mapping[str, Encoder]) -> Splitter:
-    """How an index cuts documents into passages that all its models read whole."""
+    """How an index cuts documents into passages that all its models read whole.
+
+    Raises UnsupportedModel where a model's prompt leaves no room for a text.
+    """
+
+    def whole(document: Document) -> list[Passage]:
+        title, text = document.title, document.text
+        return [Passage(document.id, 0, 0, len(text), passage_text(title, text))]
+
+    if settings.max_passages == 1:
+        return whole
     offsets, size = token_offsets(encoders), _window(settings, encoders)
+    overlap = min(settings.overlap, size - 1)
 
     def splitter(document: Document) -> list[Passage]:
-        title, text = document.title, document.text
-        if settings.max_passages == 1 or _surely_fits(title, text, offsets, size):
-            return [Passage(document.id, 0, 0, len(text), passage_text(title, text))]
-        return split(document, offsets, size, settings.overlap)[: settings.max_passages]
+        if _surely_fits(document.title, document.text, offsets, size):
+            return whole(document)
+        return split(document, offsets, size, overlap)[: settings.max_passages]
 
     return splitter
 
@@ -148,12 +158,17 @@ def _surely_fits(title: str, text: str, offsets: Offsets, size: int) -> bool:
 
 
 def _window(settings: Settings, encoders: Mapping[str, Encoder]) -> int:
-    # the settings' window or the smallest model's, less two for the special tokens
-    neural = _neural_among(encoders)
-    models = [model.max_tokens for model in neural.values()]
-    if (blend := getattr(neural.get("sparse"), "blend", None)) is not None:
-        models.append(blend.max_tokens)
-    return min([settings.passage_tokens, *models]) - 2
+    """Word-pieces of a passage: the settings' number, of which two are special tokens, or what
+    the model that reads least of a text reads."""
+    size = settings.passage_tokens - 2
+    for encoder in _neural_among(encoders).values():
+        if encoder.room < 1:
+            raise UnsupportedModel(
+                f"{encoder.name} cannot encode documents: its prompt for them fills its window of "
+                f"{encoder.max_tokens} tokens"
+            )
+        size = min(size, encoder.room)
+    return size
 
 
 def _neural_among(encoders: Mapping[str, Encoder]) -> dict[str, DenseEncoder | SparseEncoder]:
@@ -209,15 +224,16 @@ def _kinds() -> NDArray[np.uint8]:
     return np.zeros(0x110000, np.uint8)  # of characters, filled in as they are met
 
 
-def check_fingerprint(field_name: str, recorded: str, encoder: Encoder, model: str) -> None:
-    """Refuse to search a field with another encoder than the one that made it.
+def check_fingerprint(spec: FieldSpec, encoder: Encoder) -> None:
+    """Refuse to use a field with another encoder than the one that made it.
 
     Raises:
         ModelMismatch: the fingerprints differ.
     """
+    recorded, model = spec.encoder["fingerprint"], spec.encoder["model"]
     if recorded != encoder.fingerprint:
         raise ModelMismatch(
-            f"field {field_name!r} was built with another model or other settings than "
+            f"field {spec.name!r} was built with another model or other settings than "
             f"{model!r} gives now (fingerprint {recorded[:12]}, now {encoder.fingerprint[:12]}): "
             "bring back the model it was built with, or encode again: `searchlib reencode`"
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -20,13 +20,14 @@ from indexes.manifest import MANIFEST, FieldSpec
 from indexes.snapshot import Snapshot
 from indexes.writer import Writer
 
-from .config import Settings
+from .config import ANSWERING, Settings
 from .engine import Engine
 from .errors import BadInput, ModelMismatch, ModelNotFound, UnsupportedModel
 from .indexing import AddReport, Pipeline, total_of
 from .intake import Hashed
 from .known import Earlier
 from .protocols import Progress, Splitter
+from .representations import check_static_queries
 from .types import Document
 
 FOLDER = "successor"  # in the index's folder
@@ -50,18 +51,16 @@ def reencode(
 
     `open_new`, `create`: of an engine like this one, of another folder. See `Engine.reencode`.
     """
+    folder, seen = engine.folder / FOLDER, engine.settings
     engine.refresh()
-    folder = engine.folder / FOLDER
-    if engine.settings == settings and engine.snapshot.fields == fields:
+    start = Made.of(engine)
+    settings = carried(settings, seen, start.settings)
+    if start == Made(settings, fields):
         discard(folder)
         return AddReport()
-    if replace(engine.settings, static_queries=settings.static_queries) == settings and (
-        engine.snapshot.fields == fields
-    ):  # how queries are made is no document's concern
+    if start.like(settings, fields):  # how an index is asked is no document's concern
         with patient_writer(engine.folder) as own:
-            engine.refresh()  # nobody else can write from here on
-            now = replace(engine.settings, static_queries=settings.static_queries)
-            own.commit(now.to_json())
+            own.commit(settled(engine, settings, start).to_json())
         engine.refresh()
         return AddReport()
     splitter = splitter_of(engine)
@@ -84,12 +83,55 @@ def reencode(
             if engine.snapshot.generation == generation:
                 break
         with patient_writer(engine.folder) as own, successor.writing(cache) as (writer, pipeline):
-            engine.refresh()  # nobody else can write from here on
+            final = settled(engine, settings, start)
+            if final.static_queries != settings.static_queries:  # are they for this model, too?
+                check_static_queries(final, fields)
             follow_up(writer, pipeline)
+            writer.commit(final.to_json())
             own.take_over(folder)
     engine.refresh()
     discard(folder)
     return total_of(reports)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What an index is made with."""
+
+    settings: Settings
+    fields: Mapping[str, FieldSpec]
+
+    @staticmethod
+    def of(engine: Engine) -> Made:
+        """As of the engine's commit."""
+        return Made(engine.settings, engine.snapshot.fields)
+
+    def like(self, settings: Settings, fields: Mapping[str, FieldSpec]) -> bool:
+        """Whether the rows are what these would make."""
+        return (self.settings.answering_as(settings), self.fields) == (settings, fields)
+
+
+def carried(asked: Settings, seen: Settings, now: Settings) -> Settings:
+    """What was asked of an index that had the settings `seen`, where they are `now` others.
+
+    Of those that no row depends on, whatever nobody asked to change is as it is now.
+    """
+    kept = [name for name in ANSWERING if getattr(asked, name) == getattr(seen, name)]
+    return replace(asked, **{name: getattr(now, name) for name in kept})
+
+
+def settled(engine: Engine, settings: Settings, start: Made) -> Settings:
+    """`settings`, with what others committed since `start`; nobody may write meanwhile.
+
+    Raises ModelMismatch where the index has been encoded anew.
+    """
+    engine.refresh()
+    if not start.like(engine.settings, engine.snapshot.fields):
+        raise ModelMismatch(
+            f"{engine.path} was encoded anew by another process meanwhile; look at it (`searchlib "
+            "info`) and, if need be, begin again"
+        )
+    return carried(settings, start.settings, engine.settings)
 
 
 def begun(
@@ -106,11 +148,11 @@ def begun(
         successor = open_new(engine.folder / FOLDER)
     except NoIndex:
         return None
-    made_with = successor.settings, successor.snapshot.fields
-    if made_with == (settings, fields):
+    made = Made.of(successor)
+    if made.like(settings, fields):
         return successor
     successor.close()
-    if made_with == (engine.settings, engine.snapshot.fields):
+    if made.like(engine.settings, engine.snapshot.fields):
         return None
     raise BadInput(
         f"{engine.path}: a re-encoding with other settings or models was begun; finish that one "

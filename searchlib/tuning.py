@@ -10,13 +10,14 @@ import itertools
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from indexes.manifest import FieldSpec
 from indexes.writer import Writer
 
 from .calibrating import UNFITTED, CalibrationReport, calibrate, judged_hits
 from .config import Settings
-from .errors import BadInput, BadQuery
+from .errors import BadInput, BadQuery, ModelMismatch
 from .evaluation import Comparison, Qrels, answers_in, compare, evaluate, run_of, themselves
 from .evidence import default_calibration, dense_model
 from .fused import Fused
@@ -61,6 +62,20 @@ class TuneReport:
     calibration: CalibrationReport | None = None  # of the hits' probabilities
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Weights that cross-validation speaks for: those that there were, unless others are better.
+
+    `against`: the chosen ones' values compared with those that there were.
+    """
+
+    weights: Weights
+    better: bool
+    best_single: str
+    alone: float
+    against: Comparison
+
+
 def tune(
     engine: Engine,
     topics: Mapping[str, str],
@@ -72,14 +87,17 @@ def tune(
     """Fit the hybrid to judged queries (id -> text): its weights, then what its scores mean.
 
     Each is stored in the index, both in one commit, if cross-validation says that it is better
-    than what it has (paired randomisation test, p < 0.05); otherwise nothing is written.
+    than what it has (paired randomisation test, p < 0.05); otherwise nothing is written. Other
+    settings stay as they are by then.
 
     Raises:
         BadQuery: the index has nothing to fuse.
         BadInput: fewer than 20 of the queries are judged, or have an answer in the index.
         Locked: another process is writing.
+        ModelMismatch: the index was encoded anew meanwhile.
     """
-    hybrid = _hybrid(engine)
+    engine.refresh()
+    hybrid, fields = _hybrid(engine), engine.snapshot.fields
     topics = {id: text for id, text in topics.items() if qrels.get(id)}
     if len(topics) < FEWEST:
         raise BadInput(
@@ -87,21 +105,9 @@ def tune(
             "a few hundred are good"
         )
     _must_hold_answers(engine, topics, qrels)
-    names = [part.name for part in hybrid.parts]
-    grid = weightings(len(names), hybrid.weights)
-    values = _values(engine, grid, topics, qrels, on_progress)
-    before = values[hybrid.weights]
-    held_out: PerQuery = cross_validated(values)
-    chosen = _best(values, list(topics))
-    singles = [tuple(float(i == j) for j in range(len(names))) for i in range(len(names))]
-    single = max(singles, key=lambda weights: _mean(values[weights], topics))
-    one = cross_validated({weights: values[weights] for weights in singles})
-    if _mean(held_out, topics) <= _mean(one, topics):  # fusion does not help here
-        chosen, held_out = single, one
-    against: Comparison = compare(held_out, before)
-    better = against.difference > 0 and against.p < LEVEL
-    kept = chosen if better else hybrid.weights
-    hits = judged_hits(replace(hybrid, weights=kept), topics, qrels)
+    choice = choose_weights(engine, topics, qrels, on_progress)
+    weights = _by_name(hybrid, choice.weights)
+    hits = judged_hits(replace(hybrid, weights=choice.weights), topics, qrels)
     calibrated = engine.calibrated()
     calibration, fit = calibrate(
         hits,
@@ -109,23 +115,52 @@ def tune(
         default_calibration(engine.snapshot) or UNFITTED,
         model="".join(dense_model(engine.snapshot)[-1:]),
     )
-    if (better or fit.better) and not dry_run:
-        settings = with_weights(engine.settings, dict(zip(names, kept, strict=True)))
-        _store(engine, replace(settings, calibration=calibration) if fit.better else settings)
+    changes: dict[str, Any] = _settings_of(weights) if choice.better else {}
+    if fit.better:
+        changes["calibration"] = calibration
+    if changes and not dry_run:
+        _store(engine, fields, changes)
+    against = choice.against
     return TuneReport(
-        "better" if better else "no better",
-        dict(zip(names, kept, strict=True)),
-        dict(zip(names, hybrid.weights, strict=True)),
-        len(topics),
+        outcome="better" if choice.better else "no better",
+        weights=weights,
+        before=_by_name(hybrid, hybrid.weights),
+        queries=len(topics),
+        best_single=choice.best_single,
+        alone=choice.alone,
+        mean_before=against.b,
+        mean_tuned=against.a,
+        gain=against.difference,
+        low=against.low,
+        high=against.high,
+        p=against.p,
+        calibration=fit,
+    )
+
+
+def choose_weights(
+    engine: Engine, topics: Mapping[str, str], qrels: Qrels, on_progress: Progress
+) -> Choice:
+    """The weights of the hybrid that these judged queries speak for."""
+    hybrid = _hybrid(engine)
+    names = [part.name for part in hybrid.parts]
+    grid = weightings(len(names), hybrid.weights)
+    values = _values(engine, grid, topics, qrels, on_progress)
+    held_out: PerQuery = cross_validated(values)
+    chosen = _best(values, list(topics))
+    singles = [tuple(float(i == j) for j in range(len(names))) for i in range(len(names))]
+    single = max(singles, key=lambda weights: _mean(values[weights], topics))
+    one = cross_validated({weights: values[weights] for weights in singles})
+    if _mean(held_out, topics) <= _mean(one, topics):  # fusion does not help here
+        chosen, held_out = single, one
+    against = compare(held_out, values[hybrid.weights])
+    better = against.difference > 0 and against.p < LEVEL
+    return Choice(
+        chosen if better else hybrid.weights,
+        better,
         names[singles.index(single)],
         _mean(values[single], topics),
-        against.b,
-        against.a,
-        against.difference,
-        against.low,
-        against.high,
-        against.p,
-        fit,
+        against,
     )
 
 
@@ -135,16 +170,17 @@ def reset(engine: Engine) -> TuneReport:
     Raises:
         BadQuery: the index has nothing to fuse.
         Locked: another process is writing.
+        ModelMismatch: the index was encoded anew that moment.
     """
-    before = _hybrid(engine)
+    engine.refresh()
+    before, fields = _hybrid(engine), engine.snapshot.fields
     default = Settings()
     weights = {name: getattr(default, setting) for name, setting in PARTS.items()}
-    _store(engine, replace(with_weights(engine.settings, weights), calibration=None))
-    names = [part.name for part in before.parts]
+    _store(engine, fields, {**_settings_of(weights), "calibration": None})
     return TuneReport(
         "reset",
-        {name: weights[name] for name in names},
-        dict(zip(names, before.weights, strict=True)),
+        {part.name: weights[part.name] for part in before.parts},
+        _by_name(before, before.weights),
     )
 
 
@@ -170,11 +206,14 @@ def cross_validated(values: Mapping[Weights, PerQuery]) -> dict[str, float]:
     return held_out
 
 
-def with_weights(settings: Settings, weights: Mapping[str, float]) -> Settings:
-    """The settings with the hybrid's weights, given by retriever."""
-    return Settings.from_json(
-        settings.to_json() | {PARTS[name]: weight for name, weight in weights.items()}
-    )
+def _by_name(hybrid: Fused, weights: Weights) -> dict[str, float]:
+    """Weights of the hybrid's parts by the retrievers' names."""
+    return {part.name: weight for part, weight in zip(hybrid.parts, weights, strict=True)}
+
+
+def _settings_of(weights: Mapping[str, float]) -> dict[str, float]:
+    """Weights by the names of the settings that keep them."""
+    return {PARTS[name]: weight for name, weight in weights.items()}
 
 
 def _best(values: Mapping[Weights, PerQuery], ids: Sequence[str]) -> Weights:
@@ -232,7 +271,14 @@ def _values(
     }
 
 
-def _store(engine: Engine, settings: Settings) -> None:
+def _store(engine: Engine, fields: Mapping[str, FieldSpec], changes: Mapping[str, Any]) -> None:
+    """Commit changes of the settings as they are now, if the fields are what they were."""
     with Writer.open(engine.folder) as writer:
-        writer.commit(settings.to_json())
+        engine.refresh()  # nobody else can write from here on
+        if engine.snapshot.fields != fields:
+            raise ModelMismatch(
+                f"{engine.path} was encoded anew meanwhile; what was found is of its old vectors, "
+                "so nothing is kept: tune it again"
+            )
+        writer.commit(replace(engine.settings, **changes).to_json())
     engine.refresh()

@@ -138,8 +138,7 @@ class Writing(Searching):
                 encoders = self._document_encoders()
                 splitter = make_splitter(self.settings, encoders)
             for name, encoder in encoders.items():
-                made_by = writer.fields[name].encoder
-                check_fingerprint(name, made_by["fingerprint"], encoder, made_by["model"])
+                check_fingerprint(writer.fields[name], encoder)
             words, earlier = encoders.pop("bm25"), Earlier(snapshot, splitter)
             yield writer, Pipeline(words, encoders, splitter, snapshot, vectors, earlier)
 

@@ -12,6 +12,7 @@ from tiny_models import WORDS, make_bert
 
 from indexes.errors import BadFilter, Damaged, IndexExists, NoIndex
 from searchlib import Document, Engine, Settings
+from searchlib.encoders.pruning import Pruning
 from searchlib.errors import BadInput, BadQuery, ModelMismatch, NotFound
 from searchlib.fusion import min_max, theoretical_min_max
 from searchlib.methods import ReciprocalRank
@@ -330,6 +331,35 @@ def test_one_passage_a_document_when_asked(
         assert sorted(id for id in ids if id.startswith("long#")) == ["long#0", "long#1"]
 
 
+def test_queries_are_pruned_whatever_makes_them(
+    tmp_path: Path, tiny_settings: Settings, corpus: list[Document]
+) -> None:
+    """By a model or by its table; by default every term stays."""
+    query = "the bread in the oven"
+
+    def terms(engine: Engine, name: str) -> dict[str, float]:
+        encoder = engine.retriever(name).queries.encoder  # type: ignore[attr-defined]
+        found: dict[str, float] = encoder.encode_query([query]).row(0)
+        return found
+
+    pruned = replace(tiny_settings, sparse_queries=Pruning(top_k=2))
+    with (
+        Engine.create(tmp_path / "a", tiny_settings) as whole,
+        Engine.create(tmp_path / "b", pruned) as few,
+    ):
+        whole.add(corpus)
+        few.add(corpus)
+        for name in ("sparse", "lookup"):
+            every = terms(whole, name)
+            assert len(every) > 4
+            assert terms(few, name) == {
+                term: every[term] for term in sorted(every, key=every.__getitem__)[-2:]
+            }
+        assert few.rank([query], 7, retriever="lookup") != whole.rank(
+            [query], 7, retriever="lookup"
+        )
+
+
 def test_folders_that_hold_no_index(tmp_path: Path) -> None:
     with pytest.raises(NoIndex):
         Engine.open(tmp_path / "nothing")
@@ -356,6 +386,27 @@ def test_folders_that_hold_no_index(tmp_path: Path) -> None:
 def test_illegal_settings_are_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(BadQuery, match=message):
         Settings.from_json(values)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "must_be"),
+    [
+        ("sparse_documents", None, "a Pruning"),
+        ("calibration", 3, "a Calibration or None"),
+        ("dense_model", 7, "a text or None"),
+        ("static_queries", 4, "a text or None"),
+        ("language", None, "a text"),
+        ("overlap", 3.0, "a whole number"),
+        ("smoothing", True, "a finite number"),
+        ("k1", 10**400, "a finite number"),
+        ("dense_kind", ["pq"], "auto or exact or pq"),
+    ],
+)
+def test_settings_of_another_type_are_refused(name: str, value: Any, must_be: str) -> None:
+    """Before a folder is made that nobody could open."""
+    with pytest.raises(BadQuery) as refused:
+        Settings(**{name: value})
+    assert str(refused.value) == f"illegal {name}: {repr(value)[:60]}, must be {must_be}"
 
 
 def test_settings_survive_a_round_trip(tiny_settings: Settings) -> None:

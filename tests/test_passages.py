@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import slow_snippets
+from blends import make_blend
 from hypothesis import given
 from hypothesis import strategies as st
 
 from searchlib.config import Settings
-from searchlib.errors import BadInput
+from searchlib.errors import BadInput, UnsupportedModel
 from searchlib.passages import split
-from searchlib.representations import make_splitter, word_offsets
+from searchlib.representations import make_encoders, make_splitter, word_offsets
 from searchlib.sentences import sentence_starts
 from searchlib.types import Document
 
@@ -248,3 +253,41 @@ def test_one_word_too_many_is_noticed():
     assert fits.text == "a b c d e f g a b c d e f g"
     (cut,) = splitter(Document("d", "a b c d e f g", "a b c d e f g h"))
     assert cut.text == "a b c d a b c d e f g"  # the title has a third of 14 words
+
+
+def prompted(model: Path, copy: Path, prompt: str) -> str:
+    """A copy of a model that reads a prompt before each document."""
+    shutil.copytree(model, copy)
+    said = {"prompts": {"document": prompt}}
+    (copy / "config_sentence_transformers.json").write_text(json.dumps(said))
+    return str(copy)
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse", "blend"])
+def test_a_prompt_for_documents_takes_room_from_the_text(kind, tmp_path, tiny_dense, tiny_sparse):
+    """What the model reads of a passage's end it has encoded: its window is 64 tokens."""
+    dense, sparse = tiny_dense, tiny_sparse
+    if kind == "sparse":
+        sparse = prompted(sparse, tmp_path / "m", "the cat " * 5)
+    else:
+        dense = prompted(dense, tmp_path / "m", "the cat " * 5)
+    if kind == "blend":
+        sparse = make_blend(tmp_path / "b", sparse, Path(dense))
+    named = {"dense": (str(dense), None), "sparse": (None, str(sparse))}
+    settings = Settings(*named.get(kind, named["sparse"]), passage_tokens=100, overlap=2)
+    plain = replace(settings, dense_model=str(tiny_dense), sparse_model=None)
+    document = Document("d", "bread " * 200)
+    sizes = {}
+    for name, one in (("plain", plain), ("prompted", settings)):
+        splitter = make_splitter(one, make_encoders(one, "cpu"))
+        sizes[name] = max(len(passage.text.split()) for passage in splitter(document))
+    assert sizes == {"plain": 62, "prompted": 52}
+    short = make_splitter(replace(settings, passage_tokens=32), make_encoders(settings, "cpu"))
+    assert max(len(passage.text.split()) for passage in short(document)) == 30
+
+
+def test_a_prompt_that_leaves_no_room_is_refused(tmp_path, tiny_dense):
+    model = prompted(tiny_dense, tmp_path / "m", "the cat " * 31)
+    settings = Settings(model, None)
+    with pytest.raises(UnsupportedModel, match="its prompt for them fills its window of 64"):
+        make_splitter(settings, make_encoders(settings, "cpu"))

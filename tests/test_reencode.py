@@ -18,10 +18,12 @@ from tiny_models import make_bert
 
 from indexes.directory import FileDirectory
 from indexes.errors import Locked
+from indexes.writer import Writer
 from searchlib import Document, Engine, Settings, indexing, intake, successor
 from searchlib.encoders.dense import DenseEncoder
+from searchlib.encoders.pruning import Pruning
 from searchlib.encoders.sparse import SparseEncoder
-from searchlib.errors import BadInput
+from searchlib.errors import BadInput, ModelMismatch
 
 QUERIES = ["the cat in the tree", "bread dough", "a boat"]
 RETRIEVERS = [
@@ -331,6 +333,80 @@ def test_another_one_that_was_begun_is_not_thrown_away(
     engine.abandon_reencoding()
     engine.reencode(other)
     assert "dense" not in engine.retriever_names()
+
+
+def commit(path: Path, **settings: Any) -> None:
+    """Change settings as `tune` does."""
+    with Writer.open(path) as writer, Engine.open(path) as engine:
+        writer.commit(replace(engine.settings, **settings).to_json())
+
+
+def test_what_others_commit_meanwhile_is_carried_over(
+    engine: Engine, new_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights and tables of queries; not what this one is to change itself."""
+    commit(engine.path, bm25_weight=0.7)  # this engine has not seen it
+
+    def tune(step: int) -> None:
+        if step == 1:
+            commit(engine.path, dense_weight=0.5, smoothing=0.2)
+        if step == 3:
+            commit(engine.path, static_queries=None)
+
+    during(monkeypatch, tune)
+    asked = replace(new_settings, smoothing=0.0)
+    engine.reencode(asked)
+    expected = replace(asked, bm25_weight=0.7, dense_weight=0.5, static_queries=None)
+    assert engine.settings == expected.resolved()
+    with Engine.open(engine.path) as again:
+        assert again.settings == engine.settings
+        assert "static" not in again.retriever_names()
+
+
+def test_it_goes_on_after_others_have_tuned(
+    engine: Engine, new_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(step: int) -> None:
+        if step == 2:
+            raise Died
+
+    with monkeypatch.context() as patch:
+        during(patch, die)
+        with pytest.raises(Died):
+            engine.reencode(new_settings)
+    commit(engine.path, dense_weight=0.5)
+    with Engine.open(engine.path) as again:
+        dense = new_settings.dense_model
+        again.reencode(replace(again.settings, dense_model=dense))
+        assert (again.settings.dense_model, again.settings.dense_weight) == (dense, 0.5)
+    assert not (engine.path / "successor").exists()
+
+
+def test_what_no_row_depends_on_is_changed_without_encoding(
+    engine: Engine, tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dense, sparse = count(monkeypatch, DenseEncoder), count(monkeypatch, SparseEncoder)
+    commit(engine.path, bm25_weight=0.7)
+    asked = replace(tiny_settings, smoothing=0.1, sparse_queries=Pruning(top_k=3))
+    assert engine.reencode(asked).documents == 0
+    assert engine.settings == replace(asked, bm25_weight=0.7)
+    assert (dense, sparse) == ([], [])
+
+
+def test_an_index_that_another_one_has_taken_over_is_left_alone(
+    engine: Engine, new_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = successor.patient_writer
+
+    def late(path: Path) -> Writer:
+        commit(path, overlap=2)
+        return original(path)
+
+    monkeypatch.setattr(successor, "patient_writer", late)
+    with pytest.raises(ModelMismatch, match="was encoded anew by another process meanwhile"):
+        engine.reencode(new_settings)
+    assert engine.settings.overlap == 2
+    assert engine.settings.dense_model != new_settings.dense_model
 
 
 def test_two_at_once_are_refused(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from indexes import directory
 from searchlib import Document, Engine, Settings
-from searchlib.errors import BadInput, BadQuery
+from searchlib.errors import BadInput, BadQuery, ModelMismatch
 from searchlib.evaluation import evaluate, run_of
 from searchlib.tuning import cross_validated, reset, tune, weightings
 
@@ -96,6 +97,50 @@ def test_a_crash_while_storing_leaves_the_old_weights(
         assert again.verify() == []
 
 
+def test_settings_of_others_are_kept(many: Engine, tiny_queries: Path) -> None:
+    """Those that were committed since the engine was opened, and while it tunes."""
+    misled(many)
+    table = str(tiny_queries)
+
+    def point(done: int, total: int | None, note: str = "") -> None:
+        if done == 3:
+            with Engine.open(many.path) as other:
+                other.reencode(replace(other.settings, static_queries=None))
+
+    report = tune(many, TOPICS, RIGHT, on_progress=point)
+    assert report.outcome == "better"
+    assert many.settings.static_queries is None
+    assert many.settings.bm25_weight == report.weights["bm25_passage"]
+    with Engine.open(many.path) as other:
+        other.reencode(replace(other.settings, static_queries=table))
+    reset(many)
+    assert many.settings.static_queries == table
+
+
+def test_an_index_that_is_encoded_anew_meanwhile_is_not_tuned(many: Engine) -> None:
+    """It could not be opened any more: settings of other fields than it has."""
+    misled(many)
+
+    def encode(done: int, total: int | None, note: str = "") -> None:
+        if done == 3:
+            with Engine.open(many.path) as other:
+                other.reencode(replace(other.settings, sparse_model=None))
+
+    with pytest.raises(ModelMismatch, match="was encoded anew meanwhile"):
+        tune(many, TOPICS, RIGHT, on_progress=encode)
+    assert many.settings.bm25_weight == 0.0
+    assert reset(many).weights.keys() == {"bm25_passage", "dense"}
+
+
+def test_a_reset_by_an_engine_that_was_not_refreshed(many: Engine) -> None:
+    with Engine.open(many.path) as other:
+        other.reencode(replace(other.settings, sparse_model=None, dense_model=None))
+    with pytest.raises(BadQuery, match="nothing to tune"):
+        reset(many)
+    with Engine.open(many.path) as again:
+        assert again.settings.dense_model is None
+
+
 def test_too_few_queries_are_refused(many: Engine) -> None:
     with pytest.raises(BadInput, match="1 judged queries are too few"):
         tune(many, TOPICS, {"q1": {"d1": 1}})
@@ -130,8 +175,6 @@ def test_what_is_tuned_heeds_quotation_marks_as_every_search_does(many: Engine) 
 
 
 def test_many_weightings_rank_as_each_does_alone(many: Engine) -> None:
-    from dataclasses import replace
-
     hybrid = many.retriever("hybrid")
     grid = weightings(3, hybrid.weights)[:9]  # type: ignore[attr-defined]
     together = hybrid.top_weighted("moon x7", 5, grid)  # type: ignore[attr-defined]

@@ -205,9 +205,9 @@ class Blend:
         self._dense = dense
 
     @property
-    def max_tokens(self) -> int:
-        """Tokens of a text that the dense model reads."""
-        return self._dense.max_tokens
+    def room(self) -> int:
+        """How many of a document's own tokens the dense model reads."""
+        return self._dense.room
 
     @property
     def fingerprint(self) -> str:

@@ -82,6 +82,11 @@ class DenseEncoder:
         """How many of `max_tokens` go to special tokens and to a document's prompt."""
         return self.tokenizer.overhead(self._layout.document_prompt)
 
+    @property
+    def room(self) -> int:
+        """How many of a document's own tokens are read."""
+        return self.max_tokens - self.special_tokens_count
+
     @cached_property
     def folder(self) -> ModelFolder:
         """Where the model's files are."""

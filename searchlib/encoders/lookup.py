@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,7 +32,7 @@ from .sparse_layout import SparseLayout, Table, read_sparse, table_bytes
 from .static_queries import StaticQueries, static_queries
 from .terms import Terms, term_vectors
 from .ternary import Ternary
-from .tokenizing import Span, Tokenizer
+from .tokenizing import Tokenizer
 from .weights import Weights, read_json, sense
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ class LookupEncoder:
     each word-piece alone (`neighbours.py`), and kept in the user's cache (the default model's comes
     with searchlib); its queries are to be weighted by the index's document frequencies, as the
     model's own are. A model's blend takes part where the dense model it needs has a table of
-    query vectors: `static`, or the one that comes with searchlib (`static_queries.py`).
+    query vectors: `static`, or the one that comes with searchlib (`static_queries.py`). `queries`:
+    which terms of a query are kept. `device`: where the table is made.
 
     >>> LookupEncoder().encode_query(["lean times"]).row(0)  # doctest: +SKIP
     {'times': 3.1, 'lean': 3.0, 'recession': 0.9, ...}
@@ -78,15 +79,13 @@ class LookupEncoder:
         self,
         model: str | Path = SPARSE_DEFAULT,
         device: str | None = None,
-        max_tokens: int | None = None,
-        documents: Pruning = Pruning(),  # noqa: B008  frozen
-        queries: Pruning = Pruning(),  # noqa: B008
         *,
+        queries: Pruning = Pruning(),  # noqa: B008  frozen
         static: StaticQueries | None = None,
     ) -> None:
         self.name = str(model)
         self._offered = static
-        self._settings = (device, max_tokens, documents)
+        self._device = device
         self._queries = queries
 
     def encode_query(self, texts: Sequence[str]) -> TermVectors:
@@ -104,24 +103,10 @@ class LookupEncoder:
         """As `SparseEncoder.encode_document` of the same model."""
         return self._documents.encode_document(texts)
 
-    def offsets(self, text: str) -> list[Span]:
-        """Character spans of the word-pieces of `text`, uncut, without special tokens."""
-        return self._tokenizer.offsets(text)
-
-    @property
-    def special_tokens_count(self) -> int:
-        """How many of `max_tokens` go to special tokens."""
-        return self._documents.special_tokens_count
-
     @cached_property
     def folder(self) -> ModelFolder:
         """Where the model's files are."""
         return resolve(self.name)
-
-    @property
-    def max_tokens(self) -> int:
-        """Tokens a document is cut to, special ones included."""
-        return self._documents.max_tokens
 
     @cached_property
     def has_table(self) -> bool:
@@ -139,23 +124,11 @@ class LookupEncoder:
             "lookup", table, tokenizer_bytes(source.path).hex(), self._documents.fingerprint
         )
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What makes this encoder again: JSON values."""
-        _, max_tokens, documents = self._settings
-        return {
-            "model": self.name,
-            "max_tokens": max_tokens,
-            "documents": documents.to_json(),
-            "queries": self._queries.to_json(),
-        }
-
     @cached_property
     def _documents(self) -> SparseEncoder:
         from .sparse import SparseEncoder
 
-        device, max_tokens, documents = self._settings
-        return SparseEncoder(self.name, device, max_tokens, documents)
+        return SparseEncoder(self.name, self._device)
 
     def _blended(self, texts: Sequence[str], found: list[Terms]) -> list[Terms]:
         """What the model's blend makes of the terms, by static vectors instead of dense ones."""

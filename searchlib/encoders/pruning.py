@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BadInput
+from ..typed import check_types
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,10 @@ class Pruning:
     ratio: float = 0.0
 
     def __post_init__(self) -> None:
+        check_types(self, BadInput, "illegal {} value")
         if self.top_k is not None and self.top_k < 1:
             raise BadInput(f"illegal top_k value: {self.top_k}, must be at least 1, or None")
-        if not 0 <= self.threshold < float("inf"):
+        if self.threshold < 0:
             raise BadInput(f"illegal threshold value: {self.threshold}, must be at least 0")
         if not 0 <= self.ratio <= 1:
             raise BadInput(f"illegal ratio value: {self.ratio}, must be between 0 and 1")

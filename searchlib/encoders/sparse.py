@@ -114,6 +114,12 @@ class SparseEncoder:
         """How many of `max_tokens` go to special tokens, and to a document's prompt."""
         return self.tokenizer.overhead(self._layout.document_prompt)
 
+    @property
+    def room(self) -> int:
+        """How many of a document's own tokens are read, by the blend's dense model too."""
+        own = self.max_tokens - self.special_tokens_count
+        return own if self.blend is None else min(own, self.blend.room)
+
     @cached_property
     def folder(self) -> ModelFolder:
         """Where the model's files are."""

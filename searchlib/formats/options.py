@@ -59,7 +59,7 @@ class ReadOptions:
     skip_bad: bool = False
     on_bad: Callable[[BadLine], None] | None = None
     on_skip: Callable[[str], None] | None = None
-    max_document_bytes: int = 256 << 20
+    max_document_bytes: int = 64_000_000
 
     def __post_init__(self) -> None:
         try:

@@ -28,9 +28,9 @@ from ..encoders.ternary import Ternary
 from ..errors import BadInput
 from ..indexing import no_progress
 from ..protocols import Progress
-from ..representations import check_fingerprint, make_encoder
 from ..searching import Searching
 from .blend_folder import Report, write_blend
+from .corpus import index_encoder
 from .new_folder import must_be_free
 from .texts import PassageTexts, live_passages
 
@@ -180,20 +180,14 @@ class Pair:
 
 
 def index_encoders(engine: Searching) -> Pair:
-    """The index's models, if they still are what made its rows."""
+    """The index's models. Raises BadInput where one is lacking; as `index_encoder`."""
     for name in ("sparse", "dense"):
         if name not in engine.snapshot.fields:
             raise BadInput(
                 f"{engine.path} has no {name} vectors; a blend learns from both: add them with "
                 f"`searchlib reencode INDEX --{name}-model MODEL`"
             )
-    found = []
-    for name in ("sparse", "dense"):
-        encoder = make_encoder(name, engine.settings, None)
-        recorded = engine.snapshot.fields[name].encoder
-        check_fingerprint(name, recorded["fingerprint"], encoder, recorded["model"])
-        found.append(encoder)
-    sparse, dense = found
+    sparse, dense = (index_encoder(engine, name) for name in ("sparse", "dense"))
     assert isinstance(sparse, SparseEncoder)
     assert isinstance(dense, DenseEncoder)
     layout = read_sparse(sparse.folder.path)

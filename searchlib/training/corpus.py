@@ -12,6 +12,8 @@ from indexes.manifest import MANIFEST
 
 from ..errors import BadInput
 from ..passages import passage_text
+from ..protocols import Encoder
+from ..representations import check_fingerprint, make_encoder
 from ..searching import Searching
 from .distill import Sample
 
@@ -22,6 +24,16 @@ _BATCH = 512
 def is_index(path: Path) -> bool:
     """Whether there is an index in a folder."""
     return (path / MANIFEST).is_file()
+
+
+def index_encoder(engine: Searching, name: str) -> Encoder:
+    """What made the rows of an index's field, "sparse" or "dense".
+
+    Raises ModelMismatch where the model has become another, ModelNotFound, UnsupportedModel.
+    """
+    encoder = make_encoder(name, engine.settings, None)
+    check_fingerprint(engine.snapshot.fields[name], encoder)
+    return encoder
 
 
 def index_texts(engine: Searching) -> Iterator[str]:
@@ -36,11 +48,13 @@ def index_texts(engine: Searching) -> Iterator[str]:
 def index_sample(engine: Searching, size: int, seed: int) -> Sample:
     """`size` passages of an index, each as likely as any other, with their dense vectors.
 
-    Raises BadInput where fewer than 10 passages are there, or no dense vectors.
+    Raises BadInput where fewer than 10 passages are there, or no dense vectors; ModelMismatch
+    where these are not of the index's model as it is now.
     """
     snapshot = engine.snapshot
     if "dense" not in snapshot.fields:
         raise BadInput(f"{engine.path} has no dense vectors to learn from; give its documents")
+    index_encoder(engine, "dense")
     firsts, counts = snapshot.passages_of_each(snapshot.lookup(list(snapshot.all_ids())))
     starts = np.repeat(firsts - np.cumsum(counts) + counts, counts)
     passages = starts + np.arange(int(counts.sum()))

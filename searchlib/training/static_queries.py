@@ -138,7 +138,8 @@ def fit_index(
     unless `from_scratch`. It serves that very model, or `any_version` of that name.
 
     Raises BadInput where `folder` is there, or the index has no dense vectors or fewer than 10
-    passages; ModelNotFound, UnsupportedModel, StorageFailed.
+    passages; ModelMismatch where its model has become another; ModelNotFound, UnsupportedModel,
+    StorageFailed.
     """
     must_be_free(folder)
     name = engine.settings.dense_model

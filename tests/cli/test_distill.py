@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from commandline import Run, write_jsonl
+from tiny_models import make_bert
 
 SONGS = [
     {"id": f"s{i}", "title": "Song", "text": text}
@@ -47,6 +48,18 @@ def test_an_index_is_distilled_with_its_own_model_and_vectors(
     again = cli("reencode", "i.index", "--dense-model", "fast")
     assert again.code == 0, again.err
     assert len(cli("search", "i.index", "boat", "-r", "dense").lines) == 10
+
+
+def test_an_index_of_a_model_that_was_changed_in_its_place_teaches_nothing(
+    cli: Run, songs: Path, folder: Path
+) -> None:
+    make_bert(folder / "model", masked=False, seed=5)
+    cli("index", "i.index", songs, "--dense-model", "./model", "--no-sparse")
+    make_bert(folder / "model", masked=False, seed=6)
+    refused = cli("distill", "i.index", "--out", "fast")
+    assert refused.code == 1
+    assert "field 'dense' was built with another model" in refused.error
+    assert not (folder / "fast").exists()
 
 
 def test_word_vectors(cli: Run, songs: Path, folder: Path) -> None:

@@ -127,3 +127,14 @@ def test_the_defaults_shown_are_the_defaults(cli: Run) -> None:
         shown = help.partition(f"--{option} ")[2].partition("[default: ")[2].partition("]")[0]
         default = getattr(Settings(), option.replace("-", "_"))
         assert shown.replace(" ", "") == str(default), option
+
+
+@pytest.mark.parametrize("command", ["index", "add", "sync", "adapt", "finetune"])
+def test_the_longest_document_is_the_library_s(cli: Run, command: str) -> None:
+    """What one command reads, no other may refuse."""
+    from cli.options import size
+    from searchlib.formats import ReadOptions
+
+    help = " ".join(cli(command, "--help").out.split())
+    shown = help.partition("--max-document ")[2].partition("[default: ")[2].partition("]")[0]
+    assert size(shown) == ReadOptions().max_document_bytes

@@ -179,6 +179,7 @@ def test_pruning_keeps_the_heaviest(
         ({"threshold": -1.0}, "illegal threshold value: -1.0"),
         ({"threshold": float("nan")}, "illegal threshold value: nan"),
         ({"ratio": 1.5}, "illegal ratio value: 1.5"),
+        ({"ratio": "0.1"}, "illegal ratio value: '0.1', must be a finite number"),
     ],
 )
 def test_illegal_pruning(values: dict[str, float], message: str) -> None:

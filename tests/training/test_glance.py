@@ -188,3 +188,18 @@ def test_what_cannot_be_learned_from(engine: Engine, tmp_path: Path) -> None:
         pytest.raises(BadInput, match="no dense vectors"),
     ):
         fit_index(words, tmp_path / "t", PLAN)
+
+
+def test_a_model_that_was_changed_in_its_place_teaches_nothing(
+    tmp_path: Path, tiny_settings: Settings
+) -> None:
+    """The index's vectors are of the old one, and so would be the table's fingerprint."""
+    model = make_bert(tmp_path / "model", masked=False, seed=5)
+    settings = replace(tiny_settings, dense_model=str(model), sparse_model=None, max_passages=1)
+    with Engine.create(tmp_path / "i", settings) as engine:
+        engine.add(Document(f"d{i}", "the cat and the dog") for i in range(12))
+        fit_index(engine, tmp_path / "t", Plan(sample=20, runs=20, epochs=1))
+        make_bert(model, masked=False, seed=6)
+        with pytest.raises(ModelMismatch, match="field 'dense' was built with another model"):
+            fit_index(engine, tmp_path / "u", Plan(sample=20, runs=20, epochs=1))
+    assert not (tmp_path / "u").exists()
