@@ -12,6 +12,7 @@ from .errors import NotFound
 
 _MOST_DIGITS = 18  # of a passage's number: int() refuses thousands
 
+
 def name_ids(snapshot: Snapshot, ids: NDArray[np.int64], unit: Unit) -> list[str]:
     """The strings by which users know documents ("id") and passages ("id#n")."""
     if unit == "document":
