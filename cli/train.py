@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -33,9 +33,6 @@ from .training import (
     source_of,
     with_steps,
 )
-
-if TYPE_CHECKING:
-    pass
 
 commands = typer.Typer()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,7 +32,7 @@ from .sparse_layout import SparseLayout, Table, read_sparse, table_bytes
 from .static_queries import StaticQueries, static_queries
 from .terms import Terms, term_vectors
 from .ternary import Ternary
-from .tokenizing import Span, Tokenizer
+from .tokenizing import Tokenizer
 from .weights import Weights, read_json, sense
 
 if TYPE_CHECKING:
@@ -104,15 +104,6 @@ class LookupEncoder:
         """As `SparseEncoder.encode_document` of the same model."""
         return self._documents.encode_document(texts)
 
-    def offsets(self, text: str) -> list[Span]:
-        """Character spans of the word-pieces of `text`, uncut, without special tokens."""
-        return self._tokenizer.offsets(text)
-
-    @property
-    def special_tokens_count(self) -> int:
-        """How many of `max_tokens` go to special tokens."""
-        return self._documents.special_tokens_count
-
     @cached_property
     def folder(self) -> ModelFolder:
         """Where the model's files are."""
@@ -138,17 +129,6 @@ class LookupEncoder:
         return digest_of(
             "lookup", table, tokenizer_bytes(source.path).hex(), self._documents.fingerprint
         )
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What makes this encoder again: JSON values."""
-        _, max_tokens, documents = self._settings
-        return {
-            "model": self.name,
-            "max_tokens": max_tokens,
-            "documents": documents.to_json(),
-            "queries": self._queries.to_json(),
-        }
 
     @cached_property
     def _documents(self) -> SparseEncoder:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from index_cases import write_store
 
 from indexes import filters
 from indexes.arrays import write_arrays
@@ -32,7 +33,6 @@ from indexes.filters import (
 )
 from indexes.metadata import metadata_json
 from indexes.moments import with_moments
-from indexes.store_writing import write_store
 from indexes.types import Record
 
 
