@@ -82,6 +82,8 @@ static int alone;   /* calls that do without helpers, since others have the core
 /* In a forked child: whoever was at work is so in the parent only. */
 static void count_anew(void) { at_work = alone = 0; }
 
+/* For when the extension is loaded. subtle: nobody forks then; a handler that is registered while
+   others run for a fork is left out of it. */
 static void watch_forks(void) { pthread_atfork(NULL, NULL, count_anew); }
 
 static double seconds(clockid_t clock)
@@ -95,9 +97,7 @@ static double seconds(clockid_t clock)
 static void work_together(Team *team, int workers)
 {
     pthread_t helpers[MOST_WORKERS - 1];
-    static pthread_once_t watching = PTHREAD_ONCE_INIT;
     int turns = 0, count = workers < MOST_WORKERS ? workers : MOST_WORKERS;
-    pthread_once(&watching, watch_forks);
     count -= __atomic_fetch_add(&at_work, 1, __ATOMIC_RELAXED);
     if (count > 1 && __atomic_load_n(&alone, __ATOMIC_RELAXED) > 0) {
         __atomic_fetch_sub(&alone, 1, __ATOMIC_RELAXED);
