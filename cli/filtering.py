@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from .errors import say
 
 if TYPE_CHECKING:
-    from indexes.filters import Filter
     from searchlib.searching import Searching
 
 SAMPLE = 20  # documents whose fields are proposed instead
@@ -17,24 +15,13 @@ SAMPLE = 20  # documents whose fields are proposed instead
 
 def warn_of_unknown_fields(engine: Searching, where: str) -> None:
     """Says on stderr which fields of the filter no document has, and what there is."""
+    from indexes.filter_columns import comparisons_of
     from indexes.filters import parse_filter
 
-    for field in dict.fromkeys(_fields(parse_filter(where))):
+    for field in dict.fromkeys(test.field for test in comparisons_of(parse_filter(where))):
         path = ".".join(f"`{name}`" for name in field)
         if not any(part.any() for part in engine.snapshot.select(f"exists {path}").documents):
             say(f"no document has the field {'.'.join(field)!r}{_there_is(engine, field[0])}")
-
-
-def _fields(filter: Filter) -> Iterator[tuple[str, ...]]:
-    from indexes.filters import All, Any_, Not
-
-    if isinstance(filter, All | Any_):
-        for part in filter.parts:
-            yield from _fields(part)
-    elif isinstance(filter, Not):
-        yield from _fields(filter.part)
-    else:
-        yield filter.field
 
 
 def _there_is(engine: Searching, wanted: str) -> str:

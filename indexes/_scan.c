@@ -17,6 +17,33 @@
 #define MAX_PAIRS 256 /* of subspaces: sums of 254 each stay below 65,535 */
 #define STRIPE 64     /* blocks that every query of a batch scans before the next ones */
 
+/* The buffers that `nearest` and `best` begin with. */
+enum { CODES, CENTROIDS, ROTATED, ELIGIBLE, COMMON };
+
+typedef struct {
+    Py_ssize_t blocks, pairs, width; /* of rows, of subspaces, of a subspace */
+} Shape;
+
+/* Finds the sizes of codes; whether centroids, rotated queries and the mask (if any) fit them. */
+static int fit(const Py_buffer *b, Py_ssize_t queries, Py_ssize_t n_rows, Shape *shape)
+{
+    Py_ssize_t blocks = n_rows / BLOCK + (n_rows % BLOCK != 0);
+    Py_ssize_t pairs = n_rows > 0 ? b[CODES].len / BLOCK / blocks : 0;
+    Py_ssize_t width = pairs > 0 ? b[CENTROIDS].len / 128 / pairs : 0;
+    *shape = (Shape){blocks, pairs, width};
+    return pairs >= 1 && pairs <= MAX_PAIRS && width >= 1 && n_rows <= UINT32_MAX &&
+           b[CODES].len == blocks * pairs * BLOCK && b[CENTROIDS].len == pairs * width * 128 &&
+           b[ROTATED].len == queries * pairs * width * 8 &&
+           (!b[ELIGIBLE].obj || b[ELIGIBLE].len == n_rows);
+}
+
+static void release(Py_buffer *b, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (b[i].obj)
+            PyBuffer_Release(&b[i]);
+}
+
 PyDoc_STRVAR(nearest_doc,
 "nearest(codes, centroids, rotated, eligible, n_rows, found, counts)\n--\n\n"
 "Fill found[i, :counts[i]] with the rows whose codes are nearest to query i, ascending.\n\n"
@@ -26,36 +53,28 @@ PyDoc_STRVAR(nearest_doc,
 
 static PyObject *nearest(PyObject *self, PyObject *args)
 {
-    Py_buffer codes, centroids, rotated, found, counts, eligible = {0};
-    PyObject *mask;
+    enum { FOUND = COMMON, COUNTS, BUFFERS };
+    Py_buffer b[BUFFERS] = {{0}};
     Py_ssize_t n_rows;
+    Shape shape;
     (void)self;
-    if (!PyArg_ParseTuple(args, "y*y*y*Onw*w*", &codes, &centroids, &rotated, &mask, &n_rows,
-                          &found, &counts))
+    if (!PyArg_ParseTuple(args, "y*y*y*z*nw*w*", &b[CODES], &b[CENTROIDS], &b[ROTATED],
+                          &b[ELIGIBLE], &n_rows, &b[FOUND], &b[COUNTS]))
         return NULL;
-    int ok = mask == Py_None || PyObject_GetBuffer(mask, &eligible, PyBUF_SIMPLE) == 0;
     Best *bests = NULL;
     uint64_t *kept = NULL;
     uint32_t *tallies = NULL;
     float *products = NULL;
     uint8_t *tables = NULL;
-    if (!ok)
-        goto done;
-    ok = 0;
-    Py_ssize_t queries = counts.len / 8, blocks = n_rows / BLOCK + (n_rows % BLOCK != 0);
-    Py_ssize_t pairs = n_rows > 0 ? codes.len / BLOCK / blocks : 0;
-    Py_ssize_t wanted = queries > 0 ? found.len / 8 / queries : 0;
-    Py_ssize_t width = pairs > 0 ? centroids.len / 128 / pairs : 0;
-    if (queries < 1 || wanted < 1 || pairs < 1 || pairs > MAX_PAIRS || width < 1 ||
-        n_rows > UINT32_MAX || codes.len != blocks * pairs * BLOCK ||
-        centroids.len != pairs * width * 128 || rotated.len != queries * pairs * width * 8 ||
-        found.len != queries * wanted * 8 || (eligible.obj && eligible.len != n_rows)) {
+    Py_ssize_t queries = b[COUNTS].len / 8;
+    Py_ssize_t wanted = queries > 0 ? b[FOUND].len / 8 / queries : 0;
+    if (wanted < 1 || !fit(b, queries, n_rows, &shape) || b[FOUND].len != queries * wanted * 8) {
         PyErr_SetString(PyExc_ValueError, "codes, centroids, queries, results do not fit");
         goto done;
     }
-    Py_ssize_t places = wanted, room, levels = 254 * pairs + 2;
+    Py_ssize_t pairs = shape.pairs, places = wanted, levels = 254 * pairs + 2;
     wanted = wanted < n_rows ? wanted : n_rows;
-    room = 4 * wanted + BLOCK;
+    Py_ssize_t room = 4 * wanted + BLOCK;
     bests = PyMem_Calloc(queries, sizeof *bests);
     kept = PyMem_Malloc(queries * room * sizeof *kept);
     tallies = PyMem_Calloc(queries * levels, sizeof *tallies);
@@ -66,41 +85,33 @@ static PyObject *nearest(PyObject *self, PyObject *args)
         goto done;
     }
     Py_BEGIN_ALLOW_THREADS
-    const uint8_t *allowed = eligible.obj ? eligible.buf : NULL;
     for (Py_ssize_t q = 0; q < queries; q++) {
-        make_tables((const float *)rotated.buf + q * 2 * pairs * width, centroids.buf, 2 * pairs,
-                    width, products, tables + q * pairs * 32);
+        make_tables((const float *)b[ROTATED].buf + q * 2 * pairs * shape.width, b[CENTROIDS].buf,
+                    2 * pairs, shape.width, products, tables + q * pairs * 32);
         bests[q] = (Best){kept + q * room, 0, tallies + q * levels, -1, 0};
     }
-    Py_ssize_t stripe = queries > 1 ? STRIPE : blocks;
+    Py_ssize_t blocks = shape.blocks, stripe = queries > 1 ? STRIPE : blocks;
     for (Py_ssize_t first = 0; first < blocks; first += stripe)
         for (Py_ssize_t q = 0; q < queries; q++)
-            scan_blocks(&bests[q], room, wanted, codes.buf,
-                        tables + q * pairs * 32, pairs, first,
-                        first + stripe < blocks ? first + stripe : blocks, n_rows, allowed);
+            scan_blocks(&bests[q], room, wanted, b[CODES].buf, tables + q * pairs * 32, pairs,
+                        first, first + stripe < blocks ? first + stripe : blocks, n_rows,
+                        b[ELIGIBLE].buf);
     for (Py_ssize_t q = 0; q < queries; q++) {
-        int64_t *rows = (int64_t *)found.buf + q * places;
+        int64_t *rows = (int64_t *)b[FOUND].buf + q * places;
         forget(&bests[q], wanted);
         for (Py_ssize_t i = 0; i < bests[q].count; i++)
             rows[i] = (int64_t)(uint32_t)bests[q].kept[i];
-        ((int64_t *)counts.buf)[q] = bests[q].count;
+        ((int64_t *)b[COUNTS].buf)[q] = bests[q].count;
     }
     Py_END_ALLOW_THREADS
-    ok = 1;
 done:
     PyMem_Free(bests);
     PyMem_Free(kept);
     PyMem_Free(tallies);
     PyMem_Free(products);
     PyMem_Free(tables);
-    if (eligible.obj)
-        PyBuffer_Release(&eligible);
-    PyBuffer_Release(&codes);
-    PyBuffer_Release(&centroids);
-    PyBuffer_Release(&rotated);
-    PyBuffer_Release(&found);
-    PyBuffer_Release(&counts);
-    return ok ? Py_NewRef(Py_None) : NULL;
+    release(b, BUFFERS);
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(best_doc,
@@ -112,31 +123,27 @@ PyDoc_STRVAR(best_doc,
 
 static PyObject *best(PyObject *self, PyObject *args)
 {
-    enum { CODES, CENTROIDS, ROTATED, VECTORS, QUERY, ROWS, SCORES, ELIGIBLE, BUFFERS };
+    enum { VECTORS = COMMON, QUERY, ROWS, SCORES, BUFFERS };
     Py_buffer b[BUFFERS] = {{0}};
     Py_ssize_t n_rows, wanted, count = 0;
+    Shape shape;
     (void)self;
     if (!PyArg_ParseTuple(args, "y*y*y*z*nny*y*w*w*", &b[CODES], &b[CENTROIDS], &b[ROTATED],
                           &b[ELIGIBLE], &n_rows, &wanted, &b[VECTORS], &b[QUERY], &b[ROWS],
                           &b[SCORES]))
         return NULL;
-    Py_ssize_t blocks = n_rows / BLOCK + (n_rows % BLOCK != 0), k = b[SCORES].len / 4;
-    Py_ssize_t pairs = n_rows > 0 ? b[CODES].len / BLOCK / blocks : 0;
-    Py_ssize_t width = pairs > 0 ? b[CENTROIDS].len / 128 / pairs : 0, dim = b[QUERY].len / 4;
+    Py_ssize_t k = b[SCORES].len / 4, dim = b[QUERY].len / 4;
     uint64_t *kept = NULL;
     uint32_t *tally = NULL;
     float *products = NULL;
     Scored *heap = NULL;
     wanted = wanted < n_rows ? wanted : n_rows;
-    if (wanted < 1 || k < 1 || k > wanted || pairs < 1 || pairs > MAX_PAIRS || width < 1 ||
-        dim < 1 || n_rows > UINT32_MAX || b[CODES].len != blocks * pairs * BLOCK ||
-        b[CENTROIDS].len != pairs * width * 128 || b[ROTATED].len != pairs * width * 8 ||
-        b[VECTORS].len != 4 * n_rows * dim || b[ROWS].len != 8 * k ||
-        (b[ELIGIBLE].obj && b[ELIGIBLE].len != n_rows)) {
+    if (wanted < 1 || k < 1 || k > wanted || dim < 1 || !fit(b, 1, n_rows, &shape) ||
+        b[VECTORS].len != 4 * n_rows * dim || b[ROWS].len != 8 * k) {
         PyErr_SetString(PyExc_ValueError, "codes, centroids, vectors, query, results do not fit");
         goto done;
     }
-    Py_ssize_t room = 4 * wanted + BLOCK;
+    Py_ssize_t pairs = shape.pairs, room = 4 * wanted + BLOCK;
     kept = PyMem_Malloc(room * sizeof *kept);
     tally = PyMem_Calloc(254 * pairs + 2, sizeof *tally);
     products = PyMem_Malloc((pairs * 40 + wanted) * sizeof *products); /* tables are in it too */
@@ -149,8 +156,8 @@ static PyObject *best(PyObject *self, PyObject *args)
     uint8_t *tables = (uint8_t *)(products + pairs * 32);
     float *scores = products + pairs * 40;
     Best found = {kept, 0, tally, -1, 0};
-    make_tables(b[ROTATED].buf, b[CENTROIDS].buf, 2 * pairs, width, products, tables);
-    scan_blocks(&found, room, wanted, b[CODES].buf, tables, pairs, 0, blocks, n_rows,
+    make_tables(b[ROTATED].buf, b[CENTROIDS].buf, 2 * pairs, shape.width, products, tables);
+    scan_blocks(&found, room, wanted, b[CODES].buf, tables, pairs, 0, shape.blocks, n_rows,
                 b[ELIGIBLE].buf);
     forget(&found, wanted);
     int64_t *rows = (int64_t *)kept;
@@ -165,9 +172,7 @@ done:
     PyMem_Free(tally);
     PyMem_Free(products);
     PyMem_Free(heap);
-    for (int i = 0; i < BUFFERS; i++)
-        if (b[i].obj)
-            PyBuffer_Release(&b[i]);
+    release(b, BUFFERS);
     return PyErr_Occurred() ? NULL : PyLong_FromSsize_t(count);
 }
 
@@ -200,9 +205,7 @@ static PyObject *scan(PyObject *self, PyObject *args)
         Py_END_ALLOW_THREADS
     }
     PyMem_Free(heap);
-    for (int i = 0; i < BUFFERS; i++)
-        if (b[i].obj)
-            PyBuffer_Release(&b[i]);
+    release(b, BUFFERS);
     return PyErr_Occurred() ? NULL : PyLong_FromSsize_t(count);
 }
 
@@ -214,35 +217,28 @@ PyDoc_STRVAR(products_doc,
 
 static PyObject *products(PyObject *self, PyObject *args)
 {
-    Py_buffer vectors, query, rows, scores;
+    enum { VECTORS, QUERY, ROWS, SCORES, BUFFERS };
+    Py_buffer b[BUFFERS] = {{0}};
     (void)self;
-    if (!PyArg_ParseTuple(args, "y*y*y*w*", &vectors, &query, &rows, &scores))
+    if (!PyArg_ParseTuple(args, "y*y*y*w*", &b[VECTORS], &b[QUERY], &b[ROWS], &b[SCORES]))
         return NULL;
-    Py_ssize_t dim = query.len / 4, count = rows.len / 8;
-    const int64_t *chosen = rows.buf;
-    const float *data = vectors.buf, *wanted = query.buf;
-    float *results = scores.buf;
-    int fits = dim > 0 && query.len % 4 == 0 && vectors.len % query.len == 0 &&
-               rows.len == count * 8 && scores.len == count * 4;
-    int inside = 1;
-    if (fits) {
-        Py_ssize_t n = vectors.len / query.len;
-        for (Py_ssize_t i = 0; i < count; i++)
-            inside &= chosen[i] >= 0 && chosen[i] < n;
-    }
-    if (fits && inside) {
+    Py_ssize_t dim = b[QUERY].len / 4, count = b[ROWS].len / 8;
+    const int64_t *chosen = b[ROWS].buf;
+    int inside = 1, fits = dim > 0 && b[QUERY].len % 4 == 0 && b[VECTORS].len % b[QUERY].len == 0 &&
+                           b[ROWS].len == count * 8 && b[SCORES].len == count * 4;
+    Py_ssize_t n = fits ? b[VECTORS].len / b[QUERY].len : 0;
+    for (Py_ssize_t i = 0; fits && i < count; i++)
+        inside &= chosen[i] >= 0 && chosen[i] < n;
+    if (!fits) {
+        PyErr_SetString(PyExc_ValueError, "vectors, query and results do not fit each other");
+    } else if (!inside) {
+        PyErr_SetString(PyExc_IndexError, "no such row");
+    } else {
         Py_BEGIN_ALLOW_THREADS
-        score_rows(data, dim, wanted, chosen, count, results);
+        score_rows(b[VECTORS].buf, dim, b[QUERY].buf, chosen, count, b[SCORES].buf);
         Py_END_ALLOW_THREADS
     }
-    PyBuffer_Release(&vectors);
-    PyBuffer_Release(&query);
-    PyBuffer_Release(&rows);
-    PyBuffer_Release(&scores);
-    if (!fits)
-        PyErr_SetString(PyExc_ValueError, "vectors, query and results do not fit each other");
-    else if (!inside)
-        PyErr_SetString(PyExc_IndexError, "no such row");
+    release(b, BUFFERS);
     return fits && inside ? Py_NewRef(Py_None) : NULL;
 }
 

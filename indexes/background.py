@@ -14,6 +14,7 @@ from concurrent.futures import Future, wait
 
 from .directory import Directory
 from .draft import Draft
+from .leftovers import is_ours
 from .manifest import FieldSpec
 from .merge import Merged, Plan, merge_segments
 from .policy import choose_merges
@@ -141,5 +142,5 @@ class Background:
     def _remove(self, plan: Plan) -> None:
         with contextlib.suppress(Exception):
             for file in self._directory.sizes():
-                if file.startswith(plan.name + "."):
+                if file.startswith(plan.name + ".") and is_ours(self._directory, file):
                     self._directory.remove(file)

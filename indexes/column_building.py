@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import INT64, Column, Columns, Field, Integers, Values, make_column
+from .columns import Column, Columns, Field, Integers, Values, make_column
+from .metadata import INT64
 from .moments import comparable, moment
 
 MANY_FIELDS = 1000  # of a segment; further ones are left out
@@ -159,7 +160,10 @@ def _number(value: float) -> int | float:
     if isinstance(value, int):
         if value in INT64:
             return value
-        return float(value) if abs(value) < 2**1023 else math.inf if value > 0 else -math.inf
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
     return int(value) if value.is_integer() and int(value) in INT64 else value
 
 

@@ -26,8 +26,6 @@ Bools = NDArray[np.bool_]
 Codes = NDArray[Any]  # uint8, uint16 or uint32
 Integers = NDArray[np.int64]
 
-INT64 = range(-(2**63), 2**63)
-
 
 class Values:
     """Distinct values, numbered in order: numbers, then texts by moment or code point, then

@@ -12,7 +12,8 @@ A field is a path into the document's metadata; `id` and `title` are the documen
 the metadata holds a list, one matching member is enough. Numbers are compared with numbers (and
 with texts that spell one, as CSV files have them), texts with texts by code point; a document
 without the field matches no comparison, so it matches `!=` and `not in`. `= null` means: not
-there, or null. `^= "ab"` and `like "ab*"` ask for a prefix.
+there, or null. `^= "ab"` and `like "ab*"` ask for a prefix. Whole numbers within 64 bits are exact;
+any other number, in a filter as in metadata, is as near as a float comes.
 
 A date is a text, ISO 8601, that needs no quotes. Texts that name a day and a time are compared as
 moments: with Z or an offset (+02:00) in UTC, without one as if in UTC; a day is its first moment,
@@ -29,6 +30,7 @@ import re
 from dataclasses import dataclass
 
 from .errors import BadFilter
+from .metadata import INT64
 from .moments import moment
 
 Value = str | int | float | bool | None
@@ -135,6 +137,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _KEYWORDS = {"and", "or", "not", "in", "like", "exists", "true", "false", "null"}
+_WHOLE = re.compile(r"(-?)0*(\d{1,19})")
 _CONSTANTS: dict[str, Value] = {"true": True, "false": False, "null": None}
 
 
@@ -281,10 +284,16 @@ class _Parser:
                 raise self.error("no such day or time; write 2024-05-01T10:30Z, or +02:00 for Z")
             return self.advance()
         if self.kind == "number":
-            token = self.advance()
-            return float(token) if re.search(r"[.eE]", token) or len(token) > 18 else int(token)
+            return _number(self.advance())
         if self.kind == "word" and self.token in _CONSTANTS:
             return _CONSTANTS[self.advance()]
         if self.kind == "field":
             raise self.error(f'expected a value; a text stands in quotes: "{self.token}"')
         raise self.error("expected a value: a quoted text, a number, true, false or null")
+
+
+def _number(token: str) -> int | float:
+    """A whole number within 64 bits as it is; any other as near as a float comes."""
+    whole = _WHOLE.fullmatch(token)  # subtle: of zeros before it, int() would read 4,300 only
+    number = int(whole[1] + whole[2]) if whole else 0
+    return number if whole and number in INT64 else float(token)

@@ -22,7 +22,7 @@ def check_files(directory: Directory, manifest: Manifest) -> None:
             raise Damaged(
                 f"{directory.path(name)}: the file has {sizes[name]} bytes, not {entry.bytes}"
             )
-        if not _is_plain(directory.path(name)):
+        if not is_plain(directory.path(name)):
             raise Damaged(f"{directory.path(name)}: is a link or a device, not a file")
 
 
@@ -52,7 +52,7 @@ def content_problem(path: Path, entry: FileEntry) -> str | None:
     return None
 
 
-def _is_plain(path: Path) -> bool:
+def is_plain(path: Path) -> bool:
     """Whether it is a file as such: a link could lead anywhere, a pipe keeps its reader waiting."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)

@@ -99,7 +99,7 @@ def assemble(
     """The arrays of a term field (see FORMAT.md) from rows of terms that ascend with their numbers.
 
     `lengths` (n,) are kept for counts only; `rows.terms` may be written over. Terms without
-    postings are left out. Raises ValueError for more than 2**32 postings.
+    postings are left out. Raises ValueError for 2**32 postings or more.
     """
     n, kind = len(rows), rows.weights.dtype.kind
     if rows.indptr[-1] >= 2**32:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .directory import TEMPORARY, Directory, FileDirectory
-from .manifest import read_manifest
+from .integrity import is_plain
+from .manifest import FILE_NAME, read_manifest
 
-_OURS = re.compile(r"s\d{6,}\..+|.+" + re.escape(TEMPORARY))
+_UNFINISHED = re.compile(r"(manifest|measured)\.json" + re.escape(TEMPORARY))
 
 
 def directory_of(path: str | Path | Directory) -> Directory:
@@ -20,9 +21,15 @@ def directory_of(path: str | Path | Directory) -> Directory:
 def remove_leftovers(directory: Directory, spared: Callable[[str], bool]) -> None:
     """Remove files that the manifest on the disk does not name: obsolete, or left behind.
 
-    Only those that an index names so, but for the `spared`.
+    Only what is an index's, but for the `spared`.
     """
     named = read_manifest(directory).files
     for name in directory.sizes():
-        if name not in named and _OURS.fullmatch(name) and not spared(name):
+        if name not in named and not spared(name) and is_ours(directory, name):
             directory.remove(name)
+
+
+def is_ours(directory: Directory, name: str) -> bool:
+    """Whether an index writes files of such a name, and it is a plain file."""
+    written = FILE_NAME.fullmatch(name) or _UNFINISHED.fullmatch(name)
+    return written is not None and is_plain(directory.path(name))

@@ -31,7 +31,7 @@ Structure = Literal["exact", "pq", "auto"]
 RESERVED = frozenset(["store", "passages", "dead"])  # components that are no fields
 LARGEST = 64 << 20  # bytes of a manifest: some ten thousand segments
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
-_FILE = re.compile(r"s[0-9]{6,}(\.[a-z0-9_]+)+")
+FILE_NAME = re.compile(r"s[0-9]{6,}(\.[a-z0-9_]+)+")
 _GARBLED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
@@ -232,7 +232,7 @@ def _natural(value: Any) -> int:
 def _segment(entry: Mapping[str, Any]) -> SegmentEntry:
     parts = {str(component): str(name) for component, name in entry["parts"].items()}
     for name in parts.values():
-        if not _FILE.fullmatch(name):
+        if not FILE_NAME.fullmatch(name):
             raise ValueError(f"the file name {name[:80]!r}")
     return SegmentEntry(
         str(entry["name"]),

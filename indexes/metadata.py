@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+INT64 = range(-(2**63), 2**63)  # whole numbers that are kept as such; SQLite reads others as float
 MAX_DEPTH = 100  # nesting of metadata; SQLite's JSON functions refuse more than 1000
 _SURROGATES = re.compile("[\ud800-\udfff]")
 

@@ -13,24 +13,8 @@ from numpy.typing import NDArray
 
 from .errors import Damaged, StorageFailed
 from .interrupts import heed, raised
-from .metadata import metadata_json, storable
 from .refusals import refused_by
 from .store import read_only
-from .types import Record
-
-
-def write_store(path: Path, records: Sequence[Record]) -> None:
-    """Write the store of documents, in order. Raises StorageFailed where SQLite cannot write."""
-    write_tables(
-        path,
-        ((r.id, storable(r.title), metadata_json(r.metadata), r.hash) for r in records),
-        (storable(record.text) for record in records),
-        (
-            (document, start, end)
-            for document, record in enumerate(records)
-            for start, end in record.passages
-        ),
-    )
 
 
 def write_tables(
@@ -39,7 +23,7 @@ def write_tables(
     texts: Iterable[str],
     passages: Iterable[tuple[int, int, int]],
 ) -> None:
-    """Write a store; see `write_store`.
+    """Write a store. Raises StorageFailed where SQLite cannot write.
 
     documents: id, title, metadata as JSON, and hash of each; texts: of each; all storable.
     passages: document, start, end of each, documents ascending.

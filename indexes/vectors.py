@@ -76,11 +76,6 @@ class Vectors:
         self.name = name
         self._codes = codes
 
-    @property
-    def has_codes(self) -> bool:
-        """Whether the segment has codes."""
-        return self._codes is not None
-
     def search(
         self,
         queries: Float32s,

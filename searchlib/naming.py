@@ -10,6 +10,8 @@ from indexes.types import Unit
 
 from .errors import NotFound
 
+_MOST_DIGITS = 18  # of a passage's number: int() refuses thousands
+
 
 def name_ids(snapshot: Snapshot, ids: NDArray[np.int64], unit: Unit) -> list[str]:
     """The strings by which users know documents ("id") and passages ("id#n")."""
@@ -38,7 +40,7 @@ def find_id(snapshot: Snapshot, name: str, unit: Unit = "document") -> tuple[int
         document = int(snapshot.lookup([parent])[0])
         if document >= 0:
             first, count = snapshot.passages_of(document)
-            if int(number) < count:
+            if len(number) <= _MOST_DIGITS and int(number) < count:
                 return first + int(number), "passage"
             raise NotFound(f"document {parent!r} has passages #0 to #{count - 1}, not #{number}")
     if document >= 0:

@@ -157,6 +157,8 @@ def test_odd_ids_are_found_and_explained(engine: Engine) -> None:
         engine.explain("doctor", "nobody")
     with pytest.raises(NotFound, match="has passages #0 to #0, not #7"):
         engine.explain("doctor", "cat#7")
+    with pytest.raises(NotFound, match="has passages #0 to #0, not #999"):
+        engine.explain("doctor", "cat#" + "9" * 5000)
 
 
 def test_a_document_that_was_not_found_is_explained_too(engine: Engine) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from indexes import forking, store
 from searchlib import Document, Engine, Settings
-from searchlib.encoders import blas
+from searchlib.encoders import blas, ternary
+from searchlib.encoders.ternary import Ternary
 
 if "fork" not in multiprocessing.get_all_start_methods():
     pytest.skip("no forks here", allow_module_level=True)
@@ -98,6 +101,38 @@ def test_no_thread_is_within_one_blas_thread_in_the_child() -> None:
         assert blas._inside == 1
     finally:
         go.set()
+        thread.join()
+
+
+@pytest.mark.skipif(ternary._ternary is None, reason="the extension is not compiled")
+def test_a_child_forked_while_a_thread_computes_has_helpers() -> None:
+    """Those at work are the parent's: with two workers, nobody else is in the child's way."""
+    inside, stop = threading.Event(), threading.Event()
+    matrix = Ternary(np.full((256, 16384), 0b01100100, np.uint8), np.ones(65536, np.float32))
+    rows = np.ones((4, 256), np.float32)
+
+    def compute() -> None:
+        while not stop.is_set():
+            inside.set()
+            matrix.product(rows)
+
+    def by_others() -> float:
+        """Seconds of the processor's that other threads of this process have used."""
+        return time.process_time() - time.thread_time()
+
+    def be_helped() -> None:
+        began, until = by_others(), time.monotonic() + LIMIT / 2
+        while by_others() < began + 0.002:
+            assert time.monotonic() < until
+            matrix.product(rows, workers=2)
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    assert inside.wait(LIMIT)
+    try:
+        assert [in_child(be_helped) for _ in range(2)] == [0] * 2
+    finally:
+        stop.set()
         thread.join()
 
 

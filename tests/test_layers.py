@@ -6,6 +6,7 @@ Read with `ast`, so that imports inside functions count too.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,6 +101,21 @@ def test_each_floor_uses_only_what_stands_below_it(path: Path) -> None:
 def test_modules_can_be_read_in_one_sitting(path: Path) -> None:
     lines = len(path.read_text(encoding="utf-8").splitlines())
     assert lines <= LONGEST, f"{place(path)} has {lines} lines; split it by concept"
+
+
+def test_the_list_of_modules_has_every_one() -> None:
+    """Those of `cli` are named in its commands.py, those of `benchmarks` by what they print."""
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    listed = text.split("```")[1]
+    missing = [
+        place(path)
+        for path in MODULES
+        if place(path).split("/")[0] in ("indexes", "searchlib")
+        and not path.stem.startswith("__")
+        and not re.search(rf"(?<![\w.]){path.stem}(?!\w)", listed)
+        and not re.search(rf"(?<!\w){path.name}(?!\w)", text)
+    ]
+    assert missing == []
 
 
 @pytest.mark.parametrize(

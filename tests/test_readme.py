@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,46 @@ def test_every_file_that_the_readme_names_is_there() -> None:
     named |= set(re.findall(r"benchmarks/\w+\.py", text))
     assert named
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+# --- the figures of README.md and ARCHITECTURE.md
+
+RESULTS = ROOT / "benchmarks" / "results" / "effectiveness.json"
+COLLECTIONS = ("scifact", "cranfield", "vaswani_npl", "medline1033", "cisi", "squad_dev",
+               "cosqa_dev", "covidqa_long")  # fmt: skip
+ROWS = {"reciprocal rank fusion of three": "RRF bm25 + sparse + dense"}
+
+
+def measured(retriever: str, collections: Sequence[str] = COLLECTIONS) -> float:
+    """Mean nDCG@10 of the collections, as the committed run of `effectiveness.py` has it."""
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))["results"]
+    return sum(results[c][retriever]["nDCG@10"] for c in collections) / len(collections)
+
+
+def test_the_table_is_that_of_the_committed_run() -> None:
+    text = README.read_text(encoding="utf-8")
+    header = f"| | {' | '.join(COLLECTIONS)} | mean |\n"
+    rows = text.partition(header)[2].partition("\n\n")[0].splitlines()[1:]
+    for row in rows:
+        name, *figures = (cell.strip(" *") for cell in row.strip("|").split("|"))
+        name = re.sub(r"\W*\(.*\)", "", name)
+        retriever = ROWS.get(name, name)
+        expected = [measured(retriever, [c]) for c in COLLECTIONS] + [measured(retriever)]
+        assert figures == [f"{figure:.3f}" for figure in expected], row
+    assert len(rows) == 9
+
+
+def test_prose_says_what_the_table_says() -> None:
+    """The main figures only; others name the run that they are of."""
+    mean = {name: f"{measured(name):.3f}"[1:] for name in
+            ("bm25", "sparse", "lookup", "dense", "instant", "hybrid")}  # fmt: skip
+    seven = {name: f"{measured(name, COLLECTIONS[:7]):.3f}"[1:] for name in ("bm25", "sparse")}
+    readme = README.read_text(encoding="utf-8")
+    assert f"({mean['instant']} of {mean['hybrid']}, BM25 {mean['bm25']}; see Numbers)" in readme
+    assert f"on the first seven (BM25 {seven['bm25']}, here {seven['sparse']})" in readme
+    assert f"(dense {mean['dense']}), lookup {mean['lookup']}" in readme
+    assert f"(sparse {mean['sparse']}), instant" in readme
+    architecture = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    assert f"where the model itself has {mean['dense']})" in architecture
+    assert f"({mean['instant']}, hybrid {mean['hybrid']}; fitted" in architecture
+    assert f"-> {seven['sparse']}, BM25 {seven['bm25']} (`benchmarks/" in architecture

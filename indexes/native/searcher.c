@@ -67,16 +67,6 @@ static void lists_dealloc(PyObject *self) {
     Py_DECREF(type);
 }
 
-/* Terms found outside a search; the caller frees `table` and `terms`. */
-static int64_t find(const Lists *lists, const Py_buffer *numbers, const float *factors,
-                const float *norms, Term **terms, uint32_t **table) {
-    int64_t count = numbers->len / 4;
-    *terms = malloc(sizeof(Term) * (size_t)(count + 1));
-    *table = malloc(sizeof(uint32_t) * (size_t)((count + 1) * (lists->n_parts + 1)));
-    if (!*terms || !*table) return -1;
-    return find_terms(lists, numbers->buf, factors, count, norms, *table, *terms);
-}
-
 /* score_rows(numbers, factors, norms, rows, sums): rows in storage order */
 static PyObject *lists_score_rows(PyObject *self, PyObject *args) {
     const Lists *lists = &((ListsObject *)self)->lists;
@@ -88,16 +78,19 @@ static PyObject *lists_score_rows(PyObject *self, PyObject *args) {
         release(b, 5);
         return NULL;
     }
-    Term *terms = NULL;
-    uint32_t *table = NULL;
-    int failed = 0;
-    Py_BEGIN_ALLOW_THREADS
-    n_terms = find(lists, &b[0], b[1].buf, b[2].buf, &terms, &table);
-    failed = n_terms < 0 ||
-             score_rows(lists, terms, n_terms, b[2].buf, b[3].buf, count, b[4].buf);
+    Term *terms = malloc(sizeof *terms * (size_t)(n_terms + 1));
+    uint32_t *table = malloc(sizeof *table * (size_t)((n_terms + 1) * (lists->n_parts + 1)));
+    int ok = terms && table, failed = 0;
+    if (ok) {
+        Py_BEGIN_ALLOW_THREADS
+        n_terms = find_terms(lists, b[0].buf, b[1].buf, n_terms, b[2].buf, table, terms);
+        failed = n_terms < 0 ||
+                 score_rows(lists, terms, n_terms, b[2].buf, b[3].buf, count, b[4].buf);
+        Py_END_ALLOW_THREADS
+    }
     free(terms), free(table);
-    Py_END_ALLOW_THREADS
     release(b, 5);
+    if (!ok) return PyErr_NoMemory();
     if (failed) return garbled();
     Py_RETURN_NONE;
 }

@@ -215,6 +215,7 @@ PyMODINIT_FUNC PyInit__fused(void)
 #if defined(HAS_COARSE)
     coarse_here = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vnni");
 #endif
+    watch_forks();
     PyObject *made = PyModule_Create(&MODULE);
     if (made && PyModule_AddIntConstant(made, "LONG", LONG) < 0) Py_CLEAR(made);
     return made;

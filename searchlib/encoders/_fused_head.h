@@ -26,7 +26,7 @@ static PyObject *py_largest(PyObject *module, PyObject *args)
     Packed packed;
     failed = pack(&packed, &b[LEFT], lengths.buf, lengths.shape[0], kind);
     if (!failed) {
-        failed = all_largest(kind, &packed, b[RIGHT].buf, b[RIGHT].shape[0], b[OUT].buf, workers);
+        all_largest(kind, &packed, b[RIGHT].buf, b[RIGHT].shape[0], b[OUT].buf, workers);
         free_packed(&packed);
     }
     Py_END_ALLOW_THREADS

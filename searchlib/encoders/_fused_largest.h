@@ -66,10 +66,9 @@ static void largest_work(void *job, Py_ssize_t phase, Py_ssize_t which, int work
     }
 }
 
-/* out (texts, count): the largest product of each row of the weight with a text's tokens. 0, or -1
-   without memory. */
-static int all_largest(const Kind *kind, const Packed *packed, const float *weight,
-                       Py_ssize_t count, float *out, int workers)
+/* out (texts, count): the largest product of each row of the weight with a text's tokens. */
+static void all_largest(const Kind *kind, const Packed *packed, const float *weight,
+                        Py_ssize_t count, float *out, int workers)
 {
     Py_ssize_t depth = packed->depth;
     Py_ssize_t chunk = CHUNK / (Py_ssize_t)sizeof(float) / depth;
@@ -78,5 +77,4 @@ static int all_largest(const Kind *kind, const Packed *packed, const float *weig
     Largest all = {kind, packed, weight, count, chunk, out};
     Team team = {.work = largest_work, .chunks = largest_chunks, .job = &all, .phases = 1};
     work_together(&team, workers);
-    return 0;
 }

@@ -178,7 +178,7 @@ static __attribute__((target("avx512f"))) void tile_finish(float *out, const flo
         }
 }
 
-/* As `all_block`, of a weight whose rows and depth are multiples of 32. */
+/* As `block_chunk`, of all rows of a weight whose rows and depth are multiples of 32. */
 static void tiles_block(Half *scratch, float *out, const float *in, const Packed *packed,
                         Py_ssize_t depth, const float *weight, const float *bias, Py_ssize_t rows,
                         const float *residual, int gelu)

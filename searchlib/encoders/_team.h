@@ -75,8 +75,16 @@ static int begin_helpers(Team *team, pthread_t *helpers, int count)
     return started;
 }
 
-static int at_work; /* callers, in this process: they have the cores before any helper */
+/* Of the extension that includes this, in this process: */
+static int at_work; /* callers: they have the cores before any helper */
 static int alone;   /* calls that do without helpers, since others have the cores */
+
+/* In a forked child: whoever was at work is so in the parent only. */
+static void count_anew(void) { at_work = alone = 0; }
+
+/* For when the extension is loaded. subtle: nobody forks then; a handler that is registered while
+   others run for a fork is left out of it. */
+static void watch_forks(void) { pthread_atfork(NULL, NULL, count_anew); }
 
 static double seconds(clockid_t clock)
 {

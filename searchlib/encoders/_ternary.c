@@ -190,5 +190,6 @@ PyMODINIT_FUNC PyInit__ternary(void)
     __builtin_cpu_init();
 #endif
     fill_meaning();
+    watch_forks();
     return PyModule_Create(&MODULE);
 }

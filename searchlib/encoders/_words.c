@@ -85,7 +85,7 @@ static PyObject *words_found(Words *self, PyObject *texts, int with_places)
             PyErr_SetString(PyExc_OverflowError, "a text is too long");
             return NULL;
         }
-        room += length + 1; /* aB are three words */
+        room += length + 1; /* enough: aaBb are three words, parts have two letters or more */
     }
     PyObject *lengths = PyByteArray_FromStringAndSize(NULL, n * (Py_ssize_t)sizeof(int64_t));
     PyObject *parts[3] = {NULL, NULL, NULL};

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..errors import BadInput
 from ..types import TermVectors
@@ -93,19 +92,6 @@ class Analyzer:
         [[(4, 8, 'cat'), (15, 18, 'cat')]]
         """
         return self._lexicon().matches(texts, terms)
-
-    def to_json(self) -> dict[str, Any]:
-        """The settings as JSON values; `Analyzer.from_json` makes an equal analyzer of them."""
-        return {
-            "language": self.language,
-            "stemmer": self.stemmer,
-            "stopwords": sorted(self.stopwords or ()),
-        }
-
-    @staticmethod
-    def from_json(settings: dict[str, Any]) -> Analyzer:
-        """The analyzer that `to_json` described."""
-        return Analyzer(settings["language"], settings["stemmer"], frozenset(settings["stopwords"]))
 
     def _lexicon(self) -> Lexicon:
         if len(self._memory[0]) > _REMEMBERED:

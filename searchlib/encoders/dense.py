@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,11 +133,6 @@ class DenseEncoder:
         assert self._plain is not None
         with sense(self.folder.path):
             return Steps(self._plain[1])(vectors)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What makes this encoder again: JSON values."""
-        return {"model": self.name, "max_tokens": self._max_tokens}
 
     @cached_property
     def _layout(self) -> DenseLayout | StaticLayout:

@@ -159,17 +159,6 @@ class SparseEncoder:
         parts = ["sparse", layout.digest(), self.max_tokens, self._documents.to_json()]
         return [*parts, self._length_power] if self._length_power else parts
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What makes this encoder again: JSON values."""
-        return {
-            "model": self.name,
-            "max_tokens": self._max_tokens,
-            "documents": self._documents.to_json(),
-            "queries": self._queries.to_json(),
-            "length_power": self._length_power,
-        }
-
     @cached_property
     def _layout(self) -> SparseLayout:
         return read_sparse(self.folder.path)

@@ -21,7 +21,7 @@ _QUERIES = re.compile(rf"[^.].*\.(?:jsonl|parquet){_PACKED}")
 
 @dataclass(frozen=True)
 class Collection:
-    """A BEIR folder (Thakur et al. 2021, arXiv:2104.08663); files may end in `.gz` or `.bz2`.
+    """A BEIR folder (Thakur et al. 2021, arXiv:2104.08663); files may end in `.gz .bz2 .xz .zst`.
 
     `corpus` and `queries` may be folders of JSON Lines or Parquet, and judgements `.jsonl`, `.csv`
     or `.parquet`, in parts or not. Raises NotFound if the folder, or a file that makes it a

@@ -31,7 +31,7 @@ Run = Mapping[str, Mapping[str, float]]
 
 
 def read_run(path: Path) -> dict[str, dict[str, float]]:
-    """The run in a TREC file of six columns (`.gz`, `.bz2` unpacked); ranks are not used.
+    """The run in a TREC file of six columns (`.gz .bz2 .xz .zst` unpacked); ranks are not used.
 
     Raises BadInput, naming file and line, for a line that does not have six columns, a score
     that is not a finite number, or a document that stands twice in a query's ranking.

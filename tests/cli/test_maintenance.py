@@ -55,6 +55,22 @@ def test_vacuum_removes_leftovers_and_the_deleted(cli: Run, several: Path) -> No
     assert cli("verify", several).lines == []
 
 
+def test_what_is_the_users_own_in_the_folder_stays(cli: Run, several: Path, folder: Path) -> None:
+    (several / "s000999.bak").mkdir()
+    (several / "s000998.store").symlink_to(folder / "0.jsonl")
+    names = ["notes.replacing", "s٠٠٠٠٠٩.store", "s12.store", "s000999.a\\b", "my.json.replacing"]
+    for name in names:
+        (several / name).write_text("mine")
+    (several / "manifest.json.replacing").write_text("half a fi")
+    more = write_jsonl(folder / "more.jsonl", {"id": "more", "text": "water"})
+    assert cli("add", several, more).code == 0
+    assert cli("vacuum", several).code == 0
+    assert (several / "s000999.bak").is_dir()
+    assert (several / "s000998.store").is_symlink()
+    assert [(several / name).read_text() for name in names] == ["mine"] * len(names)
+    assert not (several / "manifest.json.replacing").exists()
+
+
 @pytest.mark.parametrize("command", ["merge", "vacuum"])
 def test_ctrl_c_leaves_the_index_as_it_was(
     cli: Run, several: Path, monkeypatch: pytest.MonkeyPatch, command: str

@@ -20,7 +20,6 @@ from searchlib.formats.read import folder_files
 from searchlib.types import Document
 
 LINES = b'{"_id": "a", "title": "Eel", "text": "A long fish."}\n{"_id": "b", "text": "A crab."}\n'
-MEND = "; convert it, or name its encoding"
 NOT_JSON = "not JSON: Expecting value, at character 1; if it is CSV, text, ... say the format"
 DOCUMENTS = [Document("a", "A long fish.", "Eel"), Document("b", "A crab.")]
 

@@ -24,7 +24,7 @@ import pytest
 
 from indexes.snapshot import Snapshot
 from indexes.store import Store
-from indexes.store_writing import filling, write_store
+from indexes.store_writing import filling, write_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 START = "import sys; from cli.__main__ import main; print('started', flush=True); main()"
@@ -385,7 +385,7 @@ def ctrl_c_soon() -> Iterator[None]:
 
 
 def test_ctrl_c_within_a_statement_that_reads(tmp_path: Path) -> None:
-    write_store(tmp_path / "s", [])
+    write_tables(tmp_path / "s", [], [], [])
     store = Store(tmp_path / "s", 0)
     with ctrl_c_soon():
         store._query(ENDLESS)

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from indexes.directory import FileDirectory
 from indexes.manifest import TermField, VectorField
+from indexes.metadata import metadata_json, storable
 from indexes.similarity import BM25, Dot
 from indexes.snapshot import Snapshot
+from indexes.store_writing import write_tables
 from indexes.types import Record, TermVectors
 from indexes.writer import MEMORY_BUDGET, Writer
 
@@ -26,6 +28,20 @@ FIELDS = [
     VectorField("dense", DIM, "passage", "exact", {"name": "checksums"}),
 ]
 WORDS = ["red", "blue", "fish", "bird", "old", "new", "one", "two"]
+
+
+def write_store(path: Path, records: Sequence[Record]) -> None:
+    """Write the store of documents, in order."""
+    write_tables(
+        path,
+        ((r.id, storable(r.title), metadata_json(r.metadata), r.hash) for r in records),
+        (storable(record.text) for record in records),
+        (
+            (document, start, end)
+            for document, record in enumerate(records)
+            for start, end in record.passages
+        ),
+    )
 
 
 def record(id: str, *passages: str, **metadata: object) -> Record:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from index_cases import write_store
 
 from indexes import filters
 from indexes.arrays import write_arrays
@@ -32,7 +33,6 @@ from indexes.filters import (
 )
 from indexes.metadata import metadata_json
 from indexes.moments import with_moments
-from indexes.store_writing import write_store
 from indexes.types import Record
 
 
@@ -389,3 +389,75 @@ def test_columns_select_what_sql_does(
             assert found == [holds(filter, metadata, id=str(n)) for n, metadata in enumerate(now)]
         documents.close()
         first.close()
+
+
+# --- large numbers
+
+LARGE = st.one_of(
+    *(
+        st.integers(middle - 3, middle + 3)
+        for edge in (2**53, 1790000000000000001, 10**18, 2**63, 2**64, 10**30, 15 * 10**307)
+        for middle in (edge, -edge)
+    ),
+    st.integers(-3, 3),
+)
+
+
+def as_stored(number: float) -> float:
+    """What becomes of a number: whole ones beyond 64 bits become floats, as in SQLite."""
+    return number if isinstance(number, int) and -(2**63) <= number < 2**63 else float(number)
+
+
+def compare(left: float, operator: str, right: float) -> bool:
+    return {
+        "=": left == right, "!=": left != right, "<": left < right,
+        "<=": left <= right, ">": left > right, ">=": left >= right,
+    }[operator]  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(LARGE | LARGE.map(float) | st.lists(LARGE, max_size=3), min_size=1, max_size=6),
+    st.lists(LARGE | LARGE.map(float), min_size=1, max_size=3),
+    st.sampled_from(["=", "!=", "<", "<=", ">", ">="]),
+)
+@example([1790000000000000001, 1790000000000000002, 12], [1790000000000000001], ">")
+@example([2**63 - 1, -(2**63), 2.0**63, 2**63], [2**63 - 1], "<=")
+def test_large_numbers_compare_as_in_python(
+    stored: list[Any], asked: list[float], operator: str
+) -> None:
+    written = [repr(number) for number in asked]
+    sides = [as_stored(number) for number in asked]
+    lists = [[as_stored(m) for m in (x if isinstance(x, list) else [x])] for x in stored]
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder, "store")
+        write_store(store, [Record(str(n), "t", "", {"x": x}) for n, x in enumerate(stored)])
+        documents = Documents(store, len(stored))
+        for text, expected in [
+            (f"x in ({', '.join(written)})", [any(m in sides for m in ms) for ms in lists]),
+            (
+                f"x {operator} {written[0]}",
+                [
+                    not any(m == sides[0] for m in ms)
+                    if operator == "!="
+                    else any(compare(m, operator, sides[0]) for m in ms)
+                    for ms in lists
+                ],
+            ),
+        ]:
+            assert documents.select(parse_filter(text)).tolist() == expected
+            assert documents.filter(*to_sql(parse_filter(text))).tolist() == expected
+        documents.close()
+
+
+@given(LARGE, st.integers(0, 5000))
+def test_whole_numbers_are_exact_within_64_bits(number: int, zeros: int) -> None:
+    sign, digits = ("-" if number < 0 else ""), str(abs(number))
+    assert parse_filter(f"x = {sign}{'0' * zeros}{digits}") == Match(("x",), (as_stored(number),))
+
+
+def test_texts_of_nineteen_digits_compare_as_numbers_too() -> None:
+    metadata = {"tweet": "1790000000000000001"}  # as CSV files have them
+    assert selects("tweet = 1790000000000000001", metadata)
+    assert not selects("tweet in (1790000000000000000, 1790000000000000002)", metadata)
+    assert not selects("tweet > 1790000000000000001", metadata)

@@ -93,6 +93,29 @@ def test_the_extension_is_optional() -> None:
     assert done.stdout.splitlines() == [*map(str, found), str(scores)]
 
 
+WITHOUT_MEMORY = """
+import re, resource
+import numpy as np
+from postings_cases import Postings, built_from, random_rows
+lists = Postings(built_from(random_rows(0, 600, 30, 4, "impact"), "impact")).lists
+rows, sums = np.arange(3), np.empty(3, np.float32)
+numbers, factors = np.full(1 << 24, -1, np.int32), np.ones(1 << 24, np.float32)
+used = int(re.search(r"VmSize:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) << 10
+resource.setrlimit(resource.RLIMIT_AS, (used + (256 << 20),) * 2)
+try:
+    lists.score_rows(numbers, factors, None, rows, sums)
+except MemoryError:
+    print("no memory")
+"""
+
+
+@needs_kernels
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_want_of_memory_is_no_damage() -> None:
+    done = run("-c", WITHOUT_MEMORY)
+    assert (done.stdout, done.stderr) == ("no memory\n", "")
+
+
 # --- threads
 
 

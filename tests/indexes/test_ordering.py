@@ -20,7 +20,12 @@ from indexes.snapshot import Snapshot
 from indexes.types import Update
 from indexes.writer import Writer
 
-SCALAR = st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from([0.5, "", "a", "b", "é"])
+SCALAR = (
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 2)
+    | st.sampled_from([0.5, 1790000000000000001, 1790000000000000002, 2**53 + 1, "", "a", "b", "é"])
+)
 VALUE = SCALAR | st.lists(SCALAR, max_size=3) | st.just({"inner": 1})
 METADATA = st.dictionaries(st.just("x"), VALUE, max_size=1)
 COMMIT = st.dictionaries(st.sampled_from("abcdefgh"), METADATA, min_size=1, max_size=5)

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from index_cases import record
+from index_cases import record, write_store
 
 from indexes.errors import Damaged, StorageFailed
 from indexes.metadata import metadata_json, storable
 from indexes.store import Store
-from indexes.store_writing import Source, merge_stores, write_store
+from indexes.store_writing import Source, merge_stores
 from indexes.types import Excerpt, Record
 
 RECORDS = [

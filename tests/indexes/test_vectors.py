@@ -41,9 +41,6 @@ def overlap(found: list[TopK], exact: list[TopK]) -> float:
     return float(np.mean(shares))
 
 
-INTEGERS = st.integers(-3, 3)
-
-
 @settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 4), st.integers(0, 50), st.data())
 def test_exact_search_equals_sorting_everything(
