@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from json.encoder import encode_basestring_ascii as quoted
 
 from indexes.errors import StorageFailed
-from indexes.metadata import MAX_DEPTH, too_deep
+from indexes.metadata import MAX_DEPTH, storable, too_deep
 from indexes.refusals import refused_by
 
 from .errors import BadDocument, BadInput
@@ -30,6 +30,12 @@ def content_hash(document: Document) -> bytes:
     """16 bytes that differ when anything of the document but its id differs."""
     metadata = _JSON.encode(document.metadata) if document.metadata else "{}"
     content = f"[{quoted(document.title)}, {quoted(document.text)}, {metadata}]"
+    return hashlib.blake2b(content.encode("ascii"), digest_size=16).digest()
+
+
+def words_hash(title: str, text: str) -> bytes:
+    """16 bytes that differ when a document's title or text differs."""
+    content = f"[{quoted(storable(title))}, {quoted(storable(text))}]"
     return hashlib.blake2b(content.encode("ascii"), digest_size=16).digest()
 
 

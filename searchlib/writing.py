@@ -91,7 +91,9 @@ class Writing(Searching):
 
         Files are compared by their content. What is new or changed is indexed as by `add`;
         documents that an earlier sync of this folder brought, and that are in none of its files
-        any more, are removed, others never. Nothing is written where nothing changed.
+        any more, are removed, also if `update` changed their metadata meanwhile; others never:
+        what was added since under such an id with another title or text stays. Nothing is written
+        where nothing changed.
 
         `options`: how files are read. With `dry_run` nothing is written, only counted.
 
