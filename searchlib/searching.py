@@ -182,9 +182,9 @@ class Searching(Retrieving):
             check_query(query)
         scorer = None if query is None else self._asked(retriever, [query])
         snapshot = self.snapshot if scorer is None else scorer.snapshot
-        generation = snapshot.generation
-        asked = (query, retriever, where, unit, sort, snapshot.created)
-        offset = 0 if cursor is None else read_cursor(cursor, generation, asked)
+        commit = snapshot.generation, snapshot.created
+        asked = (query, retriever, where, unit, sort)
+        offset = 0 if cursor is None else read_cursor(cursor, commit, asked)
         if query is None or scorer is None:
             hits = _listed(snapshot, k + 1, where, sort or "id", offset)
         else:
@@ -192,7 +192,7 @@ class Searching(Retrieving):
                 scorer, query, k + 1, where=where, unit=unit, explain=False, offset=offset,
                 sort=sort, paged=True,
             )  # fmt: skip
-        more = make_cursor(generation, asked, offset + k) if len(hits) > k else None
+        more = make_cursor(commit, asked, offset + k) if len(hits) > k else None
         return Page(tuple(hits[:k]), more)
 
     def facets(
