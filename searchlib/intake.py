@@ -61,7 +61,7 @@ class SeenIds:
         self._db = sqlite3.connect("", isolation_level=None)
         self._db.execute("pragma journal_mode = off")
         self._db.execute(
-            "create table seen (id text primary key, number integer, origin text) without rowid"
+            "create table seen (id blob primary key, number integer, origin text) without rowid"
         )
         self._count = 0
 
@@ -72,7 +72,8 @@ class SeenIds:
 
     def _repeated(self, met: Sequence[tuple[str, str]]) -> dict[int, str]:
         first, self._count = self._count, self._count + len(met)
-        rows = ((id, first + place, origin) for place, (id, origin) in enumerate(met))
+        names = [id.encode("utf-8", "surrogatepass") for id, _ in met]  # what is no id may be asked
+        rows = ((names[place], first + place, origin) for place, (_, origin) in enumerate(met))
         before = self._db.total_changes
         self._db.execute("begin")
         self._db.executemany("insert or ignore into seen values (?, ?, ?)", rows)
@@ -80,7 +81,7 @@ class SeenIds:
         if self._db.total_changes - before == len(met):
             return {}
         find = "select number, origin from seen where id = ?"
-        known = [self._db.execute(find, (id,)).fetchone() for id, _ in met]
+        known = [self._db.execute(find, (name,)).fetchone() for name in names]
         return {
             place: origin for place, (number, origin) in enumerate(known) if number != first + place
         }

@@ -34,7 +34,8 @@ class UpdateReport:
 def patched(metadata: Metadata, changes: Mapping[str, Any]) -> Metadata:
     """Metadata with some keys set, and those that are to be None removed; objects key by key.
 
-    A JSON merge patch (RFC 7396, Hoffman and Snell 2014).
+    A JSON merge patch (RFC 7396, Hoffman and Snell 2014): an object of the patch makes one where
+    none is, even if it only removes keys.
 
     >>> patched({"year": 1999, "draft": True, "by": {"name": "Ann"}},
     ...         {"year": 2020, "draft": None, "by": {"city": "Bonn"}})

@@ -149,7 +149,8 @@ class Writing(Searching):
         """Change the metadata of documents, {id: what changes}, or pairs; nothing is encoded.
 
         Keys are set to their values, and removed where the value is None; an object changes the
-        keys of the one that is there (a JSON merge patch). All or nothing, in one commit.
+        keys of the one that is there, or of a new one (a JSON merge patch, RFC 7396). All or
+        nothing, in one commit.
 
         Raises:
             BadInput: an id stands twice or is no text, or new metadata are not JSON.
