@@ -85,7 +85,8 @@ Where = Annotated[
     list[str] | None,
     typer.Option(
         help='Only documents whose metadata match: year >= 2001 and lang in ("en", "fr"); '
-        "a name with spaces stands in `back quotes`. More than once: all must."
+        'a text is quoted as in JSON ("caf\\u00e9") or singly; a name with spaces stands '
+        "in `back quotes`. More than once: all must."
     ),
 ]
 Offset = Annotated[int, typer.Option(help="Pass over so many results.")]

@@ -44,7 +44,8 @@ class Searching(Retrieving):
         """The k best documents (or passages) for one query, with snippets.
 
         `retriever`: one of `retriever_names()`, or a retriever. `where`: a filter on metadata
-        such as `year >= 2001 and lang in ("en", "fr")`, applied before the best k are taken.
+        such as `year >= 2001 and lang in ("en", "fr")`, applied before the best k are taken;
+        a text is quoted as `json.dumps(text)` does (see `indexes.filters`).
         `offset`: how many of the ranking to pass over. `sort`: a field, "year" or "-year"
         (largest first), by which all documents that share a term with the query are sorted.
         `min_probability`: hits say how probable it is that they are relevant, and those of the k
