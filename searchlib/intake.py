@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from json.encoder import encode_basestring_ascii as quoted
 
 from indexes.errors import StorageFailed
-from indexes.metadata import MAX_DEPTH, storable, too_deep
+from indexes.metadata import storable, too_deep
 from indexes.refusals import refused_by
 
 from .errors import BadDocument, BadInput
 from .types import Document
+from .unstorable import first_problem
 
 CHUNK_CHARACTERS = 200_000  # of text encoded together: enough to sort by length well
 CHUNK_DOCUMENTS = 1024
@@ -45,10 +46,10 @@ def storable_hash(document: Document) -> bytes:
         hash = content_hash(document)
         if document.metadata and too_deep(document.metadata):
             raise ValueError
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, RecursionError) as error:
+        problem = first_problem(document.metadata) or str(error)
         raise ValueError(
-            f"the metadata of {document.id!r} cannot be kept: must be JSON, no NaN, nested "
-            f"{MAX_DEPTH} levels deep at most"
+            f"the metadata of {document.id!r} cannot be kept: must be JSON, but {problem}"
         ) from None
     return hash
 
@@ -104,7 +105,19 @@ class SeenIds:
 def with_origins(
     documents: Iterable[Document | tuple[Document, str]],
 ) -> Iterator[tuple[Document, str]]:
-    """(document, origin) pairs; a bare document's origin is its number."""
+    """(document, origin) pairs; a bare document's origin is its number.
+
+    Raises BadInput for what is neither, or no list of documents.
+    """
+    if isinstance(documents, Document) or not isinstance(documents, Iterable):
+        kind = type(documents).__name__
+        raise BadInput(f"documents must be a list or the like, not {kind}; write [document]")
+    return _with_origins(documents)
+
+
+def _with_origins(
+    documents: Iterable[Document | tuple[Document, str]],
+) -> Iterator[tuple[Document, str]]:
     for number, item in enumerate(documents, 1):
         if isinstance(item, Document):
             yield item, f"document {number}"

@@ -12,7 +12,7 @@ import numpy as np
 from indexes.snapshot import Selection, Snapshot
 from indexes.types import TopK, Unit
 
-from .errors import BadQuery, check_k, check_query, check_unit
+from .errors import BadQuery, check_k, check_query, check_unit, check_where
 from .hits import make_hits
 from .paging import check_offset, ranked_part
 from .retrieving import Retrieving
@@ -181,6 +181,9 @@ class Searching(Retrieving):
         k = operator.index(k)
         if query is not None:
             check_query(query)
+        if not isinstance(retriever, str):  # subtle: a cursor remembers the question as JSON
+            kind = type(retriever).__name__
+            raise BadQuery(f"the retriever of a page must be a name, not {kind}")
         scorer = None if query is None else self._asked(retriever, [query])
         snapshot = self.snapshot if scorer is None else scorer.snapshot
         commit = snapshot.generation, snapshot.created
@@ -274,6 +277,7 @@ class Searching(Retrieving):
 
 def ids_of(snapshot: Snapshot, where: str) -> list[str]:
     """The ids of a snapshot's documents that a filter selects. Raises BadFilter."""
+    check_where(where)
     chosen = snapshot.select(where).documents
     return snapshot.ids(np.flatnonzero(np.concatenate([np.empty(0, np.bool_), *chosen])))
 

@@ -172,8 +172,8 @@ class Writing(Searching):
             BadInput: one text instead of a list, or ids that are no texts.
             Locked: another process is writing.
         """
-        wanted = list(ids)
-        if isinstance(ids, str) or not all(isinstance(id, str) for id in wanted):
+        wanted = None if isinstance(ids, str) or not isinstance(ids, Iterable) else list(ids)
+        if wanted is None or not all(isinstance(id, str) for id in wanted):
             raise BadInput(f"ids must be a list of texts, not {ids!r}; write [id]")
         with self._writer() as (writer, _):
             deleted = writer.delete(wanted)
@@ -196,6 +196,8 @@ class Writing(Searching):
     def _update(self, changes: Changes, edit: Edit) -> UpdateReport:
         if isinstance(changes, Mapping):
             changes = changes.items()
+        elif isinstance(changes, str) or not isinstance(changes, Iterable):
+            raise BadInput(f"changes must be a dict, {{id: changes}}, or pairs, not {changes!r}")
         with self._writer() as (writer, snapshot):
             report = update_metadata(writer, snapshot, changes, edit)
             writer.commit()
