@@ -116,3 +116,9 @@ def test_bad_questions(cli: Run, notes: Path, arguments: tuple[str, ...], messag
     done = cli(arguments[0], notes, *arguments[1:])
     assert (done.code, done.out) == (1, "")
     assert message in done.error
+
+
+def test_stars_of_a_text_are_no_marks(cli: Run, notes: Path) -> None:
+    cli("add", notes, "-", stdin='{"id": "s", "text": "a **bold** word, 2*3"}')
+    [hit] = cli("browse", notes, "--where", 'id = "s"').lines
+    assert hit["snippet"] == "a \u2217\u2217bold\u2217\u2217 word, 2*3"
