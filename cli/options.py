@@ -20,6 +20,13 @@ class Format(StrEnum):
 
     table = "table"
     json = "json"
+
+
+class RankingFormat(StrEnum):
+    """How rankings are printed."""
+
+    table = "table"
+    json = "json"
     trec = "trec"
 
 
@@ -69,6 +76,11 @@ IndexPath = Annotated[
 ]
 OutputFormat = Annotated[
     Format | None,
+    typer.Option("--format", help="How to print [default: table on a terminal, else json].",
+                 show_default=False),
+]  # fmt: skip
+OutputRankingFormat = Annotated[
+    RankingFormat | None,
     typer.Option("--format", help="How to print [default: table on a terminal, else json].",
                  show_default=False),
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
@@ -318,6 +319,13 @@ def test_wrong_arguments_are_refused_in_a_line(
         assert said in str(caught.value)
         assert engine.snapshot.n_documents == 2
         engine.delete(["a"])  # no lock is left
+
+
+def test_what_is_said_of_an_index_that_was_removed(tmp_path: Path) -> None:
+    with Engine.create(tmp_path / "i", WORDS_ONLY) as engine:
+        shutil.rmtree(tmp_path / "i")
+        with pytest.raises(NoIndex, match="is not there any more"):
+            engine.info()
 
 
 def deep(levels: int) -> Any:
