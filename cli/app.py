@@ -85,7 +85,7 @@ def _run(arguments: list[str] | None) -> int:
     except KeyboardInterrupt:
         code = INTERRUPTED
     except Exception as error:
-        if os.environ.get(DEBUG):
+        if errors.debugging():
             raise
         return errors.report(error)
     if code == INTERRUPTED:

@@ -7,10 +7,21 @@ from typing import Annotated
 
 import typer
 
-from .filtering import warn_of_unknown_fields
+from .filtering import warn_of_unknown_fields, warn_of_unknown_order
 from .opening import open_index
-from .options import Cursor, Format, IndexPath, K, Offset, OutputFormat, Where, all_of, example
-from .output import chosen, print_hits, print_json, print_table
+from .options import (
+    Cursor,
+    Format,
+    IndexPath,
+    K,
+    Offset,
+    OutputFormat,
+    OutputRankingFormat,
+    Where,
+    all_of,
+    example,
+)
+from .output import chosen, chosen_for_rankings, print_hits, print_json, print_table
 from .pages import cursor_given, print_page
 
 commands = typer.Typer()
@@ -32,7 +43,7 @@ def browse(
     ] = "id",
     offset: Offset = 0,
     cursor: Cursor = None,
-    format: OutputFormat = None,
+    format: OutputRankingFormat = None,
 ) -> None:
     """Lists documents in the order of a field."""
     condition = all_of(where)
@@ -43,12 +54,13 @@ def browse(
             asked = cursor_given(cursor, {"--offset": offset != 0})
             page = engine.page(None, k, cursor=asked, where=condition, sort=sort)
             hits = list(page.hits)
+        warn_of_unknown_order(engine, sort)
         if condition is not None and not hits:
             warn_of_unknown_fields(engine, condition)
     if cursor is None:
-        print_hits(hits, chosen(format), None, "browse")
+        print_hits(hits, chosen_for_rankings(format), None, "browse")
     else:
-        print_page(page, chosen(format), "browse")
+        print_page(page, chosen_for_rankings(format), "browse")
 
 
 @commands.command(

@@ -12,7 +12,12 @@ import typer
 
 from .signals import INTERRUPTED
 
-DEBUG = "SEARCHLIB_DEBUG"  # set: tracebacks are shown
+DEBUG = "SEARCHLIB_DEBUG"  # 1, true, yes, ...: tracebacks are shown
+
+
+def debugging() -> bool:
+    """Whether tracebacks are shown: what `--debug` says, which reads the variable alike."""
+    return os.environ.get(DEBUG, "").strip().lower() in ("1", "true", "t", "yes", "y", "on")
 
 
 def say(line: str) -> None:
@@ -73,6 +78,6 @@ def reported() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if os.environ.get(DEBUG):
+        if debugging():
             raise
         report(error)

@@ -19,6 +19,7 @@ from .options import (
     IndexPath,
     OutputFormat,
     Passages,
+    RankingFormat,
     RetrieverName,
     Unit,
     Where,
@@ -68,19 +69,19 @@ def run(
     tag: Annotated[str | None, typer.Option(help="Last column [default: the retriever].")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A file to write.")] = None,
     device: Device = None,
-    format: Annotated[Format, typer.Option(help="How to print.")] = Format.trec,
+    format: Annotated[RankingFormat, typer.Option(help="How to print.")] = RankingFormat.trec,
 ) -> None:
     """Answers many queries; writes a TREC run."""
     from searchlib.evaluation import ranked, themselves, write_run
     from searchlib.evaluation.trec import must_be_one_column
 
-    if output is not None and format is not Format.trec:
+    if output is not None and format is not RankingFormat.trec:
         raise typer.BadParameter("--output writes a TREC run; for others redirect stdout")
     if output is not None:
         must_be_writable(output)  # told now, not when the work is done
     condition = all_of(where)
     topics = topics_of(queries)
-    if format is Format.trec:  # told now, too
+    if format is RankingFormat.trec:  # told now, too
         must_be_one_column(tag or retriever, "tag")
         for id in topics:
             must_be_one_column(id, "query id")
@@ -99,7 +100,7 @@ def run(
         text = io.StringIO()
         write_run(answers, text, tag or retriever)
         write_file(output, text.getvalue())
-    elif format is Format.trec:
+    elif format is RankingFormat.trec:
         write_run(answers, sys.stdout, tag or retriever)
     else:
         rows = (
@@ -107,7 +108,7 @@ def run(
             for query, ranking in answers.items()
             for rank, (id, score) in enumerate(ranking.items(), 1)
         )
-        if format is Format.json:
+        if format is RankingFormat.json:
             names = ("query", "rank", "id", "score")
             print_json(*(dict(zip(names, row, strict=True)) for row in rows))
         else:

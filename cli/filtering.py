@@ -1,4 +1,4 @@
-"""When a filter lets nothing through: is there such a field at all?"""
+"""When a filter lets nothing through, or something is sorted: is there such a field at all?"""
 
 from __future__ import annotations
 
@@ -19,9 +19,22 @@ def warn_of_unknown_fields(engine: Searching, where: str) -> None:
     from indexes.filters import parse_filter
 
     for field in dict.fromkeys(test.field for test in comparisons_of(parse_filter(where))):
-        path = ".".join(f"`{name}`" for name in field)
-        if not any(part.any() for part in engine.snapshot.select(f"exists {path}").documents):
-            say(f"no document has the field {'.'.join(field)!r}{_there_is(engine, field[0])}")
+        _warn_if_unknown(engine, field)
+
+
+def warn_of_unknown_order(engine: Searching, sort: str) -> None:
+    """The same of the field that is sorted by. Raises BadFilter."""
+    from indexes.filters import parse_field
+
+    field = parse_field(sort.removeprefix("-"))
+    if field not in (("id",), ("title",)) and engine.snapshot.n_documents:
+        _warn_if_unknown(engine, field)
+
+
+def _warn_if_unknown(engine: Searching, field: tuple[str, ...]) -> None:
+    path = ".".join(f"`{name}`" for name in field)
+    if not len(engine.snapshot.select(f"exists {path}")):
+        say(f"no document has the field {'.'.join(field)!r}{_there_is(engine, field[0])}")
 
 
 def _there_is(engine: Searching, wanted: str) -> str:

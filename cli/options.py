@@ -20,6 +20,13 @@ class Format(StrEnum):
 
     table = "table"
     json = "json"
+
+
+class RankingFormat(StrEnum):
+    """How rankings are printed."""
+
+    table = "table"
+    json = "json"
     trec = "trec"
 
 
@@ -72,6 +79,11 @@ OutputFormat = Annotated[
     typer.Option("--format", help="How to print [default: table on a terminal, else json].",
                  show_default=False),
 ]  # fmt: skip
+OutputRankingFormat = Annotated[
+    RankingFormat | None,
+    typer.Option("--format", help="How to print [default: table on a terminal, else json].",
+                 show_default=False),
+]  # fmt: skip
 RetrieverName = Annotated[
     str,
     typer.Option(
@@ -85,7 +97,8 @@ Where = Annotated[
     list[str] | None,
     typer.Option(
         help='Only documents whose metadata match: year >= 2001 and lang in ("en", "fr"); '
-        "a name with spaces stands in `back quotes`. More than once: all must."
+        'a text is quoted as in JSON ("caf\\u00e9") or singly; a name with spaces stands '
+        "in `back quotes`. More than once: all must."
     ),
 ]
 Offset = Annotated[int, typer.Option(help="Pass over so many results.")]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .options import Format
+from .options import Format, RankingFormat
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -30,6 +30,11 @@ def chosen(wanted: Format | None) -> Format:
     if wanted is not None:
         return wanted
     return Format.table if sys.stdout.isatty() else Format.json
+
+
+def chosen_for_rankings(wanted: RankingFormat | None) -> RankingFormat:
+    """The same where rankings are printed."""
+    return RankingFormat(chosen(None)) if wanted is None else wanted
 
 
 def print_json(*values: object) -> None:
@@ -155,12 +160,12 @@ def hit_to_dict(hit: Hit) -> dict[str, Any]:
     return values
 
 
-def print_hits(hits: Sequence[Hit], format: Format, query: str | None, tag: str) -> None:
+def print_hits(hits: Sequence[Hit], format: RankingFormat, query: str | None, tag: str) -> None:
     """One answer; `query` names it where there are several (JSON) or always (TREC)."""
-    if format is Format.json:
+    if format is RankingFormat.json:
         key = {} if query is None else {"query": query}
         print_json(*(key | hit_to_dict(hit) for hit in hits))
-    elif format is Format.trec:
+    elif format is RankingFormat.trec:
         print_trec(query or "1", ((hit.id, hit.score) for hit in hits), tag)
     else:
         _show_hits(hits)

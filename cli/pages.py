@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from searchlib.errors import BadQuery
 
 from .errors import say
-from .options import Format
+from .options import RankingFormat
 from .output import print_hits, print_json
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ def cursor_given(cursor: str, others: dict[str, bool]) -> str | None:
     return None if cursor == START else cursor
 
 
-def print_page(page: Page, format: Format, tag: str) -> None:
+def print_page(page: Page, format: RankingFormat, tag: str) -> None:
     """The hits, then the cursor of the next page: a JSON line (null: no more), else on stderr."""
     print_hits(page.hits, format, None, tag)
-    if format is Format.json:
+    if format is RankingFormat.json:
         print_json({"cursor": page.cursor})
     else:
         say("no more results" if page.cursor is None else f"next page: --cursor {page.cursor}")

@@ -14,7 +14,7 @@ import typer
 from searchlib.errors import check_k
 
 from .errors import reported
-from .filtering import warn_of_unknown_fields
+from .filtering import warn_of_unknown_fields, warn_of_unknown_order
 from .likely import Likely, MinProbability
 from .opening import open_index
 from .options import (
@@ -25,14 +25,16 @@ from .options import (
     K,
     Offset,
     OutputFormat,
+    OutputRankingFormat,
     Passages,
+    RankingFormat,
     RetrieverName,
     Sort,
     Where,
     all_of,
     example,
 )
-from .output import chosen, print_hits, print_json, show, show_expansion, tree
+from .output import chosen, chosen_for_rankings, print_hits, print_json, show, show_expansion, tree
 from .pages import cursor_given, print_page
 from .refining import (
     Feedback,
@@ -94,14 +96,14 @@ def search(
     rerank_depth: RerankDepth = None,
     min_probability: MinProbability = None,
     device: Device = None,
-    format: OutputFormat = None,
+    format: OutputRankingFormat = None,
 ) -> None:
     """Finds the best documents for QUERY.
 
     Without QUERY a prompt opens that keeps the models loaded; Ctrl-D leaves it.
     """
     unit: Literal["document", "passage"] = "passage" if passages else "document"
-    layout, condition = chosen(format), all_of(where)
+    layout, condition = chosen_for_rankings(format), all_of(where)
     with open_index(path, device) as engine:
         asked = refining(
             engine,
@@ -114,6 +116,8 @@ def search(
             depth=rerank_depth,
         )
 
+        if sort is not None:
+            warn_of_unknown_order(engine, sort)
         likely = Likely.of(engine, asked, min_probability)
 
         def answer(text: str) -> list[Hit]:
@@ -155,7 +159,7 @@ def search(
             print_hits(answer(query), layout, None, retriever)
         elif query == "-" or not sys.stdin.isatty():
             for number, text in enumerate(_lines(), 1):
-                name = str(number) if layout is Format.trec else text
+                name = str(number) if layout is RankingFormat.trec else text
                 print_hits(answer(text), layout, name, retriever)
         else:
             for text in _prompt():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from searchlib import Engine, UpdateReport
 
 commands = typer.Typer()
+AT_ONCE = 100  # documents whose metadata are read together
 
 
 @commands.command(
@@ -41,7 +43,7 @@ def update(
         ),
     ] = None,
     unset: Annotated[
-        list[str] | None, typer.Option("--unset", metavar="KEY", help="Remove a key.")
+        list[str] | None, typer.Option("--unset", metavar="KEY", help="Remove a key, where it is.")
     ] = None,
     where: Annotated[
         list[str] | None,
@@ -92,10 +94,34 @@ def update(
 def _same(
     engine: Engine, ids: list[str], where: str | None, patch: dict[str, Any]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The patch for each document, without removals of what it does not have."""
     # subtle: begun when the engine has the lock, so that the filter sees the last commit
     named = listed_ids(ids) if where is None else engine.ids_where(where)
-    for id in dict.fromkeys(named):
-        yield id, patch
+    rest = iter(dict.fromkeys(named))
+    while some := list(itertools.islice(rest, AT_ONCE)):
+        numbers = engine.snapshot.lookup(some)
+        records = engine.snapshot.records(numbers[numbers >= 0])
+        metadata = {record.id: record.metadata for record in records}
+        for id in some:
+            yield id, _without_vain_removals(patch, metadata.get(id, {}))
+
+
+def _without_vain_removals(patch: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
+    """The patch without keys to remove that are not there: it would make empty objects for them.
+
+    >>> _without_vain_removals({"a": {"b": None}, "c": None, "d": 1}, {"c": 2})
+    {'c': None, 'd': 1}
+    """
+    result = {}
+    for key, value in patch.items():
+        if value and isinstance(value, dict):
+            inner = metadata.get(key)
+            rest = _without_vain_removals(value, inner if isinstance(inner, dict) else {})
+            if rest:
+                result[key] = rest
+        elif value is not None or key in metadata:
+            result[key] = value
+    return result
 
 
 def _refuse(report: UpdateReport, path: object) -> NoReturn:

@@ -5,6 +5,7 @@
     test    := ("=" | "==" | "!=" | "<" | "<=" | ">" | ">=" | "^=") value
              | "like" "prefix*" | ["not"] "in" "(" value ("," value)* ")"
     value   := "text" | 'text' | number | date | true | false | null
+             "text" is as `json.dumps` writes it: \\" \\\\ \\n \\u00e9; 'text' has but \\' and \\\\
     date    := 2024-05 | 2024-05-01 | 2024-05-01T10:30 | 2024-05-01T10:30:00Z (or +02:00)
     field   := name ("." name)*           names with other characters stand in `back quotes`
 
@@ -32,6 +33,7 @@ from dataclasses import dataclass
 from .errors import BadFilter
 from .metadata import INT64
 from .moments import moment
+from .quoted import unquoted
 
 Value = str | int | float | bool | None
 
@@ -278,7 +280,12 @@ class _Parser:
     def value(self) -> Value:
         self.count()
         if self.kind == "text":
-            return re.sub(r"\\([\"'\\])", r"\1", self.advance()[1:-1])
+            try:
+                text = unquoted(self.token)
+            except ValueError as error:
+                raise self.error(str(error)) from None
+            self.advance()
+            return text
         if self.kind == "date":
             if "T" in self.token and moment(self.token) is None:
                 raise self.error("no such day or time; write 2024-05-01T10:30Z, or +02:00 for Z")

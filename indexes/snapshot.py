@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .contents import Contents
 from .directory import Directory
-from .errors import Damaged
+from .errors import BadFilter, Damaged
 from .integrity import check_files, content_problems
 from .leftovers import directory_of
 from .manifest import FieldSpec, Manifest, read_manifest
@@ -243,9 +243,7 @@ class Snapshot(Contents):
         """The `top` most frequent values of a field, and how many live (or selected) documents
         have each; ties by value. A list counts for each of its distinct members. Raises BadFilter.
         """
-        from .filters import parse_field
-
-        return self._selections.facets(parse_field(field), where, top)
+        return self._selections.facets(_keys_of(field), where, top)
 
     def sort(self, field: str, k: int, where: Selection | None = None) -> Ids:
         """The first k live (or selected) documents by a field's value; "-year": largest first.
@@ -253,9 +251,8 @@ class Snapshot(Contents):
         Numbers before texts before truth values; of a list its smallest (-: largest) member.
         Documents without the field come last, ties by id. Raises BadFilter.
         """
-        from .filters import parse_field
-
-        path, descending = parse_field(field.removeprefix("-")), field.startswith("-")
+        descending = isinstance(field, str) and field.startswith("-")
+        path = _keys_of(field[1:] if descending else field)
         return self._selections.first(path, k, where, self.ids, descending=descending)
 
     def selection(self, documents: Ids) -> Selection:
@@ -289,3 +286,11 @@ class Snapshot(Contents):
             if len(set(ids)) < len(ids):
                 found.append(f"{self._directory.root}: two live documents have one id")
         return found
+
+
+def _keys_of(field: str) -> tuple[str, ...]:
+    from .filters import parse_field
+
+    if not isinstance(field, str):
+        raise BadFilter(f"illegal field: {field!r}, must be a text such as 'year'")
+    return parse_field(field)

@@ -9,6 +9,7 @@ from .errors import BadQuery
 from .parts import fields_of
 from .retrievers import FieldRetriever
 from .scorer import Ids, Scorer
+from .snippets import unmarked
 from .types import Hit
 
 BEGINNING = 200  # characters of a text that are shown where no query says which
@@ -41,7 +42,7 @@ def listed(snapshot: Snapshot, sort: str, limit: int, where: Selection | None) -
     hits = []
     for rank, record in enumerate(records, 1):
         start, end = record.passages[0]
-        beginning = " ".join(record.text[start : min(end, start + BEGINNING)].split())
+        beginning = unmarked(record.text[start : min(end, start + BEGINNING)]).strip()
         hits.append(
             Hit(
                 rank=rank,

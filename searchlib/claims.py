@@ -2,10 +2,11 @@
 
 A SQLite file beside the index's own. It is written before the index's commits and may say too
 much after a crash, so it is believed only as far as the index agrees: a document came from a
-folder if the index holds it with the very content hash that is claimed.
+folder if the index holds it with the title and text that are claimed (its metadata may have been
+changed since), and is as its file has it if the content hash is the very one.
 
-    files(folder, file, digest)         files that were read to their end, and what they held
-    claims(id, folder, file, hash)      documents, each with the file that it was last read from
+    files(folder, file, digest)             files that were read to their end, and what they held
+    claims(id, folder, file, hash, words)   documents, each with the file that it was last read from
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS files
     (folder BLOB, file BLOB, digest BLOB, PRIMARY KEY (folder, file)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS claims
-    (id TEXT PRIMARY KEY, folder BLOB, file BLOB, hash BLOB) WITHOUT ROWID;
+    (id TEXT PRIMARY KEY, folder BLOB, file BLOB, hash BLOB, words BLOB) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS claims_of_files ON claims (folder, file);
 CREATE INDEX IF NOT EXISTS claims_of_contents ON claims (hash);
 """
@@ -38,12 +39,16 @@ CREATE INDEX IF NOT EXISTS claims_of_contents ON claims (hash);
 
 @dataclass(frozen=True)
 class Claim:
-    """Document `id`, with content of this hash, came from this file of this folder."""
+    """Document `id` came from this file of this folder.
+
+    `hash` is that of its content, `words` that of its title and text alone.
+    """
 
     id: str
     folder: bytes
     file: bytes
     hash: bytes
+    words: bytes
 
 
 class Claims:
@@ -100,7 +105,7 @@ class Claims:
         """All claims of a folder, many at once, in order of their ids."""
         last = ""
         sql = (
-            "SELECT id, folder, file, hash FROM claims WHERE folder = ? AND id > ?"
+            "SELECT id, folder, file, hash, words FROM claims WHERE folder = ? AND id > ?"
             " ORDER BY id LIMIT ?"
         )
         while True:
@@ -114,7 +119,8 @@ class Claims:
     def of(self, id: str) -> Claim | None:
         """Where a document came from."""
         with self._damage_told():
-            rows = self._rows("SELECT id, folder, file, hash FROM claims WHERE id = ?", id)
+            find = "SELECT id, folder, file, hash, words FROM claims WHERE id = ?"
+            rows = self._rows(find, id)
             return Claim(*rows[0]) if rows else None
 
     def twins(self, hashes: Sequence[bytes]) -> Mapping[bytes, str]:
@@ -141,8 +147,8 @@ class Claims:
         """A document came from a file; the last one to say so is believed."""
         if self.of(claim.id) != claim:
             self._change(
-                "INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?)",
-                *(claim.id, claim.folder, claim.file, claim.hash),
+                "INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?)",
+                *(claim.id, claim.folder, claim.file, claim.hash, claim.words),
             )
 
     def read(self, folder: bytes, file: bytes, digest: bytes) -> None:

@@ -72,9 +72,9 @@ def check_unit(unit: str) -> None:
         raise BadQuery(f"illegal unit: {unit!r}, must be 'document' or 'passage'")
 
 
-def check_where(where: str | None) -> None:
+def check_where(where: str) -> None:
     """Refuse a filter that is no text. Raises BadFilter."""
-    if where is not None and not isinstance(where, str):
+    if not isinstance(where, str):
         raise BadFilter(f"illegal filter: {where!r}, must be a text such as 'year >= 2000'")
 
 

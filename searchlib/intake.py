@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from json.encoder import encode_basestring_ascii as quoted
 
 from indexes.errors import StorageFailed
-from indexes.metadata import MAX_DEPTH, too_deep
+from indexes.metadata import storable, too_deep
 from indexes.refusals import refused_by
 
 from .errors import BadDocument, BadInput
 from .types import Document
+from .unstorable import first_problem
 
 CHUNK_CHARACTERS = 200_000  # of text encoded together: enough to sort by length well
 CHUNK_DOCUMENTS = 1024
@@ -33,16 +34,22 @@ def content_hash(document: Document) -> bytes:
     return hashlib.blake2b(content.encode("ascii"), digest_size=16).digest()
 
 
+def words_hash(title: str, text: str) -> bytes:
+    """16 bytes that differ when a document's title or text differs."""
+    content = f"[{quoted(storable(title))}, {quoted(storable(text))}]"
+    return hashlib.blake2b(content.encode("ascii"), digest_size=16).digest()
+
+
 def storable_hash(document: Document) -> bytes:
     """`content_hash`; ValueError, a sentence, where the metadata cannot be stored."""
     try:
         hash = content_hash(document)
         if document.metadata and too_deep(document.metadata):
             raise ValueError
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, RecursionError) as error:
+        problem = first_problem(document.metadata) or str(error)
         raise ValueError(
-            f"the metadata of {document.id!r} cannot be kept: must be JSON, no NaN, nested "
-            f"{MAX_DEPTH} levels deep at most"
+            f"the metadata of {document.id!r} cannot be kept: must be JSON, but {problem}"
         ) from None
     return hash
 
@@ -55,7 +62,7 @@ class SeenIds:
         self._db = sqlite3.connect("", isolation_level=None)
         self._db.execute("pragma journal_mode = off")
         self._db.execute(
-            "create table seen (id text primary key, number integer, origin text) without rowid"
+            "create table seen (id blob primary key, number integer, origin text) without rowid"
         )
         self._count = 0
 
@@ -66,7 +73,8 @@ class SeenIds:
 
     def _repeated(self, met: Sequence[tuple[str, str]]) -> dict[int, str]:
         first, self._count = self._count, self._count + len(met)
-        rows = ((id, first + place, origin) for place, (id, origin) in enumerate(met))
+        names = [id.encode("utf-8", "surrogatepass") for id, _ in met]  # what is no id may be asked
+        rows = ((names[place], first + place, origin) for place, (_, origin) in enumerate(met))
         before = self._db.total_changes
         self._db.execute("begin")
         self._db.executemany("insert or ignore into seen values (?, ?, ?)", rows)
@@ -74,7 +82,7 @@ class SeenIds:
         if self._db.total_changes - before == len(met):
             return {}
         find = "select number, origin from seen where id = ?"
-        known = [self._db.execute(find, (id,)).fetchone() for id, _ in met]
+        known = [self._db.execute(find, (name,)).fetchone() for name in names]
         return {
             place: origin for place, (number, origin) in enumerate(known) if number != first + place
         }
@@ -97,7 +105,19 @@ class SeenIds:
 def with_origins(
     documents: Iterable[Document | tuple[Document, str]],
 ) -> Iterator[tuple[Document, str]]:
-    """(document, origin) pairs; a bare document's origin is its number."""
+    """(document, origin) pairs; a bare document's origin is its number.
+
+    Raises BadInput for what is neither, or no list of documents.
+    """
+    if isinstance(documents, Document) or not isinstance(documents, Iterable):
+        kind = type(documents).__name__
+        raise BadInput(f"documents must be a list or the like, not {kind}; write [document]")
+    return _with_origins(documents)
+
+
+def _with_origins(
+    documents: Iterable[Document | tuple[Document, str]],
+) -> Iterator[tuple[Document, str]]:
     for number, item in enumerate(documents, 1):
         if isinstance(item, Document):
             yield item, f"document {number}"

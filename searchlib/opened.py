@@ -7,7 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from indexes.errors import Closed, Damaged
+from indexes.directory import FileDirectory
+from indexes.errors import Closed, Damaged, NoIndex
 from indexes.snapshot import Snapshot
 
 from .budget import MEMORY, check_memory
@@ -142,7 +143,14 @@ class Opened:
     # -- looking inside
 
     def info(self) -> dict[str, Any]:
-        """What the index holds and what it was made with, as JSON values."""
+        """What the index holds and what it was made with, as JSON values.
+
+        `bytes`: of all files in its folder now, whichever commit they are of; `merge` and
+        `vacuum` count the same.
+
+        Raises:
+            NoIndex: the folder was removed meanwhile.
+        """
         snapshot = self.snapshot
         return {
             "path": str(self.path),
@@ -150,13 +158,19 @@ class Opened:
             "documents": snapshot.n_documents,
             "passages": snapshot.n_passages,
             "segments": snapshot.n_segments,
-            "bytes": snapshot.nbytes,
+            "bytes": self._bytes_on_disk(),
             "retrievers": self.retriever_names(),
             "fields": {
                 name: {"unit": spec.unit, **spec.encoder} for name, spec in snapshot.fields.items()
             },
             "settings": self.settings.to_json(),
         }
+
+    def _bytes_on_disk(self) -> int:
+        try:
+            return sum(FileDirectory(self.folder).sizes().values())
+        except FileNotFoundError:
+            raise NoIndex(f"{self.path} is not there any more") from None
 
     def verify(self) -> list[str]:
         """Problems found by reading every file of the index's last commit; none if it is sound."""

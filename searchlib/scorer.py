@@ -65,8 +65,10 @@ class Scorer(Protocol):
 
 def selected(snapshot: Snapshot, where: str | None) -> Selection | None:
     """What a filter selects; None without one. Raises BadFilter, for an empty one too."""
+    if where is None:
+        return None
     check_where(where)
-    return None if where is None else snapshot.select(where)
+    return snapshot.select(where)
 
 
 def ranked_ids(

@@ -12,7 +12,7 @@ import numpy as np
 from indexes.snapshot import Selection, Snapshot
 from indexes.types import TopK, Unit
 
-from .errors import BadQuery, check_k, check_query, check_unit
+from .errors import BadQuery, check_k, check_query, check_unit, check_where
 from .hits import make_hits
 from .paging import check_offset, ranked_part
 from .retrieving import Retrieving
@@ -44,7 +44,8 @@ class Searching(Retrieving):
         """The k best documents (or passages) for one query, with snippets.
 
         `retriever`: one of `retriever_names()`, or a retriever. `where`: a filter on metadata
-        such as `year >= 2001 and lang in ("en", "fr")`, applied before the best k are taken.
+        such as `year >= 2001 and lang in ("en", "fr")`, applied before the best k are taken;
+        a text is quoted as `json.dumps(text)` does (see `indexes.filters`).
         `offset`: how many of the ranking to pass over. `sort`: a field, "year" or "-year"
         (largest first), by which all documents that share a term with the query are sorted.
         `min_probability`: hits say how probable it is that they are relevant, and those of the k
@@ -180,11 +181,14 @@ class Searching(Retrieving):
         k = operator.index(k)
         if query is not None:
             check_query(query)
+        if not isinstance(retriever, str):  # subtle: a cursor remembers the question as JSON
+            kind = type(retriever).__name__
+            raise BadQuery(f"the retriever of a page must be a name, not {kind}")
         scorer = None if query is None else self._asked(retriever, [query])
         snapshot = self.snapshot if scorer is None else scorer.snapshot
-        generation = snapshot.generation
-        asked = (query, retriever, where, unit, sort, snapshot.created)
-        offset = 0 if cursor is None else read_cursor(cursor, generation, asked)
+        commit = snapshot.generation, snapshot.created
+        asked = (query, retriever, where, unit, sort)
+        offset = 0 if cursor is None else read_cursor(cursor, commit, asked)
         if query is None or scorer is None:
             hits = _listed(snapshot, k + 1, where, sort or "id", offset)
         else:
@@ -192,7 +196,7 @@ class Searching(Retrieving):
                 scorer, query, k + 1, where=where, unit=unit, explain=False, offset=offset,
                 sort=sort, paged=True,
             )  # fmt: skip
-        more = make_cursor(generation, asked, offset + k) if len(hits) > k else None
+        more = make_cursor(commit, asked, offset + k) if len(hits) > k else None
         return Page(tuple(hits[:k]), more)
 
     def facets(
@@ -273,6 +277,7 @@ class Searching(Retrieving):
 
 def ids_of(snapshot: Snapshot, where: str) -> list[str]:
     """The ids of a snapshot's documents that a filter selects. Raises BadFilter."""
+    check_where(where)
     chosen = snapshot.select(where).documents
     return snapshot.ids(np.flatnonzero(np.concatenate([np.empty(0, np.bool_), *chosen])))
 

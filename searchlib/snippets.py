@@ -15,7 +15,8 @@ READ = 50_000  # characters of a passage that are looked at
 MAX_CHARS = 240
 _BEFORE = 40  # characters at most before a match in a sentence that is too long
 _SPACE = re.compile(r"\s+")
-_STARS = re.compile(r"\*\*+")  # would be read as our marks
+_STARS = re.compile(r"\*\*+")
+STAR = "\u2217"  # ∗, shown for a star of the text that could be read as a mark or part of one
 
 
 def snippet(
@@ -35,7 +36,8 @@ def snippet(
         where something is missing.
     spans: more places of the text to mark (characters), such as those of expansion terms.
 
-    Whitespace becomes single spaces. If nothing matches it is the passage's beginning.
+    Whitespace becomes single spaces, and stars of the text in a run or beside a mark become ∗
+    (U+2217), one for one. If nothing matches it is the passage's beginning.
 
     >>> snippet("He slept. The blues band played.", 0, 32, {"band": 1.0}, Analyzer(), max_chars=25)
     'The blues **band** played.'
@@ -157,11 +159,17 @@ def _mark(shown: str, spans: list[tuple[int, int]]) -> str:
         at = stop
     parts.append(shown[at:])
     if not shown.isprintable() or "  " in shown or "**" in shown:  # else it is plain already
-        parts[0::2] = map(_plain, parts[0::2])
-    if joined:  # subtle: a star beside a mark would be read as part of it
-        parts[0::4] = [part.strip("*") for part in parts[0::4]]
+        parts[0::2] = map(unmarked, parts[0::2])
+    if joined and "*" in shown:
+        parts[0:-1:2] = [_ending(part) for part in parts[0:-1:2]]
+        parts[2::2] = [_ending(part[::-1])[::-1] for part in parts[2::2]]
     return "".join(parts).strip()
 
 
-def _plain(text: str) -> str:
-    return _SPACE.sub(" ", _STARS.sub("*", text))
+def unmarked(text: str) -> str:
+    """`text` with single spaces, and without what could be read as marks."""
+    return _SPACE.sub(" ", _STARS.sub(lambda run: STAR * len(run[0]), text))
+
+
+def _ending(part: str) -> str:
+    return part[:-1] + STAR if part.endswith("*") else part

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from .errors import BadDocument, BadInput
 from .formats.options import BadLine, ReadOptions
 from .formats.read import folder_files, read_member
 from .indexing import AddReport, Pipeline
-from .intake import Sourced, checked, content_hash
+from .intake import Sourced, checked, content_hash, words_hash
 from .protocols import Progress
 
 READER = b"1"  # another number makes every file be read again: for readers that read otherwise
@@ -148,7 +148,8 @@ class FolderSync:
     def _read(self, file: bytes) -> Iterator[Sourced]:
         path = self.folder / os.fsdecode(file)
         for document, origin in read_member(self.folder, path, self._options):
-            claim = Claim(document.id, self._name, file, content_hash(document))
+            hash, words = content_hash(document), words_hash(document.title, document.text)
+            claim = Claim(document.id, self._name, file, hash, words)
             problem = self._objection(claim, origin)
             if problem:
                 self._fault(BadDocument(problem))
@@ -205,9 +206,7 @@ def sync_folder(
     removed = 0
     gone: list[Claim] = []
     for some in run.vanished():
-        hashes = pipeline.snapshot.hashes([claim.id for claim in some])
-        ours = [claim.id for claim in some if hashes.get(claim.id) == claim.hash]
-        removed += writer.delete(ours)
+        removed += writer.delete(_still_ours(some, pipeline.snapshot))
         gone += some
     writer.commit()
     for claim in gone:
@@ -229,9 +228,26 @@ def compare_folder(run: FolderSync, claims: Claims, snapshot: Snapshot) -> SyncR
         updated += sum(known.get(document.id, hash) != hash for document, hash in chunk)
     removed = 0
     for some in run.vanished():
-        hashes = snapshot.hashes([claim.id for claim in some])
-        removed += sum(hashes.get(claim.id) == claim.hash for claim in some)
+        removed += len(_still_ours(some, snapshot))
     return _report(run, AddReport(added, updated, unchanged), removed)
+
+
+def _still_ours(claims: Sequence[Claim], snapshot: Snapshot) -> list[str]:
+    """The ids of documents that are as claimed, whatever became of their metadata.
+
+    The others are gone, or somebody else added another document under that id since.
+    """
+    ids = [claim.id for claim in claims]
+    hashes = snapshot.hashes(ids)
+    ours = []
+    for claim, number in zip(claims, snapshot.lookup(ids), strict=True):
+        same = hashes.get(claim.id) == claim.hash
+        if number >= 0 and not same:  # one at a time: texts may be large
+            [record] = snapshot.records(number.reshape(1))
+            same = words_hash(record.title, record.text) == claim.words
+        if same:
+            ours.append(claim.id)
+    return ours
 
 
 def _report(run: FolderSync, added: AddReport, removed: int) -> SyncReport:

@@ -101,13 +101,21 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Hit:
-    """One line of an answer."""
+    r"""One line of an answer.
+
+    In `snippet`, matched words stand between ** and **. A star of the text that could be read as
+    a mark (in a run of stars, or beside a mark) is shown as ∗ (U+2217), so there are no others:
+
+    >>> import html, re
+    >>> re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", html.escape("2 < **x*y** ∗∗ 3"))
+    '2 &lt; <b>x*y</b> ∗∗ 3'
+    """
 
     rank: int  # 1, 2, ...
     id: str  # the document's id, or "id#n" where passages were asked for
     score: float
     title: str
-    snippet: str  # the best sentences of the best passage; matched words between ** and **
+    snippet: str  # the best sentences of the best passage, marked
     document: str
     passage: int  # number of the best passage within the document
     start: int  # the best passage's place in the document's text, in characters

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+from indexes.metadata import MAX_DEPTH
 from indexes.snapshot import Snapshot
 from indexes.types import Update
 from indexes.writer import Writer
@@ -34,7 +35,8 @@ class UpdateReport:
 def patched(metadata: Metadata, changes: Mapping[str, Any]) -> Metadata:
     """Metadata with some keys set, and those that are to be None removed; objects key by key.
 
-    A JSON merge patch (RFC 7396, Hoffman and Snell 2014).
+    A JSON merge patch (RFC 7396, Hoffman and Snell 2014): an object of the patch makes one where
+    none is, even if it only removes keys.
 
     >>> patched({"year": 1999, "draft": True, "by": {"name": "Ann"}},
     ...         {"year": 2020, "draft": None, "by": {"city": "Bonn"}})
@@ -73,16 +75,25 @@ def update_metadata(
     report = UpdateReport()
     with closing(SeenIds()) as seen:
         for chunk in _chunks(changes):
-            for id, values in chunk:
-                if not isinstance(id, str) or not isinstance(values, Mapping):
+            for pair in chunk:
+                if not _is_change(pair):
                     raise BadInput(
-                        f"changes must be pairs of an id, a text, and a dict, not {(id, values)!r}"
+                        f"changes must be pairs of an id, a text, and a dict, not {pair!r}"
                     )
             if repeated := seen.repeated([(id, "") for id, _ in chunk]):
                 id = chunk[min(repeated)][0]
                 raise BadInput(f"id {id!r} is given twice; give all its changes at once")
             report = _update_chunk(writer, snapshot, dict(chunk), edit, report)
     return report
+
+
+def _is_change(pair: object) -> bool:
+    return (
+        isinstance(pair, tuple | list)
+        and len(pair) == 2
+        and isinstance(pair[0], str)
+        and isinstance(pair[1], Mapping)
+    )
 
 
 def _update_chunk(
@@ -96,10 +107,12 @@ def _update_chunk(
     there = documents >= 0
     updates = []
     for record in snapshot.records(documents[there]):
-        metadata = edit(record.metadata, changes[record.id])
-        document = Document(record.id, record.text, record.title, metadata)
         try:
-            hash = storable_hash(document)
+            metadata = edit(record.metadata, changes[record.id])
+            hash = storable_hash(Document(record.id, record.text, record.title, metadata))
+        except RecursionError:
+            depth = f"nested more than {MAX_DEPTH} levels deep"
+            raise BadInput(f"the changes of {record.id!r} are {depth}") from None
         except ValueError as error:
             raise BadInput(str(error)) from None
         if hash != record.hash:

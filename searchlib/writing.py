@@ -91,7 +91,9 @@ class Writing(Searching):
 
         Files are compared by their content. What is new or changed is indexed as by `add`;
         documents that an earlier sync of this folder brought, and that are in none of its files
-        any more, are removed, others never. Nothing is written where nothing changed.
+        any more, are removed, also if `update` changed their metadata meanwhile; others never:
+        what was added since under such an id with another title or text stays. Nothing is written
+        where nothing changed.
 
         `options`: how files are read. With `dry_run` nothing is written, only counted.
 
@@ -146,7 +148,8 @@ class Writing(Searching):
         """Change the metadata of documents, {id: what changes}, or pairs; nothing is encoded.
 
         Keys are set to their values, and removed where the value is None; an object changes the
-        keys of the one that is there (a JSON merge patch). All or nothing, in one commit.
+        keys of the one that is there, or of a new one (a JSON merge patch, RFC 7396). All or
+        nothing, in one commit.
 
         Raises:
             BadInput: an id stands twice or is no text, or new metadata are not JSON.
@@ -168,8 +171,8 @@ class Writing(Searching):
             BadInput: one text instead of a list, or ids that are no texts.
             Locked: another process is writing.
         """
-        wanted = list(ids)
-        if isinstance(ids, str) or not all(isinstance(id, str) for id in wanted):
+        wanted = None if isinstance(ids, str) or not isinstance(ids, Iterable) else list(ids)
+        if wanted is None or not all(isinstance(id, str) for id in wanted):
             raise BadInput(f"ids must be a list of texts, not {ids!r}; write [id]")
         with self._writer() as (writer, _):
             deleted = writer.delete(wanted)
@@ -192,6 +195,8 @@ class Writing(Searching):
     def _update(self, changes: Changes, edit: Edit) -> UpdateReport:
         if isinstance(changes, Mapping):
             changes = changes.items()
+        elif isinstance(changes, str) or not isinstance(changes, Iterable):
+            raise BadInput(f"changes must be a dict, {{id: changes}}, or pairs, not {changes!r}")
         with self._writer() as (writer, snapshot):
             report = update_metadata(writer, snapshot, changes, edit)
             writer.commit()

@@ -15,7 +15,6 @@ from searchlib.sentences import _ABBREVIATIONS
 _READ = 50_000  # characters of a passage that are looked at
 _BEFORE = 40  # characters at most before a match in a sentence that is too long
 _SPACE = re.compile(r"\s+")
-_STARS = re.compile(r"\*\*+")  # would be read as our marks
 
 
 class _Match(NamedTuple):
@@ -103,18 +102,26 @@ def _mark(passage: str, low: int, high: int, spans: list[tuple[int, int]]) -> st
             joined[-1][1] = max(joined[-1][1], stop)
         else:
             joined.append([begin, stop])
-    parts, at = [], low
+    ends = {place for span in joined for place in span}
+    stars = "".join(
+        "\u2217" if char == "*" and _beside_a_star_or_mark(passage, n, low, high, ends) else char
+        for n, char in enumerate(passage)
+    )
+    parts, at, passage = [], low, stars
     for begin, stop in joined:
         parts += [_plain(passage[at:begin]), "**", _plain(passage[begin:stop]), "**"]
         at = stop
     parts.append(_plain(passage[at:high]))
-    if joined:  # subtle: a star beside a mark would be read as part of it
-        parts[0::4] = [part.strip("*") for part in parts[0::4]]
     return "".join(parts).strip()
 
 
+def _beside_a_star_or_mark(passage: str, n: int, low: int, high: int, ends: set[int]) -> bool:
+    beside = [passage[m] for m in (n - 1, n + 1) if low <= m < high]
+    return "*" in beside or n in ends or n + 1 in ends
+
+
 def _plain(text: str) -> str:
-    return _SPACE.sub(" ", _STARS.sub("*", text))
+    return _SPACE.sub(" ", text)
 
 
 _END = re.compile(

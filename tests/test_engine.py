@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -275,6 +278,100 @@ def test_bad_ids_stop_the_run_or_are_counted(tmp_path: Path) -> None:
         report = engine.add(sourced, skip_bad=True, on_bad=problems.append)
         assert (report.added, report.skipped) == (2, 2)
         assert "f:3: empty document id" in problems[1]
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda e: e.add(Document("a", "b")), "documents must be a list or the like, not"),
+        (lambda e: e.add(None), "not NoneType; write [document]"),
+        (lambda e: e.add(3), "not int; write [document]"),
+        (lambda e: e.update([("a",)]), "changes must be pairs of an id, a text, and a dict, not "),
+        (lambda e: e.update(["ab"]), "a dict, not 'ab'"),
+        (lambda e: e.update([3]), "a dict, not 3"),
+        (lambda e: e.update([({}, {})]), "a dict, not ({}, {})"),
+        (lambda e: e.update("abc"), "changes must be a dict, {id: changes}, or pairs, not 'abc'"),
+        (lambda e: e.update(None), "or pairs, not None"),
+        (lambda e: e.replace_metadata(3), "or pairs, not 3"),
+        (lambda e: e.delete(None), "ids must be a list of texts, not None; write [id]"),
+        (lambda e: e.delete(3), "ids must be a list of texts, not 3; write [id]"),
+        (lambda e: e.delete_where(None), "illegal filter: None, must be a text such as"),
+        (lambda e: e.ids_where(None), "illegal filter: None, must be a text such as"),
+        (lambda e: e.ids_where(["x"]), "illegal filter: ['x'], must be a text such as"),
+        (lambda e: e.browse(where=3), "illegal filter: 3, must be a text such as"),
+        (lambda e: e.browse(sort=3), "illegal field: 3, must be a text such as 'year'"),
+        (lambda e: e.browse(sort=None), "illegal field: None, must be a text such as 'year'"),
+        (lambda e: e.search("cat", retriever="bm25", sort=3), "illegal field: 3, must be a text"),
+        (lambda e: e.facets(3), "illegal field: 3, must be a text such as 'year'"),
+        (lambda e: e.page("cat", cursor=3), "3 is no cursor but int; take a page's own"),
+        (lambda e: e.page(cursor=b"x"), "b'x' is no cursor but bytes; take a page's own"),
+        (lambda e: e.page("cat", retriever=3), "must be a name, not int"),
+        (lambda e: e.page("cat", retriever=e.retriever("bm25")), "must be a name, not"),
+        (lambda e: e.page("cat", sort=3), "illegal field: 3, must be a text such as 'year'"),
+        (lambda e: e.page("cat", sort={1}), "illegal field: {1}, must be a text such as 'year'"),
+        (lambda e: e.page(where={1}), "illegal filter: {1}, must be a text such as"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_a_line(
+    tmp_path: Path, ask: Callable[[Engine], object], said: str
+) -> None:
+    with Engine.create(tmp_path / "i", WORDS_ONLY) as engine:
+        engine.add([Document("a", "the cat"), Document("b", "the cat")])
+        with pytest.raises((BadInput, BadQuery, BadFilter)) as caught:
+            ask(engine)
+        assert said in str(caught.value)
+        assert engine.snapshot.n_documents == 2
+        engine.delete(["a"])  # no lock is left
+
+
+def test_what_is_said_of_an_index_that_was_removed(tmp_path: Path) -> None:
+    with Engine.create(tmp_path / "i", WORDS_ONLY) as engine:
+        shutil.rmtree(tmp_path / "i")
+        with pytest.raises(NoIndex, match="is not there any more"):
+            engine.info()
+
+
+def deep(levels: int) -> Any:
+    value: Any = {}
+    for _ in range(levels):
+        value = {"in": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        (
+            {"d": date(2024, 5, 1)},
+            "'d' is of type date, datetime.date(2024, 5, 1); write it as a text, \"2024-05-01\"",
+        ),
+        ({"a": 1, "b": [0, {"c": float("nan")}]}, "'b[1].c' is nan; write None, or leave it out"),
+        ({"x": -float("inf")}, "'x' is -inf; write None, or leave it out"),
+        ({"tags": {"new"}}, "'tags' is of type set, {'new'}; write a list"),
+        ({"raw": b"x"}, "'raw' is of type bytes, b'x'; write a text, a number, a list or a dict"),
+        ({"n": np.int64(3)}, "'n' is of type int64, "),
+        ({"by": {("a", 1): "x"}}, "the key ('a', 1) of 'by' is of type tuple; write a text"),
+        ({"a": 1, 2: 3}, "the key 2 is of type int; write a text"),
+        ({"a": deep(101)}, " nested more than 100 levels deep"),
+        ({"a": deep(5000)}, " nested more than 100 levels deep"),
+        ({"n": 10**5000}, "Exceeds the limit"),
+        ({"long": {"x" * 100}}, "'long' is of type set, {'" + "x" * 58 + "...; write a list"),
+    ],
+)
+def test_metadata_that_cannot_be_stored(tmp_path: Path, metadata: Any, said: str) -> None:
+    with Engine.create(tmp_path / "i", WORDS_ONLY) as engine:
+        for add in (
+            lambda: engine.add([Document("bad", "text", metadata=metadata)]),
+            lambda: engine.update({"good": metadata}),
+        ):
+            engine.add([Document("good", "text", metadata=deep(99))])
+            with pytest.raises(BadInput) as caught:
+                add()
+            message = str(caught.value)
+            assert said in message
+            assert "d' cannot be kept: must be JSON, but " in message or "changes" in message
+            assert "\n" not in message
+            assert len(message) < 250
 
 
 def test_another_model_is_refused(

@@ -455,5 +455,5 @@ def test_a_cursor_is_of_one_index(mine: Engine, monkeypatch: pytest.MonkeyPatch)
     cursor = mine.page("blues", 3).cursor
     assert mine.page("blues", 3, cursor=cursor).hits
     monkeypatch.setattr(Snapshot, "created", "later")
-    with pytest.raises(BadQuery, match="cursor"):
+    with pytest.raises(BadQuery, match="the cursor belongs to an index that was in this place"):
         mine.page("blues", 3, cursor=cursor)

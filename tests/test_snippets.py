@@ -63,7 +63,22 @@ def test_white_space_becomes_single_spaces():
 
 def test_stars_of_the_text_are_no_marks():
     text = "One **two** *three* x**2 ***"
-    assert of(text, two=1.0, three=1.0) == "One **two** **three** x*2"
+    assert of(text, two=1.0, three=1.0) == "One ∗∗**two**∗∗ ∗**three**∗ x∗∗2 ∗∗∗"
+    assert of("*args, **kwargs: 2*3*", arg=1.0) == "∗**args**, ∗∗kwargs: 2*3*"
+
+
+def test_no_star_of_the_text_is_lost():
+    assert of("printer*jam", printer=1.0, jam=1.0) == "**printer**∗**jam**"
+    assert snippet("a*b* c", 0, 6, {}, ANALYZER, spans=[(0, 4)]) == "**a*b∗** c"
+
+
+@given(st.text("ab* ", max_size=30), st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9))))
+def test_marks_can_be_told_from_stars(text, spans):
+    shown = snippet(text, 0, len(text), {}, ANALYZER, spans=spans)
+    pieces = shown.split("**")
+    assert len(pieces) % 2 == 1
+    assert all(pieces[1:-1:2])
+    assert "".join(pieces).replace("∗", "*").split() == text.split()
 
 
 def test_long_sentences_are_cut_around_the_match():

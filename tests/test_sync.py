@@ -154,6 +154,38 @@ def test_only_what_came_from_the_folder_is_ever_removed(engine: Engine, folder: 
     assert contents(engine).keys() == {"old", "a.txt", "deep/b.md", "c2"}
 
 
+def test_what_was_updated_is_still_of_its_folder(engine: Engine, folder: Path) -> None:
+    """A file that vanishes takes its document along, and so does a vanished line."""
+    engine.sync(folder)
+    engine.update({id: {"reviewed": True} for id in contents(engine)})
+    (folder / "deep" / "b.md").unlink()
+    (folder / "c.jsonl").write_text('{"id": "c1", "text": "moon"}\n')
+    expected = (0, 2, 0, 0, 2)
+    assert counts(engine.sync(folder, dry_run=True)) == expected
+    assert contents(engine).keys() == {"a.txt", "deep/b.md", "c1", "c2"}
+    assert counts(engine.sync(folder)) == expected
+    assert contents(engine).keys() == {"a.txt", "c1"}
+    assert counts(engine.sync(folder)) == (0, 0, 2, 0, 0)
+
+
+def test_another_title_makes_another_document(engine: Engine, folder: Path) -> None:
+    engine.sync(folder)
+    engine.add([Document("c1", "moon", title="Mine")])
+    (folder / "c.jsonl").unlink()
+    for dry_run in (True, False):
+        assert engine.sync(folder, dry_run=dry_run).removed == 1
+    assert contents(engine).keys() == {"a.txt", "deep/b.md", "c1"}
+
+
+def test_what_cannot_be_stored_as_it_is_goes_with_its_file(engine: Engine, folder: Path) -> None:
+    odd = '{"id": "odd", "title": "\\ud800", "text": "a \\udfff \\u0000 \u2603", "n": 1}\n'
+    (folder / "z.jsonl").write_text(odd)
+    engine.sync(folder)
+    engine.update({"odd": {"n": 2}})
+    (folder / "z.jsonl").unlink()
+    assert engine.sync(folder).removed == 1
+
+
 def test_what_was_deleted_or_replaced_by_hand_comes_back(engine: Engine, folder: Path) -> None:
     engine.sync(folder)
     engine.delete(["a.txt"])
@@ -337,7 +369,7 @@ def test_a_damaged_memory_is_told_and_can_be_removed(engine: Engine, folder: Pat
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["write", "remove", "move", "sync", "crash", "delete"]),
+        st.sampled_from(["write", "remove", "move", "sync", "crash", "delete", "update"]),
         st.sampled_from(["a.txt", "b.txt", "d/a.txt"]),
         st.integers(0, 2),
     ),
@@ -369,6 +401,8 @@ def test_any_history_ends_in_what_the_folder_holds(tmp_path_factory, steps, fata
                 path.rename(folder / "moved.txt")
             elif what == "delete":
                 engine.delete([name])
+            elif what == "update":
+                engine.update({name: {"number": number}})
             elif what == "sync":
                 engine.sync(folder)
             elif what == "crash":

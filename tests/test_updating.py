@@ -55,6 +55,13 @@ def test_keys_are_set_and_removed(words: Engine) -> None:
     assert words.search("boat", where="draft = true") == []
 
 
+def test_ids_that_are_no_unicode_are_missing(words: Engine) -> None:
+    report = words.update({"a\ud800": {"x": 1}, "b": {"x": 1}, "\udcff": {}})
+    assert (report.updated, report.missing) == (1, ("a\ud800", "\udcff"))
+    with pytest.raises(BadInput, match="is given twice"):
+        words.update([("a\ud800", {}), ("a\ud800", {})])
+
+
 def test_all_metadata_are_replaced(words: Engine) -> None:
     assert words.replace_metadata([("a", {"n": 1}), ("c", {})]).updated == 2
     assert metadata(words) == {"a": {"n": 1}, "b": CORPUS[1].metadata, "c": {}}

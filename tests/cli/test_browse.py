@@ -116,3 +116,28 @@ def test_bad_questions(cli: Run, notes: Path, arguments: tuple[str, ...], messag
     done = cli(arguments[0], notes, *arguments[1:])
     assert (done.code, done.out) == (1, "")
     assert message in done.error
+
+
+def test_stars_of_a_text_are_no_marks(cli: Run, notes: Path) -> None:
+    cli("add", notes, "-", stdin='{"id": "s", "text": "a **bold** word, 2*3"}')
+    [hit] = cli("browse", notes, "--where", 'id = "s"').lines
+    assert hit["snippet"] == "a \u2217\u2217bold\u2217\u2217 word, 2*3"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("browse",),
+        ("browse", "--cursor", "start"),
+        ("search", "water", "-r", "bm25"),
+        ("search", "-", "-r", "bm25"),
+    ],
+)
+def test_a_field_that_nothing_is_sorted_by(cli: Run, notes: Path, asked: tuple[str, ...]) -> None:
+    command = (asked[0], notes, *asked[1:], "--sort")
+    mistyped = cli(*command, "-yaer", stdin="water\nsea\n")
+    assert mistyped.code == 0
+    assert mistyped.lines
+    assert mistyped.error == "searchlib: no document has the field 'yaer'; did you mean 'year'?"
+    for right in ("-year", "id", "title"):
+        assert cli(*command, right, stdin="water\n").err == ""

@@ -587,4 +587,10 @@ def test_a_bug_is_one_line_unless_debugging(
     monkeypatch.setenv("SEARCHLIB_DEBUG", "")
     with pytest.raises(ZeroDivisionError):
         main(["--debug", "search", str(notes), "moon"])
+    monkeypatch.setenv("SEARCHLIB_DEBUG", "yes")
+    with pytest.raises(ZeroDivisionError):
+        main(["search", str(notes), "moon"])
+    for value in ("0", "false", "no", "OFF", ""):
+        monkeypatch.setenv("SEARCHLIB_DEBUG", value)
+        assert len(cli("search", notes, "moon").err.splitlines()) == 1
     monkeypatch.setenv("SEARCHLIB_DEBUG", "")

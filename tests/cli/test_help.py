@@ -40,6 +40,14 @@ def test_every_command_is_found_in_its_module() -> None:
     assert Commands().get("nonsense") is None
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_trec_is_a_format_of_rankings_alone(cli: Run, command: str) -> None:
+    help = " ".join(cli(command, "--help").out.split())
+    of_rankings = command in ("search", "browse", "run")
+    assert ("--format <table|json|trec>" in help) is of_rankings
+    assert ("--format <table|json> " in help) is not of_rankings
+
+
 def test_help_names_every_command(cli: Run) -> None:
     help = cli("--help").out
     listed = [line.split()[0] for line in help.splitlines() if line.startswith("  ")]

@@ -27,6 +27,33 @@ def test_set_and_unset(cli: Run, notes: Path) -> None:
     assert cli("verify", notes).lines == []
 
 
+def test_what_is_not_there_is_not_removed(cli: Run, notes: Path) -> None:
+    """Nor are objects made for it; where another key is set, they are."""
+    before = notes_by_id(cli, notes)
+    vain = cli("update", notes, *before, "--unset", "by.name", "--unset", "year.x", "--unset", "z")
+    assert vain.lines == [{"updated": 0, "unchanged": len(before)}]
+    assert notes_by_id(cli, notes) == before
+    assert cli("browse", notes, "--where", "exists by").lines == []
+    one = ("update", notes, "note-1")
+    cli(*one, "--set", "by.city=Bonn", "--set", "in={}", "--unset", "by.name")
+    cli(*one, "--unset", "by.city", "--unset", "by.x.y")
+    assert notes_by_id(cli, notes)["note-1"] == before["note-1"] | {"by": {}, "in": {}}
+
+
+def test_many_documents_are_updated_some_at_a_time(
+    cli: Run, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("searchlib.cli.update.AT_ONCE", 2)
+    ids = list(notes_by_id(cli, notes))
+    assert cli("update", notes, *ids, "--unset", "lang").lines[0]["updated"] == len(ids)
+
+
+def test_an_id_that_is_no_unicode_is_not_there(cli: Run, notes: Path) -> None:
+    done = cli("update", notes, "caf\udce9", "note-1", "--set", "a=1")
+    assert (done.code, done.lines) == (1, [{"updated": 1, "unchanged": 0}])
+    assert r"'caf\udce9'; the others are updated" in done.error
+
+
 def test_update_by_filter(cli: Run, notes: Path) -> None:
     done = cli("update", notes, "--where", "year < 2002", "--set", "old=true", "--format", "table")
     assert done.out == "2 updated, 0 unchanged\n"

@@ -66,7 +66,11 @@ def selects(
         ("exists a", Exists(("a",))),
         ('a ^= "ab"', Prefix(("a",), "ab")),
         ("a like 'ab*'", Prefix(("a",), "ab")),
-        (r'a = "say \"hi\" \\ \n"', Match(("a",), ('say "hi" \\ \\n',))),
+        (r'a = "say \"hi\" \\ \n"', Match(("a",), ('say "hi" \\ \n',))),
+        (r'a = "caf\u00e9 \ud83d\ude00\/\t\\u"', Match(("a",), ("café 😀/\t\\u",))),
+        ('a = "two\nlines"', Match(("a",), ("two\nlines",))),
+        (r"a = 'it\'s \\n'", Match(("a",), ("it's \\n",))),
+        (r'a like "\u002a\\*"', Prefix(("a",), "*\\")),
         ("`odd name`.x = 1", Match(("odd name", "x"), (1,))),
         ("`and` = 1", Match(("and",), (1,))),
         ("größe = 1", Match(("größe",), (1,))),
@@ -116,6 +120,11 @@ def test_parses(text: str, tree: Filter) -> None:
         ("a like 'b*c*'", 8, "ends with *"),
         ("a ^= 3", 6, "expected a quoted text"),
         ("a < true", 5, "expected a number"),
+        (r'a = "caf\xe9"', 5, "a backslash before 'x' is no escape"),
+        (r'a = "it\'s"', 5, "is no escape"),
+        (r'a in ("a\\b", "a\u12")', 15, "a backslash before 'u' is no escape"),
+        ('a ^= "\\\n"', 6, r"a backslash before '\n' is no escape"),
+        (r"a = 'a\n'", 5, r"no escape; there are \' and \\ (more within double quotes)"),
         ('`a"b` = 1', 1, "quotes"),
         ("3 = a", 1, "expected a field's name"),
         ("not " * 200 + "a = 1", 205, "nested too deeply"),
@@ -142,6 +151,14 @@ def test_too_long(part: str) -> None:
     many = f"a in ({', '.join(parts)})" if part == "1" else " or ".join(parts)
     with pytest.raises(BadFilter, match="too long, more than 10000 fields and values"):
         parse_filter(many)
+
+
+@given(st.text())
+def test_json_dumps_is_always_right(value: str) -> None:
+    whole = json.dumps(value, ensure_ascii=False)
+    single = "'" + value.replace("\\", r"\\").replace("'", r"\'") + "'"
+    for written in (json.dumps(value), whole, single):
+        assert parse_filter(f"a = {written}") == Match(("a",), (value,))
 
 
 @given(st.text(max_size=30))

@@ -1,0 +1,34 @@
+"""Texts as filters quote them: `"caf\\u00e9"`, as JSON has them, or `'it\\'s'`."""
+
+from __future__ import annotations
+
+import json
+import re
+
+_ESCAPES = {
+    '"': re.compile(r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})'),
+    "'": re.compile(r"\\['\\]"),
+}
+_ALLOWED = {
+    '"': r"\" \\ \/ \b \f \n \r \t and \u00e9 (a plain backslash is \\)",
+    "'": r"\' and \\ (more within double quotes)",
+}
+
+
+def unquoted(token: str) -> str:
+    """The text of a token with its quotes; ValueError, saying what, for an escape that is none.
+
+    >>> unquoted('"caf\\\\u00e9"'), unquoted("'it\\\\'s'")
+    ('café', "it's")
+    """
+    quote, inner = token[0], token[1:-1]
+    if "\\" not in inner:
+        return inner
+    left = _ESCAPES[quote].sub("", inner)  # subtle: from the left, so that pairs are kept apart
+    if "\\" in left:
+        after = left[left.index("\\") + 1]
+        raise ValueError(f"a backslash before {after!r} is no escape; there are {_ALLOWED[quote]}")
+    if quote == "'":
+        return re.sub(r"\\(.)", r"\1", inner)
+    text: str = json.loads(token, strict=False)  # not strict: a line may end within
+    return text
