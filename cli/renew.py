@@ -41,7 +41,9 @@ def sync(
     ] = False,
     allow_empty: Annotated[
         bool,
-        typer.Option("--allow-empty", help="Remove all documents of a folder that is empty now."),
+        typer.Option(
+            "--allow-empty", help="Remove all documents of a folder that is empty, or gone."
+        ),
     ] = False,
     id: Id = None,
     title: Title = None,

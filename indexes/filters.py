@@ -31,9 +31,8 @@ import re
 from dataclasses import dataclass
 
 from .errors import BadFilter
-from .metadata import INT64
+from .literals import number_of, unquoted
 from .moments import moment
-from .quoted import unquoted
 
 Value = str | int | float | bool | None
 
@@ -139,7 +138,6 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _KEYWORDS = {"and", "or", "not", "in", "like", "exists", "true", "false", "null"}
-_WHOLE = re.compile(r"(-?)0*(\d{1,19})")
 _CONSTANTS: dict[str, Value] = {"true": True, "false": False, "null": None}
 
 
@@ -291,16 +289,9 @@ class _Parser:
                 raise self.error("no such day or time; write 2024-05-01T10:30Z, or +02:00 for Z")
             return self.advance()
         if self.kind == "number":
-            return _number(self.advance())
+            return number_of(self.advance())
         if self.kind == "word" and self.token in _CONSTANTS:
             return _CONSTANTS[self.advance()]
         if self.kind == "field":
             raise self.error(f'expected a value; a text stands in quotes: "{self.token}"')
         raise self.error("expected a value: a quoted text, a number, true, false or null")
-
-
-def _number(token: str) -> int | float:
-    """A whole number within 64 bits as it is; any other as near as a float comes."""
-    whole = _WHOLE.fullmatch(token)  # subtle: of zeros before it, int() would read 4,300 only
-    number = int(whole[1] + whole[2]) if whole else 0
-    return number if whole and number in INT64 else float(token)

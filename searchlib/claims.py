@@ -3,10 +3,11 @@
 A SQLite file beside the index's own. It is written before the index's commits and may say too
 much after a crash, so it is believed only as far as the index agrees: a document came from a
 folder if the index holds it with the title and text that are claimed (its metadata may have been
-changed since), and is as its file has it if the content hash is the very one.
+changed since), and is as its file has it if the content hash is the very one. A claim that takes
+another's place keeps what that one said, `before`, until the index is known to be committed.
 
-    files(folder, file, digest)             files that were read to their end, and what they held
-    claims(id, folder, file, hash, words)   documents, each with the file that it was last read from
+    files(folder, file, digest)       files that were read to their end, and what they held
+    claims(id, folder, file, hash, words, before)  documents, with the file last read from
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +32,19 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS files
     (folder BLOB, file BLOB, digest BLOB, PRIMARY KEY (folder, file)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS claims
-    (id TEXT PRIMARY KEY, folder BLOB, file BLOB, hash BLOB, words BLOB) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS claims_of_files ON claims (folder, file);
+    (id TEXT PRIMARY KEY, folder BLOB, file BLOB, hash BLOB, words BLOB, before BLOB) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS claims_of_folders ON claims (folder, id);
 CREATE INDEX IF NOT EXISTS claims_of_contents ON claims (hash);
 """
+_SELECT = "SELECT id, folder, file, hash, words, before FROM claims"
 
 
 @dataclass(frozen=True)
 class Claim:
     """Document `id` came from this file of this folder.
 
-    `hash` is that of its content, `words` that of its title and text alone.
+    `hash` is that of its content, `words` that of its title and text alone; `before`: the words
+    that the index holds instead if it was not committed since, none where it was.
     """
 
     id: str
@@ -49,6 +52,7 @@ class Claim:
     file: bytes
     hash: bytes
     words: bytes
+    before: bytes = b""
 
 
 class Claims:
@@ -104,10 +108,7 @@ class Claims:
     def of_folder(self, folder: bytes) -> Iterator[list[Claim]]:
         """All claims of a folder, many at once, in order of their ids."""
         last = ""
-        sql = (
-            "SELECT id, folder, file, hash, words FROM claims WHERE folder = ? AND id > ?"
-            " ORDER BY id LIMIT ?"
-        )
+        sql = f"{_SELECT} WHERE folder = ? AND id > ? ORDER BY id LIMIT ?"
         while True:
             with self._damage_told():
                 some = [Claim(*row) for row in self._rows(sql, folder, last, AT_ONCE)]
@@ -116,11 +117,16 @@ class Claims:
             yield some
             last = some[-1].id
 
+    def count(self, folder: bytes) -> int:
+        """How many documents are claimed for a folder."""
+        with self._damage_told():
+            [[count]] = self._rows("SELECT count(*) FROM claims WHERE folder = ?", folder)
+            return int(count)
+
     def of(self, id: str) -> Claim | None:
         """Where a document came from."""
         with self._damage_told():
-            find = "SELECT id, folder, file, hash, words FROM claims WHERE id = ?"
-            rows = self._rows(find, id)
+            rows = self._rows(f"{_SELECT} WHERE id = ?", id)
             return Claim(*rows[0]) if rows else None
 
     def twins(self, hashes: Sequence[bytes]) -> Mapping[bytes, str]:
@@ -146,10 +152,7 @@ class Claims:
     def claim(self, claim: Claim) -> None:
         """A document came from a file; the last one to say so is believed."""
         if self.of(claim.id) != claim:
-            self._change(
-                "INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?)",
-                *(claim.id, claim.folder, claim.file, claim.hash, claim.words),
-            )
+            self._change("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?, ?)", *astuple(claim))
 
     def read(self, folder: bytes, file: bytes, digest: bytes) -> None:
         """A file was read to its end, and held what the digest tells."""
@@ -165,6 +168,10 @@ class Claims:
             "DELETE FROM claims WHERE id = ? AND folder = ? AND hash = ?",
             *(claim.id, claim.folder, claim.hash),
         )
+
+    def settle(self, folder: bytes) -> None:
+        """The index was committed: it holds what is claimed for the folder."""
+        self._change("UPDATE claims SET before = x'' WHERE folder = ? AND before != x''", folder)
 
     # --- inside
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from indexes.snapshot import Snapshot
 from indexes.writer import Writer
 
 from .claims import Claim, Claims
-from .errors import BadDocument, BadInput
-from .formats.options import BadLine, ReadOptions
-from .formats.read import folder_files, read_member
+from .following import FolderSync, words_of
 from .indexing import AddReport, Pipeline
-from .intake import Sourced, checked, content_hash, words_hash
+from .intake import checked
 from .protocols import Progress
 
-READER = b"1"  # another number makes every file be read again: for readers that read otherwise
+REMOVING = "removing"  # a progress note
 
 
 @dataclass(frozen=True)
@@ -29,203 +26,56 @@ class SyncReport(AddReport):
     removed: int = 0
 
 
-class FolderSync:
-    """One run over `folder`, whose claims are compared with the index's `snapshot`.
-
-    First it is found out which files hold what they held, by their content; `documents` then
-    reads the others, and `vanished` tells what nothing was seen of.
-
-    Raises:
-        BadInput: there is no such folder, or it or a file cannot be read.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        options: ReadOptions,
-        claims: Claims,
-        snapshot: Snapshot,
-        on_bad: Callable[[str], None],
-    ) -> None:
-        self.folder = folder.resolve()
-        self.skipped = 0
-        self.unchanged = 0  # documents of files that were not read again
-        self.known = 0  # passages of these
-        self._options = replace(options, on_bad=self._bad_line)
-        self._claims = claims
-        self._snapshot = snapshot
-        self._on_bad = on_bad
-        self._name = os.fsencode(self.folder)
-        self._faulty: set[bytes] = set()  # files that are there but could not be read whole
-        self._file = b""  # that is being read
-        self._digests = dict(self._digested(folder_files(self.folder)))
-        self._kept = self._still_true()
-
-    def documents(self) -> Iterator[Sourced]:
-        """The documents of files that are new or changed, claimed for the folder."""
-        for file, digest in self._digests.items():
-            if file in self._kept:
-                continue
-            self._file = file
-            self._claims.forget_file(self._name, file)
-            try:
-                yield from self._read(file)
-            except BadInput as error:
-                self._fault(error)
-            if file not in self._faulty:
-                self._claims.read(self._name, file, digest)
-
-    def vanished(self) -> Iterator[list[Claim]]:
-        """The folder's claims to documents that are in none of its files any more."""
-        for some in self._claims.of_folder(self._name):
-            yield [
-                claim
-                for claim in some
-                if claim.file not in self._kept
-                and claim.file not in self._faulty
-                and not self._claims.was_seen(claim.id)
-            ]
-
-    def vanished_files(self) -> list[bytes]:
-        """Files that were read once and are gone."""
-        there = self._digests.keys() | self._faulty
-        return [file for file in self._claims.digests(self._name) if file not in there]
-
-    def check_not_emptied(self, seen: int) -> None:
-        """Refuse to go on where nothing at all is left of what the folder once held."""
-        lost = sum(map(len, self._claims.of_folder(self._name)))
-        if lost and not seen and not self.unchanged and not self._faulty:
-            raise BadInput(
-                f"{self.folder} holds no documents now, but {lost} of the index came from it; "
-                "nothing was removed. If they are meant to go, allow it to be empty (--allow-empty)"
-            )
-
-    # --- inside
-
-    def _digested(self, paths: list[Path]) -> Iterator[tuple[bytes, bytes]]:
-        for path in paths:
-            file = self._file = os.fsencode(path.relative_to(self.folder))
-            try:
-                with path.open("rb") as content:
-                    digest = hashlib.file_digest(content, lambda: self._blank)
-            except OSError as error:
-                self._fault(BadInput(f"cannot read {path}: {error.strerror}"))
-                continue
-            yield file, digest.digest()
-
-    @property
-    def _blank(self) -> hashlib.blake2b:
-        # subtle: the options are part of it, as they say what becomes of the bytes
-        o = self._options
-        asked = repr((o.id, o.title, o.text, o.metadata, o.format, o.encoding))
-        digest = hashlib.blake2b(digest_size=16, person=READER)
-        digest.update(hashlib.blake2b(asked.encode("utf-8", "surrogatepass")).digest())
-        return digest
-
-    def _still_true(self) -> set[bytes]:
-        """Files that hold what they held, and whose documents are in the index as claimed."""
-        known = self._claims.digests(self._name)
-        kept = {file for file, digest in self._digests.items() if known.get(file) == digest}
-        untrue: set[bytes] = set()
-        documents: dict[bytes, int] = {}
-        passages: dict[bytes, int] = {}
-        for some in self._claims.of_folder(self._name):
-            ids = [claim.id for claim in some]
-            hashes = self._snapshot.hashes(ids)
-            numbers = self._snapshot.lookup(ids)
-            counts = iter(self._snapshot.passages_of_each(numbers[numbers >= 0])[1].tolist())
-            for claim, number in zip(some, numbers.tolist(), strict=True):
-                count = next(counts) if number >= 0 else 0
-                documents[claim.file] = documents.get(claim.file, 0) + 1
-                passages[claim.file] = passages.get(claim.file, 0) + count
-                if hashes.get(claim.id) != claim.hash:
-                    untrue.add(claim.file)
-        kept -= untrue
-        self.unchanged = sum(documents.get(file, 0) for file in kept)
-        self.known = sum(passages.get(file, 0) for file in kept)
-        return kept
-
-    def _read(self, file: bytes) -> Iterator[Sourced]:
-        path = self.folder / os.fsdecode(file)
-        for document, origin in read_member(self.folder, path, self._options):
-            hash, words = content_hash(document), words_hash(document.title, document.text)
-            claim = Claim(document.id, self._name, file, hash, words)
-            problem = self._objection(claim, origin)
-            if problem:
-                self._fault(BadDocument(problem))
-                continue
-            self._claims.claim(claim)
-            yield document, origin
-
-    def _objection(self, claim: Claim, origin: str) -> str:
-        """Why a document cannot be taken, or nothing."""
-        other = self._claims.of(claim.id)
-        if other is not None and other.folder != self._name:
-            folder = os.fsdecode(other.folder)
-            if Path(folder).is_dir():  # else it was moved here
-                return f"{origin}: id {claim.id!r} is that of a document of {folder}, synced before"
-        first = other is not None and other.folder == self._name and other.file in self._kept
-        if first or self._claims.seen(claim.id):
-            where = f" in {os.fsdecode(other.file)}" if other is not None else ""
-            return f"{origin}: id {claim.id!r} was already given{where}; ids must be unique"
-        return ""
-
-    def _bad_line(self, bad: BadLine) -> None:
-        self._fault(BadDocument(str(bad)))
-
-    def _fault(self, error: BadInput) -> None:
-        """Something in a file cannot be used: what came from it earlier stays as it is."""
-        if not self._options.skip_bad:
-            raise error
-        self._faulty.add(self._file)
-        self.skipped += 1
-        self._on_bad(str(error))
-
-
 def sync_folder(
     run: FolderSync,
     claims: Claims,
     writer: Writer,
     pipeline: Pipeline,
-    *,
-    allow_empty: bool,
     on_progress: Progress,
 ) -> SyncReport:
     """Make the index say what the folder says.
 
     Raises:
         BadInput: a file cannot be read, unless bad ones are skipped; or nothing is left of what
-            the folder once held, unless `allow_empty`.
+            the folder once held, and that was not allowed.
     """
     earlier = replace(pipeline.earlier, twins=claims.twins)
     pipeline = replace(pipeline, earlier=earlier, before_commit=claims.commit)
     chunks = checked(run.documents(), False, _never)
     added = pipeline.add_hashed(writer, chunks, on_progress=on_progress, total=None)
-    if not allow_empty:
-        run.check_not_emptied(added.documents)
+    run.check_not_emptied(added.documents)
     removed = 0
     gone: list[Claim] = []
     for some in run.vanished():
+        on_progress(added.documents, None, REMOVING)
         removed += writer.delete(_still_ours(some, pipeline.snapshot))
         gone += some
     writer.commit()
     for claim in gone:
         claims.withdraw(claim)
+    name = os.fsencode(run.folder)
     for file in run.vanished_files():
-        claims.forget_file(os.fsencode(run.folder), file)
+        claims.forget_file(name, file)
+    claims.settle(name)
     claims.commit()
     known = run.known if pipeline.passage_encoders else 0
     return _report(run, replace(added, known=added.known + known), removed)
 
 
-def compare_folder(run: FolderSync, claims: Claims, snapshot: Snapshot) -> SyncReport:
-    """What `sync_folder` would do, without doing it; nothing is encoded. `claims`: a copy."""
+def compare_folder(run: FolderSync, snapshot: Snapshot) -> SyncReport:
+    """What `sync_folder` would do, without doing it; nothing is encoded. The run's claims are a
+    copy.
+
+    Raises:
+        BadInput: as `sync_folder`.
+    """
     added = updated = unchanged = 0
     for chunk, _ in checked(run.documents(), False, _never):
         known = snapshot.hashes([document.id for document, _ in chunk])
         unchanged += sum(known.get(document.id) == hash for document, hash in chunk)
         added += sum(document.id not in known for document, _ in chunk)
         updated += sum(known.get(document.id, hash) != hash for document, hash in chunk)
+    run.check_not_emptied(added + updated + unchanged)
     removed = 0
     for some in run.vanished():
         removed += len(_still_ours(some, snapshot))
@@ -240,12 +90,11 @@ def _still_ours(claims: Sequence[Claim], snapshot: Snapshot) -> list[str]:
     ids = [claim.id for claim in claims]
     hashes = snapshot.hashes(ids)
     ours = []
-    for claim, number in zip(claims, snapshot.lookup(ids), strict=True):
+    for claim in claims:
         same = hashes.get(claim.id) == claim.hash
-        if number >= 0 and not same:  # one at a time: texts may be large
-            [record] = snapshot.records(number.reshape(1))
-            same = words_hash(record.title, record.text) == claim.words
-        if same:
+        if same or words_of(snapshot, [claim.id]) == [
+            claim.words
+        ]:  # texts may be large: one by one
             ours.append(claim.id)
     return ours
 
@@ -259,7 +108,7 @@ def _report(run: FolderSync, added: AddReport, removed: int) -> SyncReport:
         passages=added.passages,
         encoded=added.encoded,
         known=added.known,
-        seconds=added.seconds,
+        seconds=time.monotonic() - run.started,
         removed=removed,
     )
 

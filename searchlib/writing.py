@@ -104,20 +104,27 @@ class Writing(Searching):
             Locked: another process is writing.
         """
         from .claims import Claims
+        from .following import FolderSync
         from .formats.options import ReadOptions
-        from .sync import FolderSync, compare_folder, sync_folder
+        from .sync import compare_folder, sync_folder
 
         where, asked = Path(folder), options or ReadOptions()
         if dry_run:
             snapshot = self._refreshed()
             with Claims.copy_of(self.folder) as claims:
-                run = FolderSync(where, asked, claims, snapshot, on_bad)
-                return compare_folder(run, claims, snapshot)
+                run = FolderSync(
+                    *(where, asked, claims, snapshot, on_bad),
+                    on_progress=on_progress,
+                    allow_empty=allow_empty,
+                )
+                return compare_folder(run, snapshot)
         with self.writing(cache) as (writer, pipeline), Claims(self.folder) as claims:
-            run = FolderSync(where, asked, claims, pipeline.snapshot, on_bad)
-            report = sync_folder(
-                run, claims, writer, pipeline, allow_empty=allow_empty, on_progress=on_progress
+            run = FolderSync(
+                *(where, asked, claims, pipeline.snapshot, on_bad),
+                on_progress=on_progress,
+                allow_empty=allow_empty,
             )
+            report = sync_folder(run, claims, writer, pipeline, on_progress)
         self.refresh()
         return report
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import sqlite3
@@ -19,8 +20,9 @@ from indexes.writer import Writer
 from searchlib import Document, Engine, Settings
 from searchlib.claims import FILE
 from searchlib.errors import BadInput, StorageFailed
+from searchlib.following import FolderSync
 from searchlib.formats.options import ReadOptions
-from searchlib.sync import FolderSync, SyncReport
+from searchlib.sync import SyncReport
 
 WORDS_ONLY = Settings(dense_model=None, sparse_model=None)
 SKIP = ReadOptions(skip_bad=True)
@@ -139,7 +141,7 @@ def test_unchanged_files_are_not_parsed_again(
     def forbidden(*arguments: object) -> object:
         raise AssertionError("parsed again")
 
-    monkeypatch.setattr("searchlib.sync.read_member", forbidden)
+    monkeypatch.setattr("searchlib.following.read_member", forbidden)
     assert engine.sync(folder).unchanged == 4
 
 
@@ -212,10 +214,26 @@ def test_a_folder_that_is_gone_or_empty_removes_nothing(engine: Engine, folder: 
         engine.sync(folder)
     with pytest.raises(BadInput, match=r"no such folder: .*\(is a file\)"):
         engine.sync(Path(__file__))
+    with pytest.raises(BadInput, match="holds no documents now"):
+        engine.sync(folder, dry_run=True)
     assert contents(engine) == before
-    assert engine.sync(folder, dry_run=True).removed == 4
+    assert engine.sync(folder, dry_run=True, allow_empty=True).removed == 4
     assert engine.sync(folder, allow_empty=True).removed == 4
     assert contents(engine) == {}
+
+
+def test_a_folder_that_is_gone_for_good(engine: Engine, folder: Path, tmp_path: Path) -> None:
+    """Its documents go where that is asked for; of no other folder can it be asked."""
+    engine.add([Document("mine", "stays")])
+    engine.sync(folder)
+    shutil.rmtree(folder)
+    with pytest.raises(BadInput, match=r"no such folder: .*notes; 4 documents came from it: if"):
+        engine.sync(folder)
+    with pytest.raises(BadInput, match=r"no such folder: .*other"):
+        engine.sync(tmp_path / "other", allow_empty=True)
+    assert engine.sync(folder, dry_run=True, allow_empty=True).removed == 4
+    assert engine.sync(folder, allow_empty=True).removed == 4
+    assert contents(engine).keys() == {"mine"}
 
 
 def test_an_empty_folder_that_never_held_anything(engine: Engine, tmp_path: Path) -> None:
@@ -429,7 +447,7 @@ def _die_after(patch: pytest.MonkeyPatch, fatal: int) -> None:
     for target in (
         "indexes.writer.Writer.commit", "searchlib.claims.Claims.commit",
         "searchlib.claims.Claims.claim", "searchlib.claims.Claims.withdraw",
-        "indexes.directory.FileDirectory.replace", "searchlib.sync.FolderSync.__init__",
+        "indexes.directory.FileDirectory.replace", "searchlib.following.FolderSync.__init__",
     ):  # fmt: skip
         module, _, name = target.rpartition(".")
         original = _resolve(target)
@@ -467,6 +485,51 @@ def test_what_was_committed_before_a_crash_is_known_to_be_the_folders(
     assert len(contents(engine)) == 4
     (folder / "a.txt").unlink()
     assert counts(engine.sync(folder)) == (0, 0, 3, 0, 1)
+
+
+@pytest.mark.parametrize("ends", itertools.product(("cut", "late", "whole"), repeat=3))
+def test_a_file_that_changed_before_a_crash_and_is_gone_after_it(
+    engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch, ends: tuple[str, ...]
+) -> None:
+    """Its document goes, whichever of its versions the index holds: claims were made before the
+    commit that they are about, and the syncs died before ("cut") or after ("late") that."""
+    original = Writer.commit
+
+    def cut(self: Writer) -> int:
+        raise Died
+
+    def late(self: Writer) -> int:
+        original(self)
+        raise Died
+
+    engine.add([Document("mine", "stays")])
+    engine.sync(folder)
+    for number, end in enumerate(ends):
+        (folder / "a.txt").write_text(f"version {number}")
+        with monkeypatch.context() as patch:
+            patch.setattr(Writer, "commit", {"cut": cut, "late": late, "whole": original}[end])
+            with contextlib.nullcontext() if end == "whole" else pytest.raises(Died):
+                engine.sync(folder)
+        engine.refresh()
+    held = [f"version {number}" for number, end in enumerate(ends) if end != "cut"]
+    assert contents(engine)["a.txt"] == (["The cat sleeps on the roof.", *held])[-1]
+    (folder / "a.txt").unlink()
+    assert engine.sync(folder, dry_run=True).removed == 1
+    assert counts(engine.sync(folder)) == (0, 0, 3, 0, 1)
+    assert contents(engine).keys() == {"mine", "deep/b.md", "c1", "c2"}
+
+
+def test_a_folder_of_many_documents_is_walked_once(engine: Engine, tmp_path: Path) -> None:
+    """A page of claims is found, not sorted out of all of them."""
+    from searchlib.claims import Claims
+
+    with Claims(engine.path) as claims:
+        asked: list[str] = []
+        claims._db.set_trace_callback(asked.append)
+        list(claims.of_folder(b"notes"))
+        claims._db.set_trace_callback(None)
+        [[*_, plan]] = claims._db.execute(f"EXPLAIN QUERY PLAN {asked[0]}").fetchall()
+        assert "SEARCH claims USING INDEX claims_of_folders (folder=? AND id>?)" in plan
 
 
 def test_the_run_is_the_unit_of_what_was_seen(engine: Engine, folder: Path) -> None:
