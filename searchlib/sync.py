@@ -13,13 +13,14 @@ from indexes.writer import Writer
 
 from .claims import Claim, Claims
 from .errors import BadDocument, BadInput
+from .formats.folders import Unlisted
 from .formats.options import BadLine, ReadOptions
 from .formats.read import folder_files, read_member
 from .indexing import AddReport, Pipeline
 from .intake import Sourced, checked, content_hash
 from .protocols import Progress
 
-READER = b"1"  # another number makes every file be read again: for readers that read otherwise
+READER = b"2"  # another number makes every file be read again: for readers that read otherwise
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,9 @@ class FolderSync:
         self._on_bad = on_bad
         self._name = os.fsencode(self.folder)
         self._faulty: set[bytes] = set()  # files that are there but could not be read whole
+        self._unlisted: tuple[bytes, ...] = ()  # how names of files begin that cannot be known of
         self._file = b""  # that is being read
-        self._digests = dict(self._digested(folder_files(self.folder)))
+        self._digests = dict(self._digested(folder_files(self.folder, self._options)))
         self._kept = self._still_true()
 
     def documents(self) -> Iterator[Sourced]:
@@ -83,13 +85,15 @@ class FolderSync:
                 for claim in some
                 if claim.file not in self._kept
                 and claim.file not in self._faulty
+                and not claim.file.startswith(self._unlisted)
                 and not self._claims.was_seen(claim.id)
             ]
 
     def vanished_files(self) -> list[bytes]:
         """Files that were read once and are gone."""
         there = self._digests.keys() | self._faulty
-        return [file for file in self._claims.digests(self._name) if file not in there]
+        known = self._claims.digests(self._name)
+        return [file for file in known if file not in there and not file.startswith(self._unlisted)]
 
     def check_not_emptied(self, seen: int) -> None:
         """Refuse to go on where nothing at all is left of what the folder once held."""
@@ -102,8 +106,13 @@ class FolderSync:
 
     # --- inside
 
-    def _digested(self, paths: list[Path]) -> Iterator[tuple[bytes, bytes]]:
-        for path in paths:
+    def _digested(self, found: list[Path | Unlisted]) -> Iterator[tuple[bytes, bytes]]:
+        for path in found:
+            if isinstance(path, Unlisted):
+                self._file = os.fsencode(path.path.relative_to(self.folder))
+                self._unlisted += (self._file + os.fsencode(os.sep),)
+                self._fault(BadInput(str(path)))
+                continue
             file = self._file = os.fsencode(path.relative_to(self.folder))
             try:
                 with path.open("rb") as content:
@@ -169,7 +178,7 @@ class FolderSync:
             return f"{origin}: id {claim.id!r} was already given{where}; ids must be unique"
         return ""
 
-    def _bad_line(self, bad: BadLine) -> None:
+    def _bad_line(self, bad: BadLine | BadInput) -> None:
         self._fault(BadDocument(str(bad)))
 
     def _fault(self, error: BadInput) -> None:
