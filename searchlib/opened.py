@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from indexes.errors import Closed, Damaged
+from indexes.errors import Closed
 from indexes.snapshot import Snapshot
 
 from .budget import MEMORY, check_memory
@@ -160,13 +160,9 @@ class Opened:
 
     def verify(self) -> list[str]:
         """Problems found by reading every file of the index's last commit; none if it is sound."""
-        from .evaluation.records import problems
+        from .verifying import problems_of
 
-        try:
-            found = self.snapshot.verify_last(self.folder)
-        except Damaged as error:  # it cannot even be opened
-            found = [str(error)]
-        return [*found, *problems(self.folder)]
+        return problems_of(self.folder, lambda done, total, note="": None)
 
     def splitter(self) -> Splitter:
         """How the documents that are here were cut into passages.
