@@ -178,13 +178,13 @@ class FolderSync:
             return f"{origin}: id {claim.id!r} was already given{where}; ids must be unique"
         return ""
 
-    def _bad_line(self, bad: BadLine | BadInput) -> None:
+    def _bad_line(self, bad: BadLine | BadDocument) -> None:
         self._fault(BadDocument(str(bad)))
 
     def _fault(self, error: BadInput) -> None:
         """Something in a file cannot be used: what came from it earlier stays as it is."""
         if not self._options.skip_bad:
-            raise error
+            raise BadDocument(str(error))
         self._faulty.add(self._file)
         self.skipped += 1
         self._on_bad(str(error))

@@ -55,7 +55,7 @@ def read_documents(
     line ("notes.jsonl:7").
 
     Raises BadInput, as one line: nothing there, nothing in it, not readable; BadDocument for the
-    first document that cannot be read, unless `options.skip_bad`.
+    first document, or file of a folder, that cannot be read, unless `options.skip_bad`.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "songs.csv")
@@ -67,7 +67,7 @@ def read_documents(
         raise BadInput(f"unknown format {options.format!r}; allowed: {', '.join(READERS)}")
     good = bad = 0
     for item in _items(source, options):
-        if isinstance(item, BadLine | BadInput):
+        if isinstance(item, BadLine | BadDocument):
             bad += 1
             _pass_over(item, options)
         else:
@@ -138,14 +138,14 @@ def read_member(
             yield item
 
 
-def _pass_over(bad: BadLine | BadInput, options: ReadOptions) -> None:
+def _pass_over(bad: BadLine | BadDocument, options: ReadOptions) -> None:
     if not options.skip_bad:
-        raise bad if isinstance(bad, BadInput) else BadDocument(str(bad))
+        raise BadDocument(str(bad))
     if options.on_bad is not None:
         options.on_bad(bad)
 
 
-def _items(source: str | Path, options: ReadOptions) -> Iterator[Item | BadInput]:
+def _items(source: str | Path, options: ReadOptions) -> Iterator[Item | BadDocument]:
     path = Path(source)
     if not str(source).strip():
         raise BadInput("the source has no name; give a file, a folder, or - for stdin")
@@ -179,16 +179,16 @@ def _read_file(path: Path | None, id: str, options: ReadOptions) -> Iterator[Ite
         yield from READERS[format](source, options)
 
 
-def _read_folder(folder: Path, options: ReadOptions) -> Iterator[Item | BadInput]:
+def _read_folder(folder: Path, options: ReadOptions) -> Iterator[Item | BadDocument]:
     corpus = beir_corpus(folder)
     for entry in _followed(corpus if corpus is not None and corpus.is_dir() else folder, options):
         if isinstance(entry, Unlisted):
-            yield BadInput(str(entry))
+            yield BadDocument(str(entry))
             continue
         try:
             yield from _read_member(entry, entry.relative_to(folder).as_posix(), options)
-        except BadInput as error:
-            yield error
+        except BadInput as error:  # the other files may be read
+            yield BadDocument(str(error))
 
 
 def _followed(folder: Path, options: ReadOptions) -> Iterator[Path | Unlisted]:
@@ -207,7 +207,7 @@ def _read_member(path: Path, id: str, options: ReadOptions) -> Iterator[Item]:
         if format is not None:
             yield from READERS[format](source, options)
     if format is None and options.on_skip is not None:
-        options.on_skip(str(path))
+        options.on_skip(f"{path}: of no known kind")
 
 
 def _hint(path: Path) -> str:

@@ -140,7 +140,7 @@ def test_folder_of_files(write, tmp_path):
         Document("d.jsonl:1", "Whale"),
         Document("x", "Seal"),
     ]
-    assert skipped == [str(tmp_path / "sea" / "photo.jpg")]
+    assert skipped == [f"{tmp_path / 'sea' / 'photo.jpg'}: of no known kind"]
 
 
 def test_links_do_not_lead_round_in_a_circle(write, tmp_path):
@@ -222,6 +222,8 @@ def test_files_of_a_folder_that_cannot_be_read_are_passed_over(write, tmp_path, 
     unlisted(monkeypatch, "locked")
     sea = tmp_path / "sea"
     assert refused(sea).startswith(f"{sea}/a.csv:1: no text among the columns")
+    with pytest.raises(BadDocument):  # of which the command line says how to pass over it
+        read(sea)
     passed_over: list[object] = []
     documents = read(sea, skip_bad=True, on_bad=passed_over.append)
     assert documents[-1] == Document("z.txt", "An eel.", "z")
@@ -268,7 +270,7 @@ def test_of_a_folder_only_what_is_sure_to_be_json_is_read_without_an_ending(writ
     write("sea/lines", LINES)
     skipped: list[str] = []
     assert read(tmp_path / "sea", on_skip=skipped.append) == DOCUMENTS
-    assert [Path(name).name for name in skipped] == sorted(ORDINARY)
+    assert skipped == [f"{tmp_path}/sea/{name}: of no known kind" for name in sorted(ORDINARY)]
     assert read(write("one", '[{"id": "a", "text": "x"}]')) == [Document("a", "x")]  # was named
 
 
