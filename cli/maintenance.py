@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .opening import open_index, open_to_write
+from .opening import open_index, open_to_write, problems_of
 from .options import Device, Format, IndexPath, OutputFormat, example, size
 from .output import chosen, print_json
 from .progress import Progress, duration
@@ -46,10 +46,11 @@ def verify(
     """Checks every file of an index for damage."""
     from indexes.errors import Damaged
 
-    with open_index(path, device) as engine:
-        problems = engine.verify()
-        lines: list[dict[str, Any]] = [{"problem": problem} for problem in problems]
-        if reproduce and not problems:
+    with Progress("steps") as progress:
+        problems = problems_of(path, progress)
+    lines: list[dict[str, Any]] = [{"problem": problem} for problem in problems]
+    if reproduce and not problems:
+        with open_index(path, device) as engine:
             lines = _reproduced(engine)
     if chosen(format) is Format.json:
         print_json(*lines)

@@ -11,6 +11,7 @@ from .options import size
 
 if TYPE_CHECKING:
     from searchlib import Engine
+    from searchlib.protocols import Progress
     from searchlib.searching import Searching
 
 
@@ -31,6 +32,14 @@ def open_to_write(path: Path, device: str | None = None, memory: str | None = No
 
     with _way_out_shown(path):
         return Engine.open(path, device=device, **budget(memory))
+
+
+def problems_of(path: Path, on_progress: Progress) -> list[str]:
+    """What is wrong with the index in folder `path`, which need not open for that."""
+    from searchlib.verifying import problems_of
+
+    with _way_out_shown(path):
+        return problems_of(path, on_progress)
 
 
 def check_order(index: Path, source: str) -> None:

@@ -24,8 +24,8 @@ Source = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="A file (.jsonl .csv .tsv .parquet .txt .md .html .pdf, TREC; .gz .zst .bz2 .xz), "
-        "a folder of such files, a BEIR folder, or - for stdin.",
+        help="A file (.jsonl .csv .tsv .parquet .txt .md .html .pdf .ipynb, TREC; .gz .zst .bz2 "
+        ".xz), a folder of such files, a BEIR folder, or - for stdin.",
     ),
 ]
 Id = Annotated[str | None, typer.Option("--id", help="The field that is the id.")]

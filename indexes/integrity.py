@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from .directory import Directory
 from .errors import Damaged
 from .manifest import FileEntry, Manifest
 
+Progress = Callable[[int, int, str], None]
+"""Told (done, total, what was done last)."""
+
 
 def check_files(directory: Directory, manifest: Manifest) -> None:
     """Raise Damaged (naming the file) where one is missing, no plain file, or of another size."""
+    for problem in presence_problems(directory, manifest).values():
+        raise Damaged(problem)
+
+
+def presence_problems(directory: Directory, manifest: Manifest) -> dict[str, str]:
+    """Of each file that is missing, no plain file, or of another size, what is wrong, one line."""
     sizes = directory.sizes()
+    found: dict[str, str] = {}
     for name, entry in manifest.files.items():
+        path = directory.path(name)
         if name not in sizes:
-            raise Damaged(f"{directory.path(name)}: the file is missing")
-        if sizes[name] != entry.bytes:
-            raise Damaged(
-                f"{directory.path(name)}: the file has {sizes[name]} bytes, not {entry.bytes}"
-            )
-        if not is_plain(directory.path(name)):
-            raise Damaged(f"{directory.path(name)}: is a link or a device, not a file")
+            found[name] = f"{path}: the file is missing"
+        elif sizes[name] != entry.bytes:
+            found[name] = f"{path}: the file has {sizes[name]} bytes, not {entry.bytes}"
+        elif not is_plain(path):
+            found[name] = f"{path}: is a link or a device, not a file"
+    return found
 
 
 def check_contents(directory: Directory, files: Mapping[str, FileEntry]) -> None:
@@ -34,12 +44,20 @@ def check_contents(directory: Directory, files: Mapping[str, FileEntry]) -> None
             raise Damaged(problem)
 
 
-def content_problems(directory: Directory, manifest: Manifest) -> dict[str, str]:
-    """Of each file whose content is not what it was, what is wrong, in one line."""
-    found = {
-        name: content_problem(directory.path(name), entry) for name, entry in manifest.files.items()
-    }
-    return {name: problem for name, problem in found.items() if problem is not None}
+def content_problems(
+    directory: Directory, files: Mapping[str, FileEntry], on_progress: Progress, more: int = 0
+) -> dict[str, str]:
+    """Of each file whose content is not what it was, what is wrong, in one line.
+
+    `more`: steps that follow, for whoever is told of the progress.
+    """
+    found: dict[str, str] = {}
+    for done, (name, entry) in enumerate(files.items(), 1):
+        problem = content_problem(directory.path(name), entry)
+        if problem is not None:
+            found[name] = problem
+        on_progress(done, len(files) + more, name)
+    return found
 
 
 def content_problem(path: Path, entry: FileEntry) -> str | None:

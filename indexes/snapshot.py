@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .contents import Contents
 from .directory import Directory
 from .errors import BadFilter, Damaged
-from .integrity import check_files, content_problems
+from .integrity import Progress, check_files, content_problems
 from .leftovers import directory_of
 from .manifest import FieldSpec, Manifest, read_manifest
 from .numbering import Ids
@@ -80,21 +80,6 @@ class Snapshot(Contents):
                     raise
                 directory, manifest = newer, last
         return Snapshot(directory, manifest)
-
-    @staticmethod
-    def verify_last(path: str | Path | Directory) -> list[str]:
-        """What is wrong with the last commit of the index in the folder `path`; see `verify`.
-
-        Raises what `open` does.
-        """
-        directory = directory_of(path)
-        for _ in range(ATTEMPTS):
-            with Snapshot.open(directory) as last:
-                found = last.verify()
-            # subtle: a writer may have removed files of it while they were read
-            if not found or read_manifest(directory) == last._manifest:
-                break
-        return found
 
     def close(self) -> None:
         """Close the files. The snapshot cannot be used afterwards."""
@@ -274,13 +259,15 @@ class Snapshot(Contents):
 
         return rows_of(self.fields[field], self._segments, self._numbers, ids)
 
-    def verify(self) -> list[str]:
+    def verify(self, on_progress: Progress = lambda done, total, note: None) -> list[str]:
         """Read everything; what is wrong, one line each (none: all is well)."""
-        problems = content_problems(self._directory, self._manifest)
+        files, more = self._manifest.files, len(self._segments)
+        problems = content_problems(self._directory, files, on_progress, more)
         found = list(problems.values())
-        for segment in self._segments:
+        for done, segment in enumerate(self._segments, len(files) + 1):
             if not problems.keys() & set(segment.entry.parts.values()):
                 found += segment.problems()
+            on_progress(done, len(files) + more, segment.entry.name)
         if not found:
             ids = list(self.all_ids())
             if len(set(ids)) < len(ids):

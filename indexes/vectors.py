@@ -6,6 +6,7 @@ time by the same arithmetic, so that a score depends on nothing but the query an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal
@@ -125,19 +126,30 @@ class Vectors:
         scan = kernel()
         if scan is not None and self.dim > 0:
             scan.products(self.data, query, rows, result)
+            self.check_finite(result)
             return result
         for start in range(0, len(rows), ROWS_AT_ONCE):
             part = slice(start, start + ROWS_AT_ONCE)
             # subtle: not `@`, whose rounding depends on how many rows it is given
             result[part] = np.einsum("ij,j->i", self.data[rows[part]], query)
+        self.check_finite(result)
         return result
 
     def check(self) -> None:
         """Read everything; raise Damaged where a number is not finite."""
-        if not np.isfinite(self._largest_norm):
-            raise Damaged(f"{self.name}: a vector holds what is not a number")
+        self.check_finite(np.array([self._largest_norm], np.float32))
         if self._codes is not None:
             self._codes.check()
+
+    def check_finite(self, products: Float32s) -> None:
+        """Raise Damaged where products with rows (m,), or their squares, are no finite numbers.
+
+        Encoders make vectors of about unit length; a flipped bit of an exponent makes 1e30.
+        """
+        if not math.isfinite(np.vdot(products, products)):
+            raise Damaged(
+                f"{self.name}: a vector holds what is not a number, or far too large a one"
+            )
 
     @cached_property
     def _largest_norm(self) -> float:
@@ -154,6 +166,7 @@ class Vectors:
             return self._rescored(query, every, k, groups)
         rows, scores = np.empty(k, np.int64), np.empty(k, np.float32)
         count = kernel().scan(self.data, query, eligible, rows, scores)  # type: ignore[union-attr]
+        self.check_finite(scores[:count])
         return TopK(rows[:count], scores[:count])
 
     def _scan(
@@ -166,6 +179,7 @@ class Vectors:
         if len(queries) == 1 and kernel() is not None and self.dim > 0:
             return [self._scanned(queries[0], k, eligible, groups)]
         results = []
+        self.check_finite(np.array([self._largest_norm], np.float32))
         at_once = max(1, min(256, SCORES_AT_ONCE // self.n_rows))
         for start in range(0, len(queries), at_once):
             block = queries[start : start + at_once]
@@ -193,7 +207,9 @@ class Vectors:
     ) -> list[TopK]:
         """The best of `wanted` rows that the codes choose; several queries share the threads."""
         if groups is None and len(queries) == 1:
-            return [codes.best(queries[0], k, self.data, wanted=wanted, eligible=eligible)]
+            top = codes.best(queries[0], k, self.data, wanted=wanted, eligible=eligible)
+            self.check_finite(top.scores)
+            return [top]
         sizes = None if groups is None else np.diff(groups, append=self.n_rows)
         mask = eligible if eligible is None or sizes is None else np.repeat(eligible, sizes)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ from .errors import BadInput
 FILE = "sync.db"  # in the index's folder
 AT_ONCE = 1000  # claims read together
 BUSY_SECONDS = 60.0
+_WAY_OUT = (
+    "remove it: the next sync then reads everything, but no longer knows of what vanished before"
+)
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS files
@@ -210,6 +213,23 @@ class Claims:
             if reason := refused_by(error):
                 raise StorageFailed(f"cannot write {self.path}: {reason}") from None
             raise BadInput(
-                f"{self.path}: cannot be used ({error}); if it is damaged, remove it: the next "
-                "sync then reads everything, but no longer knows of what vanished before"
+                f"{self.path}: cannot be used ({error}); if it is damaged, {_WAY_OUT}"
             ) from None
+
+
+def problems(index: Path) -> list[str]:
+    """What is wrong with the claims of the index in this folder, if it has any, in one line."""
+    path = index / FILE
+    if not path.is_file():
+        return []
+    try:
+        with closing(sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True)) as db:
+            [(found,)] = db.execute("PRAGMA quick_check(1)")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode in (sqlite3.SQLITE_READONLY_ROLLBACK, sqlite3.SQLITE_BUSY):
+            return []  # a sync is at it, or was cut short and is undone by the next
+        found = str(error)
+    except sqlite3.Error as error:
+        found = str(error)
+    reason = " ".join(str(found).split())
+    return [] if reason == "ok" else [f"{path}: damaged ({reason}); {_WAY_OUT}"]

@@ -13,6 +13,7 @@ from indexes.snapshot import Snapshot
 
 from .claims import Claim, Claims
 from .errors import BadDocument, BadInput
+from .formats.folders import Unlisted
 from .formats.options import BadLine, ReadOptions
 from .formats.read import folder_files, read_member
 from .indexing import no_progress
@@ -21,7 +22,7 @@ from .protocols import Progress
 
 COMPARING = "comparing"  # a progress note
 ALLOW = "if they are meant to go, allow it to be empty (--allow-empty)"
-READER = b"1"  # another number makes every file be read again: for readers that read otherwise
+READER = b"2"  # another number makes every file be read again: for readers that read otherwise
 
 
 class FolderSync:
@@ -59,6 +60,7 @@ class FolderSync:
         self._allow_empty = allow_empty
         self._name = os.fsencode(self.folder)
         self._faulty: set[bytes] = set()  # files that are there but could not be read whole
+        self._unlisted: tuple[bytes, ...] = ()  # how names of files begin that cannot be known of
         self._file = b""  # that is being read
         self._digests = dict(self._digested(self._paths()))
         self._kept = self._still_true()
@@ -85,13 +87,15 @@ class FolderSync:
                 for claim in some
                 if claim.file not in self._kept
                 and claim.file not in self._faulty
+                and not claim.file.startswith(self._unlisted)
                 and not self._claims.was_seen(claim.id)
             ]
 
     def vanished_files(self) -> list[bytes]:
         """Files that were read once and are gone."""
         there = self._digests.keys() | self._faulty
-        return [file for file in self._claims.digests(self._name) if file not in there]
+        known = self._claims.digests(self._name)
+        return [file for file in known if file not in there and not file.startswith(self._unlisted)]
 
     def check_not_emptied(self, seen: int) -> None:
         """Refuse to go on where nothing at all is left of what the folder once held."""
@@ -105,7 +109,7 @@ class FolderSync:
 
     # --- inside
 
-    def _paths(self) -> list[Path]:
+    def _paths(self) -> list[Path | Unlisted]:
         """The folder's files."""
         if not self.folder.exists() and (lost := self._claims.count(self._name)):
             if not self._allow_empty:
@@ -113,10 +117,15 @@ class FolderSync:
                     f"no such folder: {self.folder}; {lost} documents came from it: {ALLOW}"
                 )
             return []
-        return folder_files(self.folder)
+        return folder_files(self.folder, self._options)
 
-    def _digested(self, paths: list[Path]) -> Iterator[tuple[bytes, bytes]]:
-        for path in paths:
+    def _digested(self, found: list[Path | Unlisted]) -> Iterator[tuple[bytes, bytes]]:
+        for path in found:
+            if isinstance(path, Unlisted):
+                self._file = os.fsencode(path.path.relative_to(self.folder))
+                self._unlisted += (self._file + os.fsencode(os.sep),)
+                self._fault(BadInput(str(path)))
+                continue
             file = self._file = os.fsencode(path.relative_to(self.folder))
             self._on_progress(0, None, COMPARING)
             try:
@@ -197,13 +206,13 @@ class FolderSync:
             return f"{origin}: id {claim.id!r} was already given{where}; ids must be unique"
         return ""
 
-    def _bad_line(self, bad: BadLine) -> None:
+    def _bad_line(self, bad: BadLine | BadDocument) -> None:
         self._fault(BadDocument(str(bad)))
 
     def _fault(self, error: BadInput) -> None:
         """Something in a file cannot be used: what came from it earlier stays as it is."""
         if not self._options.skip_bad:
-            raise error
+            raise BadDocument(str(error))
         self._faulty.add(self._file)
         self.skipped += 1
         self._on_bad(str(error))

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from indexes.directory import FileDirectory
-from indexes.errors import Closed, Damaged, NoIndex
+from indexes.errors import Closed, NoIndex
 from indexes.snapshot import Snapshot
 
 from .budget import MEMORY, check_memory
@@ -174,13 +174,9 @@ class Opened:
 
     def verify(self) -> list[str]:
         """Problems found by reading every file of the index's last commit; none if it is sound."""
-        from .evaluation.records import problems
+        from .verifying import problems_of
 
-        try:
-            found = self.snapshot.verify_last(self.folder)
-        except Damaged as error:  # it cannot even be opened
-            found = [str(error)]
-        return [*found, *problems(self.folder)]
+        return problems_of(self.folder, lambda done, total, note="": None)
 
     def splitter(self) -> Splitter:
         """How the documents that are here were cut into passages.

@@ -128,7 +128,7 @@ def test_verify_reads_the_last_commit(mine: Engine, monkeypatch: pytest.MonkeyPa
         assert stale.verify() == []
     real = Snapshot.verify
 
-    def interrupted(self: Snapshot) -> list[str]:
+    def interrupted(self: Snapshot, on_progress: object) -> list[str]:
         """Another process merges before the files are read."""
         monkeypatch.setattr(Snapshot, "verify", real)
         with Engine.open(mine.path) as other:

@@ -253,6 +253,31 @@ def test_what_the_system_does_not_let_read_removes_nothing(engine: Engine, folde
     assert len(contents(engine)) == 4
 
 
+def test_a_folder_within_that_cannot_be_listed_keeps_its_documents(
+    engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.sync(folder)
+    (folder / "a.txt").unlink()
+    listed = os.scandir
+
+    def refuse(path: Path) -> object:
+        if Path(path).name == "deep":
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    told: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", refuse)
+        with pytest.raises(BadInput, match=r"cannot read .*deep: Permission denied"):
+            engine.sync(folder)
+        assert engine.sync(folder, SKIP, dry_run=True).removed == 1
+        report = engine.sync(folder, SKIP, on_bad=told.append)
+        assert (report.removed, report.skipped) == (1, 1)
+        assert told == [f"cannot read {folder.resolve()}/deep: Permission denied"]
+        assert contents(engine).keys() == {"deep/b.md", "c1", "c2"}
+    assert counts(engine.sync(folder)) == (0, 0, 3, 0, 0)
+
+
 def unreadable(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """As if the system refused to open a file."""
     original = Path.open

@@ -33,7 +33,7 @@ _PDF_SECONDS = 300.0
 def read_text(source: Source, options: ReadOptions) -> Iterator[Item]:
     """The file as it is; its title is its name without the ending."""
     text = whole_text(source, options)
-    yield text if isinstance(text, BadLine) else _document(source, "", text)
+    yield text if isinstance(text, BadLine) else one_document(source, "", text)
 
 
 def read_markdown(source: Source, options: ReadOptions) -> Iterator[Item]:
@@ -50,10 +50,15 @@ def read_markdown(source: Source, options: ReadOptions) -> Iterator[Item]:
         named = _FRONT_TITLE.search(front[1] or "")
         title = named[1].strip("\"'") if named else ""
     if not title:
-        fence = _FENCE.search(text)
-        heading = _HEADING.search(text, 0, fence.start() if fence else len(text))
-        title = (heading[1] or heading[2]) if heading else ""
-    yield _document(source, title, text)
+        title = heading(text)
+    yield one_document(source, title, text)
+
+
+def heading(markdown: str) -> str:
+    """The first heading of a text that stands before any block of code; "" where there is none."""
+    fence = _FENCE.search(markdown)
+    found = _HEADING.search(markdown, 0, fence.start() if fence else len(markdown))
+    return (found[1] or found[2]) if found else ""
 
 
 def read_html(source: Source, options: ReadOptions) -> Iterator[Item]:
@@ -67,7 +72,7 @@ def read_html(source: Source, options: ReadOptions) -> Iterator[Item]:
     except BadRecord as error:
         yield BadLine(source.name, None, str(error))
         return
-    yield _document(source, title, text)
+    yield one_document(source, title, text)
 
 
 def seen_on_page(data: bytes) -> tuple[str, str]:
@@ -131,7 +136,7 @@ def _pdf(source: Source, data: bytes) -> Item:
     text = "\n\n".join(page.strip() for page in pages)
     if not text.strip():
         return BadLine(source.name, None, "a PDF without text (scanned?)")
-    return _document(source, clean(" ".join(title.split())), clean(text))
+    return one_document(source, clean(" ".join(title.split())), clean(text))
 
 
 def _visible(tree: Any) -> str:
@@ -153,7 +158,8 @@ def _visible(tree: Any) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def _document(source: Source, title: str, text: str) -> Item:
+def one_document(source: Source, title: str, text: str) -> Item:
+    """The file as one document; without a title it has its name, without the ending."""
     name = PurePosixPath(source.id)
     if name.suffix.lower() in COMPRESSED:
         name = name.with_suffix("")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from indexes.errors import one_line
 
-from ..errors import BadInput
+from ..errors import BadDocument, BadInput
 from ..types import Document
 
 
@@ -43,8 +43,10 @@ class ReadOptions:
     format: one of `searchlib.formats.read.READERS`; default: by the file's name, then content.
     encoding: of text; UTF-8 with or without a byte order mark unless told otherwise.
     skip_bad: pass over what cannot be read and go on, instead of raising BadInput.
-    on_bad: called with each BadLine that is passed over.
-    on_skip: called with the name of each file in a folder that is of no known kind.
+    on_bad: called with each BadLine that is passed over, or of a folder's file that cannot be read
+        at all with the BadDocument; as text both are one line.
+    on_skip: called, for each file in a folder that is of no known kind and each link that is not
+        followed, with its name and why.
     max_document_bytes: a longer line (or file that is one document) is not read but bad.
 
     Raises BadInput if there is no such encoding.
@@ -57,7 +59,7 @@ class ReadOptions:
     format: str | None = None
     encoding: str = "utf-8"
     skip_bad: bool = False
-    on_bad: Callable[[BadLine], None] | None = None
+    on_bad: Callable[[BadLine | BadDocument], None] | None = None
     on_skip: Callable[[str], None] | None = None
     max_document_bytes: int = 64_000_000
 

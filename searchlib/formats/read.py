@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import io
+import os
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import cast
 
 from ..errors import BadDocument, BadInput
 from ..types import Document
 from .files import read_html, read_markdown, read_pdf, read_text
+from .folders import Link, Unlisted, beir_corpus, entries, is_index
 from .jsonl import read_json, read_jsonl
+from .kinds import begins_with_record, json_by_bracket, kind, kind_by_name
+from .notebook import read_notebook
 from .options import BadLine, Item, ReadOptions
 from .streams import COMPRESSED, Source, open_source
 from .tables import read_csv, read_msmarco, read_parquet, read_tsv
@@ -29,15 +31,9 @@ READERS: dict[str, Callable[[Source, ReadOptions], Iterator[Item]]] = {
     "markdown": read_markdown,
     "html": read_html,
     "pdf": read_pdf,
+    "notebook": read_notebook,
 }
 
-_BY_NAME = {
-    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "tsv",
-    ".tab": "tsv", ".parquet": "parquet", ".pq": "parquet", ".trec": "trec", ".sgml": "trec",
-    ".sgm": "trec", ".txt": "text", ".text": "text", ".rst": "text", ".md": "markdown",
-    ".markdown": "markdown", ".html": "html", ".htm": "html", ".xhtml": "html", ".pdf": "pdf",
-}  # fmt: skip
-_SNIFFED = 4096  # bytes
 _SAMPLED = 4 << 20  # bytes
 _DEFAULTS = ReadOptions()
 
@@ -51,13 +47,15 @@ def read_documents(
         `options.format` say otherwise); compressed or not. A folder with `corpus.jsonl` in it is
         read as a BEIR collection: only that file, as is one with `corpus` and `queries` in it,
         folders of files: only the former; of any other all files of known kinds are read, in the
-        order of their names, except hidden ones.
-    A file that is one document (text, Markdown, HTML, PDF) has its name as id, with the folders
-    from the source on ("songs/blues.txt"); a record without an id has its file's name and line
-    ("notes.jsonl:7").
+        order of their names, except hidden ones. Links to folders are not followed, and a file
+        whose name tells no kind is read only if it begins as nothing else does (a PDF, a page, a
+        record of JSON Lines); `options.on_skip` is told.
+    A file that is one document (text, Markdown, HTML, PDF, notebook) has its name as id, with the
+    folders from the source on ("songs/blues.txt"); a record without an id has its file's name and
+    line ("notes.jsonl:7").
 
     Raises BadInput, as one line: nothing there, nothing in it, not readable; BadDocument for the
-    first document that cannot be read, unless `options.skip_bad`.
+    first document, or file of a folder, that cannot be read, unless `options.skip_bad`.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "songs.csv")
@@ -69,7 +67,7 @@ def read_documents(
         raise BadInput(f"unknown format {options.format!r}; allowed: {', '.join(READERS)}")
     good = bad = 0
     for item in _items(source, options):
-        if isinstance(item, BadLine):
+        if isinstance(item, BadLine | BadDocument):
             bad += 1
             _pass_over(item, options)
         else:
@@ -86,9 +84,13 @@ def count_hint(source: str | Path, options: ReadOptions = _DEFAULTS) -> int | No
     if str(source) == "-" or not path.exists():
         return None
     if path.is_dir():
-        corpus = _beir(path)
-        return count_hint(corpus, options) if corpus else sum(1 for _ in _files(path))
-    format = options.format or _by_name(path)
+        corpus = beir_corpus(path)
+        return (
+            count_hint(corpus, options)
+            if corpus
+            else sum(isinstance(entry, Path) for entry in entries(path))
+        )
+    format = options.format or kind_by_name(path)
     try:
         if format == "parquet":
             import pyarrow.parquet
@@ -100,19 +102,26 @@ def count_hint(source: str | Path, options: ReadOptions = _DEFAULTS) -> int | No
             return round(max(1, sample.count(b"\n")) * path.stat().st_size / max(1, len(sample)))
     except Exception:  # whatever is wrong with it is said when it is read
         return None
-    return 1 if format in ("text", "markdown", "html", "pdf") else None
+    return 1 if format in ("text", "markdown", "html", "pdf", "notebook") else None
 
 
-def folder_files(folder: Path) -> list[Path]:
-    """The files that `read_documents` reads of a folder, in its order.
+def folder_files(folder: Path, options: ReadOptions = _DEFAULTS) -> list[Path | Unlisted]:
+    """The files that `read_documents` reads of a folder, in its order, and folders in it that
+    cannot be listed.
 
-    Raises BadInput where there is no such folder, or one in it cannot be listed.
+    Raises BadInput where there is no such folder, or it cannot be listed itself.
     """
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "there is none"
         raise BadInput(f"no such folder: {folder} ({what})")
-    corpus = _beir(folder)
-    return [corpus] if corpus is not None and corpus.is_file() else list(_files(corpus or folder))
+    corpus = beir_corpus(folder)
+    if corpus is not None and corpus.is_file():
+        return [corpus]
+    top = corpus or folder
+    found = list(_followed(top, options))
+    if found and isinstance(found[0], Unlisted) and found[0].path == top:
+        raise BadInput(str(found[0]))
+    return found
 
 
 def read_member(
@@ -129,36 +138,40 @@ def read_member(
             yield item
 
 
-def _pass_over(bad: BadLine, options: ReadOptions) -> None:
+def _pass_over(bad: BadLine | BadDocument, options: ReadOptions) -> None:
     if not options.skip_bad:
         raise BadDocument(str(bad))
     if options.on_bad is not None:
         options.on_bad(bad)
 
 
-def _items(source: str | Path, options: ReadOptions) -> Iterator[Item]:
+def _items(source: str | Path, options: ReadOptions) -> Iterator[Item | BadDocument]:
     path = Path(source)
     if not str(source).strip():
         raise BadInput("the source has no name; give a file, a folder, or - for stdin")
     if str(source) == "-":
         yield from _read_file(None, "stdin", options)
-    elif path.is_dir() and _is_index(path):
+    elif path.is_dir() and is_index(path):
         raise BadInput(f"{source} is an index, not documents; the index comes first, then these")
     elif path.is_dir():
-        corpus = _beir(path)
+        corpus = beir_corpus(path)
         if corpus is not None and corpus.is_file() and options.format in (None, "jsonl"):
             yield from _read_file(corpus, corpus.name, options)
         else:
             yield from _read_folder(path, options)
     elif path.exists():
         yield from _read_file(path, path.name, options)
+    elif path.is_symlink():
+        raise BadInput(f"{source} is a link to what is not there: {os.readlink(path)}")
     else:
         raise BadInput(f"no such file or folder: {source}{_hint(path)}")
 
 
 def _read_file(path: Path | None, id: str, options: ReadOptions) -> Iterator[Item]:
     with open_source(path, id) as source:
-        format = options.format or _kind(path, source) or ("jsonl" if path is None else None)
+        format = options.format or kind(path, source) or json_by_bracket(source)
+        if format is None and path is None:
+            format = "jsonl"
         if format is None:
             raise BadInput(
                 f"{path}: what kind of file is it? give the format: {', '.join(READERS)}"
@@ -166,88 +179,35 @@ def _read_file(path: Path | None, id: str, options: ReadOptions) -> Iterator[Ite
         yield from READERS[format](source, options)
 
 
-def _read_folder(folder: Path, options: ReadOptions) -> Iterator[Item]:
-    corpus = _beir(folder)
-    for path in _files(corpus if corpus is not None and corpus.is_dir() else folder):
-        yield from _read_member(path, path.relative_to(folder).as_posix(), options)
+def _read_folder(folder: Path, options: ReadOptions) -> Iterator[Item | BadDocument]:
+    corpus = beir_corpus(folder)
+    for entry in _followed(corpus if corpus is not None and corpus.is_dir() else folder, options):
+        if isinstance(entry, Unlisted):
+            yield BadDocument(str(entry))
+            continue
+        try:
+            yield from _read_member(entry, entry.relative_to(folder).as_posix(), options)
+        except BadInput as error:  # the other files may be read
+            yield BadDocument(str(error))
+
+
+def _followed(folder: Path, options: ReadOptions) -> Iterator[Path | Unlisted]:
+    for entry in entries(folder):
+        if not isinstance(entry, Link):
+            yield entry
+        elif options.on_skip is not None:
+            options.on_skip(str(entry))
 
 
 def _read_member(path: Path, id: str, options: ReadOptions) -> Iterator[Item]:
     with open_source(path, id) as source:
-        format = options.format or _kind(path, source)
+        format = options.format or kind(path, source)
+        if format is None and begins_with_record(source, options):
+            format = "jsonl"
         if format is not None:
             yield from READERS[format](source, options)
     if format is None and options.on_skip is not None:
-        options.on_skip(str(path))
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """The folder's files in the order of their names, without hidden ones and odd ones."""
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise BadInput(f"cannot read {folder}: {error.strerror}") from None
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            if not entry.is_symlink() and not _is_index(entry):  # a link could lead in a circle
-                yield from _files(entry)
-        elif entry.is_file():
-            yield entry
-
-
-def _is_index(folder: Path) -> bool:
-    """Whether it is one of our own indexes: `searchlib index here.index .` must not eat itself."""
-    try:
-        with (folder / "manifest.json").open("rb") as file:
-            return b'"searchlib index"' in file.read(200)
-    except OSError:
-        return False
-
-
-def _beir(folder: Path) -> Path | None:
-    """Where the documents of a BEIR folder are, a file or, beside `queries`, a folder."""
-    for name in (f"corpus.jsonl{suffix}" for suffix in ("", *COMPRESSED)):
-        if (folder / name).is_file():
-            return folder / name
-    parted = (folder / "corpus").is_dir() and (folder / "queries").is_dir()
-    return folder / "corpus" if parted else None
-
-
-def _kind(path: Path | None, source: Source) -> str | None:
-    """The file's format by its name, else by how it begins; None if neither tells."""
-    by_name = _by_name(path) if path is not None else None
-    head = cast(io.BufferedReader, source.stream).peek(_SNIFFED)[:_SNIFFED]
-    head = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if by_name == "json" and head.startswith(b"{") and _is_line(head):
-        return "jsonl"
-    if by_name == "text" and head[:5].upper() == b"<DOC>":
-        return "trec"
-    if by_name is not None:
-        return by_name
-    if head.startswith(b"%PDF-"):
-        return "pdf"
-    if head.startswith(b"PAR1"):
-        return "parquet"
-    if head.startswith(b"{"):
-        return "jsonl"
-    if head.startswith(b"["):
-        return "json"
-    if head[:5].upper() == b"<DOC>":
-        return "trec"
-    return "html" if head[:14].lower().startswith((b"<!doctype html", b"<html")) else None
-
-
-def _is_line(head: bytes) -> bool:
-    """Whether the first line is an object of its own, not the beginning of a longer one."""
-    line = head.split(b"\n", 1)[0].rstrip()
-    return len(line) == len(head) or line.endswith(b"}")
-
-
-def _by_name(path: Path) -> str | None:
-    name = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
-    return _BY_NAME.get(name.suffix.lower())
+        options.on_skip(f"{path}: of no known kind")
 
 
 def _hint(path: Path) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
@@ -12,25 +10,27 @@ from typing import Any
 
 from ..errors import BadInput
 from .options import BadLine, Item, ReadOptions
+from .quoted import Row, quoted_rows
 from .records import TEXT_NAMES, BadRecord, choose_fields, clean, listed, to_document
 from .streams import Source, text_lines
+from .values import typed, typed_beside_semicolons
 
-_INTEGER = re.compile(r"-?(0|[1-9]\d{0,15})")
-_DECIMAL = re.compile(r"-?(0|[1-9]\d{0,15})\.\d+([eE][-+]?\d{1,2})?")
 _BATCH = 256  # rows of Parquet held at once
 
 
 def read_csv(source: Source, options: ReadOptions) -> Iterator[Item]:
     """One document a row, fields named by the first row; separated by `,`, `;`, tab or `|`.
 
-    Metadata that looks like a number or like true or false becomes one ("007" does not).
+    Metadata that looks like a number or like true or false becomes one ("007" does not). Between
+    semicolons "1,5" is a number, and "1.000" none: nobody knows which.
     """
-    rows = _quoted_rows(source, options)
+    separator, rows = quoted_rows(source, options)
     header = next((row for row in rows if isinstance(row, BadLine) or row[1]), None)
     if isinstance(header, BadLine):
         raise BadInput(str(header))
     if header is not None:
-        yield from _documents(source, rows, header[0], header[1], options)
+        value_of = typed_beside_semicolons if separator == ";" else typed
+        yield from _documents(source, rows, header, options, value_of)
 
 
 def read_tsv(source: Source, options: ReadOptions) -> Iterator[Item]:
@@ -46,7 +46,7 @@ def read_tsv(source: Source, options: ReadOptions) -> Iterator[Item]:
     if isinstance(header, BadLine):
         raise BadInput(str(header))
     if _is_header(header[1], options):
-        yield from _documents(source, rows, header[0], header[1], options)
+        yield from _documents(source, rows, header, options, typed)
     else:
         yield from _unnamed(source, header, rows, options)
 
@@ -99,16 +99,14 @@ def parquet_rows(
         raise BadInput(f"{source.name}: not readable as Parquet: {reason}") from None
 
 
-Row = tuple[int, list[str]]  # number of its first line, fields
-
-
 def _documents(
     source: Source,
     rows: Iterator[Row | BadLine],
-    header_line: int,
-    header: list[str],
+    first: Row,
     options: ReadOptions,
+    value_of: Callable[[str], Any],
 ) -> Iterator[Item]:
+    header_line, header = first[0], _named(first[1])
     named = [name for name in (options.id, options.title) if name is not None]
     named += [*(options.text or ()), *(options.metadata or ())]
     try:
@@ -119,11 +117,11 @@ def _documents(
             raise BadRecord(f"no text among the columns: {listed(header)}; say which is")
     except BadRecord as error:
         raise BadInput(f"{source.name}:{header_line}: {error}") from None
-    if repeated := sorted(name for name, count in Counter(header).items() if name and count > 1):
+    if repeated := sorted(name for name, count in Counter(header).items() if count > 1):
         raise BadInput(f"{source.name}:{header_line}: columns of one name: {listed(repeated)}")
     if len(header) == 1 and options.text is None:
         header = ["text"]
-    typed = set(choose_fields(tuple(header), options).metadata)
+    kept = set(choose_fields(tuple(header), options).metadata)
     for row in rows:
         if isinstance(row, BadLine):
             yield row
@@ -132,11 +130,26 @@ def _documents(
             yield BadLine(source.name, row[0], reason)
         else:
             record = {
-                name: _typed(value) if name in typed else value
+                name: value_of(value) if name in kept else value
                 for name, value in zip(header, row[1], strict=True)
-                if value or name not in typed
+                if value or name not in kept
             }
             yield _item(source, row[0], record, options)
+
+
+def _named(header: list[str]) -> list[str]:
+    """The columns' names; one without is called by its place.
+
+    >>> _named(["id", "text", "", "column_3", " "])
+    ['id', 'text', 'column_3_', 'column_3', 'column_5']
+    """
+    names = list(header)
+    for place, name in enumerate(header):
+        if not name.strip():
+            names[place] = f"column_{place + 1}"
+            while names[place] in header:
+                names[place] += "_"
+    return names
 
 
 def _unnamed(
@@ -188,67 +201,10 @@ def _unquoted(field: str) -> str:
     return inner.replace('""', '"')
 
 
-def _quoted_rows(source: Source, options: ReadOptions) -> Iterator[Row | BadLine]:
-    """The rows of CSV; one that has a bad line in it is a BadLine."""
-    bad: list[BadLine] = []
-    at = 0
-
-    def lines() -> Iterator[str]:
-        nonlocal at
-        for line in text_lines(source, options):
-            if isinstance(line, BadLine):
-                bad.append(line)
-                yield "\n"  # keeps the reader's place; the row is not used
-            else:
-                at = line[0]
-                yield line[1] + "\n"
-
-    feed = lines()
-    first = next(feed, None)
-    if first is None:
-        return
-    separator = max(",;\t|", key=first.count)
-    rows = csv.reader(_again(first, feed), delimiter=separator, strict=True)
-    csv.field_size_limit(max(csv.field_size_limit(), options.max_document_bytes))
-    while True:
-        start = rows.line_num + 1
-        try:
-            row = next(rows)
-        except StopIteration:
-            break
-        except csv.Error as error:
-            yield BadLine(source.name, start, f"not CSV: {error}")
-            continue
-        if bad:
-            yield from bad
-            bad.clear()
-        elif row:
-            yield start, row
-    yield from bad
-
-
-def _again(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest
-
-
 def _is_header(row: list[str], options: ReadOptions) -> bool:
     named = {options.id, options.title, *(options.text or ())} - {None}
     lower = {name.lower().strip() for name in row}
     return bool(named & set(row)) or bool(lower & set(TEXT_NAMES))
-
-
-def _typed(value: str) -> Any:
-    """A number or a truth value if the field looks like one.
-
-    >>> [_typed(field) for field in ("12", "-0.5", "True", "007", "1e5", "")]
-    [12, -0.5, True, '007', '1e5', '']
-    """
-    if _INTEGER.fullmatch(value):
-        return int(value)
-    if _DECIMAL.fullmatch(value):
-        return float(value)
-    return {"true": True, "false": False}.get(value.lower(), value) if len(value) < 6 else value
 
 
 def _json_value(value: Any) -> Any:

@@ -9,6 +9,7 @@ from commandline import WORDS_ONLY, Run, write_jsonl
 
 from indexes import policy, writer
 from searchlib import Engine
+from searchlib.verifying import problems_of
 
 
 @pytest.fixture
@@ -102,3 +103,49 @@ def test_one_command_after_the_other_leaves_few_segments(cli: Run, notes: Path) 
     with Engine.open(notes) as engine:
         assert engine.snapshot.n_segments == 1
         assert engine.snapshot.n_documents == 10
+
+
+def test_verify_names_all_that_is_wrong_though_the_index_cannot_be_opened(
+    cli: Run, several: Path
+) -> None:
+    stores = sorted(several.glob("*.store"))
+    lists = sorted(several.glob("*.bm25"))
+    stores[0].unlink()
+    stores[1].write_bytes(stores[1].read_bytes()[:-1])
+    lists[0].write_bytes(bytes(lists[0].stat().st_size))
+    result = cli("verify", several)
+    assert result.code == 1
+    assert result.error.startswith(f"searchlib: {several}: 3 problems")
+    problems = [line["problem"] for line in result.lines]
+    assert sorted(problem.partition(":")[0] for problem in problems) == sorted(
+        map(str, [*stores, lists[0]])
+    )
+    table = cli("verify", several, "--format", "table")
+    assert table.out.splitlines() == problems
+    (several / "manifest.json").write_text("{}")
+    (line,) = cli("verify", several).lines
+    assert "manifest.json" in line["problem"]
+
+
+def test_verify_reads_what_sync_remembers(cli: Run, folder: Path, several: Path) -> None:
+    (folder / "few").mkdir()
+    for n in range(200):
+        (folder / "few" / f"{n}.txt").write_text(f"water {n}")
+    assert cli("sync", several, "few").code == 0
+    assert cli("verify", several).lines == []
+    database = several / "sync.db"
+    sound = database.read_bytes()
+    for damaged in (b"no database" * 1000, sound[:-4096], sound[:4096] + bytes(len(sound) - 4096)):
+        database.write_bytes(damaged)
+        result = cli("verify", several)
+        assert result.code == 1
+        (line,) = result.lines
+        assert line["problem"].startswith(f"{several}/sync.db: damaged (")
+        assert "remove it: the next sync then reads everything" in line["problem"]
+
+
+def test_verify_tells_how_far_it_is(several: Path) -> None:
+    told: list[tuple[int, int]] = []
+    assert problems_of(several, lambda done, total, note="": told.append((done, total))) == []
+    assert [done for done, _ in told] == list(range(1, len(told) + 1))
+    assert {total for _, total in told} == {len(told)}

@@ -1,8 +1,9 @@
-"""Files that are one document: text, Markdown, HTML, PDF."""
+"""Files that are one document: text, Markdown, HTML, PDF, notebooks."""
 
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import pypdf
@@ -147,3 +148,33 @@ def test_pdf_that_cannot_be_read(tmp_path, content, reason):
     with pytest.raises(BadInput, match=rf"sea\.pdf: {reason}") as caught:
         read(tmp_path / "sea.pdf", content)
     assert "\n" not in str(caught.value)
+
+
+def test_notebook(tmp_path):
+    cells = [
+        {"cell_type": "code", "source": "import numpy\n\n"},
+        {"cell_type": "markdown", "source": ["# Eels\n", "\n", "How long are they?"]},
+        {"cell_type": "code", "source": ["x = 1\n", "x"], "outputs": [{"text": "unseen"}]},
+        {"cell_type": "raw", "source": []},
+    ]
+    path = tmp_path / "eels.ipynb"
+    text = "import numpy\n\n# Eels\n\nHow long are they?\n\nx = 1\nx"
+    content = json.dumps({"cells": cells, "nbformat": 4}, indent=1)
+    assert read(path, content) == Document("eels.ipynb", text, "Eels")
+    assert read(path, json.dumps({"cells": cells[:1]})).title == "eels"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "not a notebook: not JSON"),
+        ("[]", "not a notebook: no list of cells"),
+        ('{"worksheets": [], "nbformat": 3}', "no list of cells; notebooks of before 2015"),
+        ('{"cells": [{"source": ""}, {"source": [1]}]}', "not a notebook: cell 2 has no source"),
+        ('{"cells": [3]}', "not a notebook: cell 1 has no source"),
+    ],
+)
+def test_notebook_that_is_none(tmp_path, content, reason):
+    with pytest.raises(BadInput) as caught:
+        read(tmp_path / "a.ipynb", content)
+    assert reason in str(caught.value)

@@ -139,14 +139,30 @@ def test_folder_of_files(write, tmp_path):
         Document("d.jsonl:1", "Whale"),
         Document("x", "Seal"),
     ]
-    assert skipped == [str(tmp_path / "sea" / "photo.jpg")]
+    assert skipped == [f"{tmp_path / 'sea' / 'photo.jpg'}: of no known kind"]
 
 
 def test_links_do_not_lead_round_in_a_circle(write, tmp_path):
     write("sea/eel.txt", "An eel.")
-    (tmp_path / "sea" / "again").symlink_to(tmp_path / "sea", target_is_directory=True)
-    os.mkfifo(tmp_path / "sea" / "pipe.txt")
-    assert [document.id for document in read(tmp_path / "sea")] == ["eel.txt"]
+    sea = tmp_path / "sea"
+    (sea / "again").symlink_to(sea, target_is_directory=True)
+    (sea / "gone.txt").symlink_to(sea / "nowhere.txt")
+    (sea / "same.txt").symlink_to(sea / "eel.txt")
+    os.mkfifo(sea / "pipe.txt")
+    skipped: list[str] = []
+    documents = read(sea, on_skip=skipped.append)
+    assert [document.id for document in documents] == ["eel.txt", "same.txt"]
+    told = [
+        f"{sea / 'again'}: a link to a folder",
+        f"{sea / 'gone.txt'}: a link to what is not there",
+    ]
+    assert skipped == told
+    skipped.clear()
+    assert folder_files(sea, ReadOptions(on_skip=skipped.append)) == [
+        sea / "eel.txt",
+        sea / "same.txt",
+    ]
+    assert skipped == told
 
 
 def test_what_is_not_there(write, tmp_path):
@@ -155,6 +171,9 @@ def test_what_is_not_there(write, tmp_path):
         f"no such file or folder: {tmp_path}/corpus.json; did you mean {path}?"
     )
     assert "nor is there a folder" in refused(tmp_path / "no" / "corpus.jsonl")
+    link = tmp_path / "link.md"
+    link.symlink_to("d.md")
+    assert refused(link) == f"{link} is a link to what is not there: d.md"
 
 
 @pytest.mark.parametrize(
@@ -178,6 +197,80 @@ def test_nothing_in_it(write, name, content):
 def test_folder_with_nothing_to_read(write, tmp_path):
     write("sea/photo.jpg", b"\xff\xd8\xff\xe0")
     assert refused(tmp_path / "sea") == f"{tmp_path / 'sea'} holds no documents"
+
+
+def unlisted(monkeypatch, name: str) -> None:
+    """As if the system refused to list a folder."""
+    listed = os.scandir
+
+    def refuse(path):
+        if Path(path).name == name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+
+def test_files_of_a_folder_that_cannot_be_read_are_passed_over(write, tmp_path, monkeypatch):
+    write("sea/a.csv", "year,name2\n1999,x\n")
+    write("sea/b.jsonl.gz", gzip.compress(LINES * 1000)[:-20])
+    write("sea/c.csv", "id,text\na,eel\n".encode("utf-16"))
+    write("sea/d.parquet", "no")
+    write("sea/locked/inside.txt", "not to be seen")
+    write("sea/z.txt", "An eel.")
+    unlisted(monkeypatch, "locked")
+    sea = tmp_path / "sea"
+    assert refused(sea).startswith(f"{sea}/a.csv:1: no text among the columns")
+    with pytest.raises(BadDocument):  # of which the command line says how to pass over it
+        read(sea)
+    passed_over: list[object] = []
+    documents = read(sea, skip_bad=True, on_bad=passed_over.append)
+    assert documents[-1] == Document("z.txt", "An eel.", "z")
+    places = [line.partition(": ")[0].removeprefix(f"{sea}/") for line in map(str, passed_over)]
+    assert places == ["a.csv:1", "b.jsonl.gz", "c.csv", "d.parquet", f"cannot read {sea}/locked"]
+    for name in ("a.csv", "b.jsonl.gz", "c.csv", "d.parquet"):
+        (sea / name).unlink()
+    assert refused(sea) == f"cannot read {sea}/locked: Permission denied"
+
+
+def test_a_file_without_permission_is_passed_over(write, tmp_path, monkeypatch):
+    write("sea/a.txt", "An eel.")
+    write("sea/b.txt", "A crab.")
+    original = Path.open
+
+    def refuse(self, *arguments):
+        if self.name == "a.txt":
+            raise PermissionError(13, "Permission denied")
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    told: list[object] = []
+    documents = read(tmp_path / "sea", skip_bad=True, on_bad=told.append)
+    assert [document.id for document in documents] == ["b.txt"]
+    assert [str(error) for error in told] == [
+        f"cannot read {tmp_path}/sea/a.txt: Permission denied"
+    ]
+
+
+ORDINARY = {
+    "pyproject.toml": '[project]\nname = "sea"\n',
+    "setup.ini": "[sea]\nfish = eel\n",
+    "server.log": "[2024-01-01 10:00] began\n",
+    "code.js": "{\n  let x = 1;\n}\n",
+    "page.jinja": "{% extends 'base' %}\n",
+    "style.map": '{"version": 3, "sources": []}\n',
+    "names": '["eel", "crab"]',
+}
+
+
+def test_of_a_folder_only_what_is_sure_to_be_json_is_read_without_an_ending(write, tmp_path):
+    for name, content in ORDINARY.items():
+        write(f"sea/{name}", content)
+    write("sea/lines", LINES)
+    skipped: list[str] = []
+    assert read(tmp_path / "sea", on_skip=skipped.append) == DOCUMENTS
+    assert skipped == [f"{tmp_path}/sea/{name}: of no known kind" for name in sorted(ORDINARY)]
+    assert read(write("one", '[{"id": "a", "text": "x"}]')) == [Document("a", "x")]  # was named
 
 
 def test_unknown_kinds_and_names(write):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -99,6 +100,106 @@ def test_bad_rows(table, row, reason):
 def test_a_quote_without_end_is_said_and_does_not_eat_the_file_in_silence(table):
     path = table("a.csv", 'id,text\na,"eel\n' + "b,crab\n" * 50)
     assert refused(path).startswith("2: not CSV: unexpected end of data")
+
+
+def rows_with(changed: dict[int, str], width: int = 3) -> str:
+    """A table of 1,000 rows, row n on line n + 1, some of them changed."""
+    header = ["id", *["tag"] * (width > 2), "text"]
+    rows = [
+        changed.get(n, ",".join([str(n), *["x"] * (width > 2), f"eel {n}"])) for n in range(1, 1001)
+    ]
+    return "\n".join([",".join(header), *rows]) + "\n"
+
+
+@pytest.mark.parametrize("width", [2, 3])
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({10: '10,{}"eel'}, "not CSV: unexpected end of data"),
+        ({10: '10,{}"eel', 900: '900,{}a "crab" here'}, "not CSV: ',' expected after '\"'"),
+        ({10: '10,{}"eel', 900: '900,{}eel"'}, "a quoted field of 891 lines that look like rows"),
+    ],
+)
+def test_a_stray_quote_swallows_no_rows(table, changed, reason, width):
+    changed = {n: row.format("x," * (width - 2)) for n, row in changed.items()}
+    path = table("a.csv", rows_with(changed, width))
+    assert refused(path) == f"11: {reason}; is there a quote too many?"
+    bad: list[BadLine] = []
+    documents = read(path, skip_bad=True, on_bad=bad.append)
+    assert [int(document.id) for document in documents] == [n for n in range(1, 1001) if n != 10]
+    assert [line.line for line in bad] == [11]
+    origins = [origin for _, origin in read_documents(path, ReadOptions(skip_bad=True))]
+    assert origins[9] == f"{path}:12"
+
+
+LONG = [
+    "The eel, long and thin, swims.\nIt walks, too.\n" * 40,
+    "Salt, a pinch\nButter, melted\n" * 30,
+    "Eels\n" + "Doe, Jane\n" * 30,
+    "a,b\n1,2\n" * 30,  # a table within
+    "x\n" * 500,
+]
+
+
+@pytest.mark.parametrize("text", LONG)
+@pytest.mark.parametrize("header", ["id,text", "id,year,text", "id,text,year"])
+def test_texts_of_many_lines_stay_whole(table, text, header):
+    values = {"id": "a", "year": "1999", "text": f'"{text}"'}
+    row = ",".join(values[name] for name in header.split(","))
+    path = table("a.csv", f"{header}\n{row}\n")
+    assert [document.text for document in read(path)] == [text]
+
+
+def test_a_text_of_many_lines_that_breaks_off_is_skipped_whole(table):
+    verse = "The eel, long and thin,\nswims.\n" * 20
+    path = table("a.csv", f'id,text\na,"{verse}so "it" ends"\nb,crab\n')
+    bad: list[BadLine] = []
+    assert [document.id for document in read(path, skip_bad=True, on_bad=bad.append)] == ["b"]
+    assert [str(line).removeprefix(f"{path}:") for line in bad] == [
+        "2: not CSV: ',' expected after '\"', lines 2-42; is there a quote too many?"
+    ]
+
+
+def test_rows_are_not_read_again_without_end(table):
+    hostile = ['x","' if n % 12 == 0 else f"{n},eel" for n in range(30_000)]
+    path = table("a.csv", "id,text\n" + "\n".join(hostile) + "\n")
+    bad: list[BadLine] = []
+    started = time.monotonic()
+    documents = read(path, skip_bad=True, on_bad=bad.append)
+    assert time.monotonic() - started < 20
+    assert documents
+    assert "lines " in str(bad[-1])
+
+
+def test_columns_without_a_name_keep_their_values(table):
+    path = table("a.csv", "id,text,,\n1,hallo,x,y\n2,so,,7\n")
+    assert [document.metadata for document in read(path)] == [
+        {"column_3": "x", "column_4": "y"},
+        {"column_4": 7},
+    ]
+    path = table("b.csv", ",text\n0,eel\n1,crab\n")
+    assert [document.metadata for document in read(path)] == [{"column_1": 0}, {"column_1": 1}]
+
+
+def test_numbers_with_commas_between_semicolons(table):
+    rows = "id;text;price;day;stock\n1;eel;1,50;24.12.2023;1.000\n2;crab;1.234,5;;999\n"
+    assert [document.metadata for document in read(table("a.csv", rows))] == [
+        {"price": 1.5, "day": "24.12.2023", "stock": "1.000"},
+        {"price": 1234.5, "stock": 999},
+    ]
+    path = table("b.csv", 'id,text,price,stock\n1,eel,"1,50",1.000\n')
+    assert read(path)[0].metadata == {"price": "1,50", "stock": 1.0}
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+def test_lines_end_as_any_system_ends_them(table, end):
+    path = table("a.csv", end.join(["id,text", 'a,"eel', 'long"', "b", "c,crab", ""]))
+    assert refused(path) == "4: 1 fields, the first line has 2"
+    documents = list(read_documents(path, ReadOptions(skip_bad=True)))
+    assert documents == [
+        (Document("a", "eel\nlong"), f"{path}:2"),
+        (Document("c", "crab"), f"{path}:5"),
+    ]
 
 
 def test_tsv_keeps_quotes_unless_a_field_is_quoted_as_in_csv(table):

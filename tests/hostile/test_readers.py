@@ -79,6 +79,7 @@ GOOD = {
     "markdown": [b"---\ntitle: Salt\n---\n# Salt\n\n```\n# no\n```\n", b"Salt\n====\nmelts\n"],
     "html": [b"<html><head><title>Salt</title></head><body><p>Salt <b>melts</b></p></body>"],
     "pdf": [pdf()],
+    "notebook": [json.dumps({"cells": [{"cell_type": "code", "source": ["salt"]}]}).encode()],
 }
 
 

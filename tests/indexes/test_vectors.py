@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from indexes import vectors as module
 from indexes.errors import Damaged
 from indexes.pq import Codes, build_codes, kernel
+from indexes.readback import vector_rows
 from indexes.types import TopK
 from indexes.vectors import Vectors, candidates_for, uses_codes, wants_codes
 
@@ -298,3 +299,31 @@ def test_codes_that_do_not_fit_are_damage(codes: dict[str, NDArray[Any]]) -> Non
     with pytest.raises(Damaged, match="dense: the codes' centroids"):
         vectors.check()
     assert len(vectors.search(rows[:3], 5, candidates=50)[2].ids) == 5
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("value", [1e37, -1e37, 1e25, np.inf, -np.inf, np.nan])
+def test_a_damaged_vector_is_refused_not_believed(
+    value: float, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a flipped bit of an exponent leaves it."""
+    rows = unit_vectors(50)
+    query = np.ones(16, np.float32)
+    sound = Vectors({"vectors": rows.copy()}).search(query[None], 3)
+    rows[7, 3] = value
+    if not native:
+        monkeypatch.setattr(module, "kernel", lambda: None)
+    damaged = Vectors({"vectors": rows}, name="s1.dense")
+    with pytest.raises(Damaged, match=r"s1\.dense: a vector holds"):
+        damaged.scores(query, np.array([1, 7]))
+    with pytest.raises(Damaged, match=r"s1\.dense: a vector holds"):
+        damaged.search(unit_vectors(2), 3)
+    with pytest.raises(Damaged, match=r"s1\.dense: a vector holds"):
+        vector_rows(damaged, np.array([7, 1]))
+    assert len(vector_rows(damaged, np.array([6, 1]))) == 2
+    if value > 0:
+        with pytest.raises(Damaged, match=r"s1\.dense: a vector holds"):
+            damaged.search(query[None], 50)
+    elif native:  # it is not among the best, so nobody reads more of it
+        assert pairs_of(damaged.search(query[None], 3)[0]) == pairs_of(sound[0])
