@@ -215,7 +215,7 @@ def groups_of(lengths: Sequence[int], workers: int) -> list[list[int]]:
 def threads() -> int:
     """Threads to encode on: OMP_NUM_THREADS where it is set, else the cores there are."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    return min(int(asked), cores()) if asked.isdigit() and int(asked) else cores()
+    return min(int(asked), cores()) if asked.isdecimal() and int(asked) else cores()
 
 
 @cache

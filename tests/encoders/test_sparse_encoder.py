@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from model_families import FAMILIES, TEXTS, save_modules
+from model_families import FAMILIES, TEXTS, make_model, save_modules
 from numpy.typing import NDArray
 
 from indexes.types import TermVectors
@@ -220,6 +220,35 @@ def test_weights_that_are_missing_are_named(tiny: Tiny, tmp_path: Path, only_tor
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(UnsupportedModel, match=r"predictions\.transform\.dense\.weight"):
         SparseEncoder(folder).encode_document(["a"])
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "electra", "distilbert"])
+def test_a_head_that_is_not_tied_to_the_embeddings(
+    family: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """transformers stores such a head with two biases, where it has two, and adds the second."""
+    from transformers import AutoModelForMaskedLM
+
+    model = AutoModelForMaskedLM.from_pretrained(
+        make_model(tmp_path / "tied", family), tie_word_embeddings=False
+    )
+    generator = np.random.default_rng(0)
+    heads = ("bias", "decoder", "vocab_projector", "generator_lm_head")
+    for name, weight in model.named_parameters():
+        if any(part in heads for part in name.split(".")[-2:]) and weight.shape[0] > 100:
+            noise = generator.normal(size=tuple(weight.shape)).astype(np.float32)
+            weight.data.copy_(weight.data.new_tensor(noise))
+    folder = shutil.copytree(tmp_path / "tied", tmp_path / "model")
+    model.save_pretrained(folder)
+    expected = naive(folder, TEXTS)
+    lean = SparseEncoder(folder)
+    found = matrix(lean.encode_document(TEXTS), lean, expected.shape[1])
+    assert "_network" not in vars(lean._document_side._backbone)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    request.getfixturevalue("only_torch")
+    full = SparseEncoder(folder)
+    found = matrix(full.encode_document(TEXTS), full, expected.shape[1])
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_old_names_of_layer_norm(
