@@ -86,14 +86,27 @@ def read_modules(folder: Path) -> list[tuple[str, Path]]:
     path = folder / "modules.json"
     try:
         entries = json.loads(path.read_bytes())
-        return [(class_name(entry["type"]), inside(folder, entry["path"])) for entry in entries]
+        return [
+            (module_class(folder, entry["type"]), inside(folder, entry["path"]))
+            for entry in entries
+        ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UnsupportedModel(f"{path} is damaged; get the model anew") from None
 
 
-def class_name(name: str) -> str:
-    last = str(name).rsplit(".", 1)[-1]
+def module_class(folder: Path, name: str) -> str:
+    """The class's own name; UnsupportedModel where it is none of sentence-transformers'."""
+    if not str(name).startswith("sentence_transformers."):
+        raise UnsupportedModel(
+            f"{folder} has a module of its own, {str(name)[:100]!r}, whose code is not run here; models of "
+            "sentence-transformers' own modules can be used"
+        )
+    last = class_name(name)
     return "Transformer" if last == "MLMTransformer" else last
+
+
+def class_name(name: str) -> str:
+    return str(name).rsplit(".", 1)[-1]
 
 
 def inside(folder: Path, path: str) -> Path:

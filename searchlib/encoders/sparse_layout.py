@@ -12,9 +12,9 @@ from .blend_layout import BlendLayout, base_of, read_blend
 from .gains import FOLDER as GAINS
 from .layout import (
     Transformer,
-    class_name,
     digest_of,
     inside,
+    module_class,
     read_modules,
     read_optional,
     read_prompts,
@@ -154,7 +154,7 @@ def _routes(path: Path) -> dict[str, list[tuple[str, Path]]]:
     try:
         types, structure = config["types"], config["structure"]
         routes = {
-            route: [(class_name(types[name]), inside(path, name)) for name in names]
+            route: [(module_class(path, types[name]), inside(path, name)) for name in names]
             for route, names in structure.items()
         }
     except (KeyError, TypeError, AttributeError):

@@ -140,7 +140,7 @@ def test_what_is_no_cross_encoder_is_refused(tmp_path: Path, model: Path) -> Non
     (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
     cases["only pytorch_model.bin, which may hold code"] = pickled
     several = shutil.copytree(model, tmp_path / "several")
-    modules = [{"idx": i, "name": str(i), "path": "", "type": kind}
+    modules = [{"idx": i, "name": str(i), "path": "", "type": f"sentence_transformers.models.{kind}"}
                for i, kind in enumerate(["Transformer", "LogitScore"])]  # fmt: skip
     (several / "modules.json").write_text(json.dumps(modules))
     cases["made of Transformer, LogitScore"] = several

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from model_families import FAMILIES, TEXTS, save_modules
 
+from searchlib.encoders.cross import CrossEncoder
 from searchlib.encoders.dense import DenseEncoder
+from searchlib.encoders.dense_layout import read_dense
+from searchlib.encoders.sparse_layout import read_sparse
 from searchlib.errors import BadInput, ModelNotFound, UnsupportedModel
 
 Tiny = Callable[..., Path]
@@ -30,8 +33,8 @@ def pooled(tiny: Tiny, folder: Path, pooling: dict[str, Any], *more: Any) -> Pat
     text = (folder / "modules.json").read_text()
     base, own = "sentence_transformers.base.modules", "sentence_transformers.models"
     for name in ("Transformer", "Dense", "Normalize"):
-        text = text.replace(f"any.{name}", f"{base}.{name}")
-    (folder / "modules.json").write_text(text.replace("any.Pooling", f"{own}.Pooling"))
+        text = text.replace(f"{own}.{name}", f"{base}.{name}")
+    (folder / "modules.json").write_text(text)
     return folder
 
 
@@ -186,6 +189,19 @@ def test_folders_that_are_no_dense_encoders(tiny: Tiny, tmp_path: Path) -> None:
         save_modules(folder, modules)
         with pytest.raises(UnsupportedModel, match=message):
             DenseEncoder(folder).encode_query(["a"])
+
+
+@pytest.mark.parametrize("name", ["custom_st.Transformer", "evil.Pooling", "Transformer"])
+def test_modules_of_a_models_own_are_refused(name: str, tiny: Tiny, tmp_path: Path) -> None:
+    folder = pooled(tiny, tmp_path / "model", {"pooling_mode": "mean"})
+    modules = json.loads((folder / "modules.json").read_text())
+    for module in modules:
+        if module["type"].endswith(f".{name.rsplit('.', 1)[-1]}"):
+            module["type"] = name
+    (folder / "modules.json").write_text(json.dumps(modules))
+    for read in (read_dense, read_sparse, lambda path: CrossEncoder(path).score("a", ["b"])):
+        with pytest.raises(UnsupportedModel, match=f"a module of its own, '{name}', "):
+            read(folder)
 
 
 def test_remote_code_is_not_executed(tiny: Tiny, tmp_path: Path, only_torch: None) -> None:

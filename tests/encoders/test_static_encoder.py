@@ -63,8 +63,6 @@ def test_a_vector_is_the_normalised_mean_of_all_tokens(folder: Path) -> None:
 
 def test_sentence_transformers_gives_the_same_vectors(folder: Path) -> None:
     sentence_transformers = pytest.importorskip("sentence_transformers")
-    modules = (folder / "modules.json").read_text()
-    (folder / "modules.json").write_text(modules.replace("any.", "sentence_transformers.models."))
     peer = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
     texts = [text for text in TEXTS if text]
     ours = DenseEncoder(folder).encode_document(texts)
