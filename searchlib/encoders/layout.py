@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UnsupportedModel
+from .tokenizer_files import tokenizer_bytes
 from .weights import Weights, read_json, sense
+
+SETTINGS = "config_sentence_transformers.json"
+"""What sentence-transformers says of a whole model."""
 
 # families whose first position is padding_idx + 1, so that many positions are out of use
 _SHIFTED = ("roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "data2vec-text")
@@ -50,6 +54,8 @@ class Transformer:
         hasher = hashlib.blake2b(Weights(self.path).digest(), digest_size=16)
         hasher.update(json.dumps(config, sort_keys=True).encode())
         hasher.update(tokenizer_bytes(self.path))
+        if self.lower:
+            hasher.update(b"lower")
         return hasher.hexdigest()
 
 
@@ -98,8 +104,8 @@ def module_class(folder: Path, name: str) -> str:
     """The class's own name; UnsupportedModel where it is none of sentence-transformers'."""
     if not str(name).startswith("sentence_transformers."):
         raise UnsupportedModel(
-            f"{folder} has a module of its own, {str(name)[:100]!r}, whose code is not run here; models of "
-            "sentence-transformers' own modules can be used"
+            f"{folder} has a module of its own, {str(name)[:100]!r}, whose code is not run here; "
+            "models of sentence-transformers' own modules can be used"
         )
     last = class_name(name)
     return "Transformer" if last == "MLMTransformer" else last
@@ -116,13 +122,20 @@ def inside(folder: Path, path: str) -> Path:
     return folder / path
 
 
-def read_prompts(folder: Path) -> tuple[str, str]:
-    """What goes before queries and before documents, as encode_query and encode_document do."""
-    path = folder / "config_sentence_transformers.json"
+def default_prompt(folder: Path) -> str:
+    """What goes before texts of which nothing else is said."""
+    path = folder / SETTINGS
     config = read_optional(path)
     with sense(path):
         prompts: dict[str, Any] = config.get("prompts") or {}
-        default = prompts.get(config.get("default_prompt_name") or "", "")
+        return str(prompts.get(config.get("default_prompt_name") or "") or "")
+
+
+def read_prompts(folder: Path) -> tuple[str, str]:
+    """What goes before queries and before documents, as encode_query and encode_document do."""
+    path, default = folder / SETTINGS, default_prompt(folder)
+    with sense(path):
+        prompts: dict[str, Any] = read_optional(path).get("prompts") or {}
         query = prompts.get("query", default)
         named = [prompts[name] for name in ("document", "passage", "corpus") if name in prompts]
         return str(query or ""), str((named[0] if named else default) or "")
@@ -130,16 +143,6 @@ def read_prompts(folder: Path) -> tuple[str, str]:
 
 def read_optional(path: Path) -> dict[str, Any]:
     return read_json(path) if path.is_file() else {}
-
-
-def tokenizer_bytes(folder: Path) -> bytes:
-    """Hash of the files that a tokenizer is made from."""
-    hasher = hashlib.blake2b(digest_size=32)
-    for name in ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model"):
-        if (folder / name).is_file():
-            hasher.update((folder / name).read_bytes())
-            break
-    return hasher.digest()
 
 
 def digest_of(*values: object) -> str:

@@ -16,7 +16,7 @@ from indexes.types import TermVectors
 
 from ..errors import UnsupportedModel
 from .blend import check_width, mixed, read_map
-from .layout import digest_of, tokenizer_bytes
+from .layout import digest_of
 from .models import QUERIES_DEFAULT, SPARSE_DEFAULT, ModelFolder, resolve
 from .neighbours import (
     KEPT,
@@ -32,6 +32,7 @@ from .sparse_layout import SparseLayout, Table, read_sparse, table_bytes
 from .static_queries import StaticQueries, static_queries
 from .terms import Terms, term_vectors
 from .ternary import Ternary
+from .tokenizer_files import tokenizer_bytes
 from .tokenizing import Tokenizer
 from .weights import Weights, read_json, sense
 

@@ -11,6 +11,7 @@ from ..errors import UnsupportedModel
 from .blend_layout import BlendLayout, base_of, read_blend
 from .gains import FOLDER as GAINS
 from .layout import (
+    SETTINGS,
     Transformer,
     digest_of,
     inside,
@@ -19,8 +20,8 @@ from .layout import (
     read_optional,
     read_prompts,
     read_transformer,
-    tokenizer_bytes,
 )
+from .tokenizer_files import tokenizer_bytes
 from .weights import Weights, read_json, sense
 
 
@@ -108,7 +109,7 @@ def _gains(folder: Path) -> Path | None:
 
 def _read(folder: Path) -> SparseLayout:
     query_prompt, document_prompt = read_prompts(folder)
-    settings = read_optional(folder / "config_sentence_transformers.json")
+    settings = read_optional(folder / SETTINGS)
     active = settings.get("max_active_dims")
     if active is not None and (type(active) is not int or active < 1):
         raise ValueError(f"max_active_dims {active!r}")

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BadInput, UnsupportedModel
-from .layout import digest_of, read_modules, read_optional, read_prompts, tokenizer_bytes
+from .layout import digest_of, read_modules, read_optional, read_prompts
 from .pooling import normalize
+from .tokenizer_files import tokenizer_bytes
 from .tokenizing import Tokenizer
 from .weights import Weights, sense
 

@@ -191,6 +191,25 @@ def test_folders_that_are_no_dense_encoders(tiny: Tiny, tmp_path: Path) -> None:
             DenseEncoder(folder).encode_query(["a"])
 
 
+def test_fingerprint_follows_the_case_of_texts(tiny: Tiny, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny("roberta", masked=False), tmp_path / "model")
+    seen = set()
+    for lower in (False, True):
+        settings = {"max_seq_length": 40, "do_lower_case": lower}
+        (folder / "sentence_bert_config.json").write_text(json.dumps(settings))
+        encoder = DenseEncoder(folder)
+        seen.add((encoder.fingerprint, encoder.encode_query(["DOG"]).tobytes()))
+    assert len({fingerprint for fingerprint, _ in seen}) == len({row for _, row in seen}) == 2
+    bert = shutil.copytree(tiny("bert", masked=False), tmp_path / "bert")
+    seen = set()
+    for lower in (True, False):
+        settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": lower}
+        (bert / "tokenizer_config.json").write_text(json.dumps(settings))
+        encoder = DenseEncoder(bert)
+        seen.add((encoder.fingerprint, encoder.encode_query(["DOG"]).tobytes()))
+    assert len({fingerprint for fingerprint, _ in seen}) == len({row for _, row in seen}) == 2
+
+
 @pytest.mark.parametrize("name", ["custom_st.Transformer", "evil.Pooling", "Transformer"])
 def test_modules_of_a_models_own_are_refused(name: str, tiny: Tiny, tmp_path: Path) -> None:
     folder = pooled(tiny, tmp_path / "model", {"pooling_mode": "mean"})
