@@ -141,6 +141,20 @@ def read_prompts(folder: Path) -> tuple[str, str]:
         return str(query or ""), str((named[0] if named else default) or "")
 
 
+def read_size(folder: Path) -> int | None:
+    """How many numbers of a vector are kept, after all modules; None where all are.
+
+    Raises UnsupportedModel for a number that is none.
+    """
+    path = folder / SETTINGS
+    size = read_optional(path).get("truncate_dim")
+    if size is not None and not (type(size) is int and size > 0):
+        raise UnsupportedModel(
+            f"{path}: truncate_dim is {size!r}; it must be a whole number, 1 or more, or null"
+        )
+    return size
+
+
 def read_optional(path: Path) -> dict[str, Any]:
     return read_json(path) if path.is_file() else {}
 

@@ -210,6 +210,28 @@ def test_fingerprint_follows_the_case_of_texts(tiny: Tiny, tmp_path: Path) -> No
     assert len({fingerprint for fingerprint, _ in seen}) == len({row for _, row in seen}) == 2
 
 
+@pytest.mark.parametrize("normal", [True, False])
+def test_vectors_are_cut_as_the_model_says(normal: bool, tiny: Tiny, tmp_path: Path) -> None:
+    more = [("Normalize", "2_Normalize", None)] if normal else []
+    folder = pooled(tiny, tmp_path / "model", {"pooling_mode": "mean"}, *more)
+    whole = DenseEncoder(folder).fingerprint
+    for size in (5, 16, 99):
+        settings = {"truncate_dim": size, "model_type": "SentenceTransformer", "prompts": {}}
+        (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
+        encoder = DenseEncoder(folder)
+        found = encoder.encode_document(FULL_TEXTS)
+        assert found.shape == (len(FULL_TEXTS), min(size, 16))
+        np.testing.assert_allclose(found, peer(folder).encode(FULL_TEXTS), atol=1e-4)
+        assert encoder.dimension == min(size, 16)
+        assert encoder.fingerprint != whole
+    for size in (0, -1, 1.5, True, "8"):
+        (folder / "config_sentence_transformers.json").write_text(
+            json.dumps({"truncate_dim": size})
+        )
+        with pytest.raises(UnsupportedModel, match=rf"truncate_dim is {size!r}; it must be"):
+            DenseEncoder(folder).encode_document(["a"])
+
+
 @pytest.mark.parametrize("name", ["custom_st.Transformer", "evil.Pooling", "Transformer"])
 def test_modules_of_a_models_own_are_refused(name: str, tiny: Tiny, tmp_path: Path) -> None:
     folder = pooled(tiny, tmp_path / "model", {"pooling_mode": "mean"})
