@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import BadInput, UnsupportedModel
 from .backbone import allowed_tokens
-from .layout import check_sizes, default_prompt, read_modules, read_transformer
+from .layout import check_ids, check_sizes, default_prompt, read_modules, read_transformer
 from .models import ModelFolder, resolve
 from .tokenizer_files import gives_types
 from .tokenizing import PairTokenizer
@@ -66,6 +66,8 @@ class CrossEncoder:
             labels, network = self._labels, self._network  # know best what is wrong with a folder
             relevant = relevant_label(labels, self._path)
             pairs = self._tokenizer.encode(self._prompt + query, texts)
+            known = read_transformer(self._path).vocabulary
+            check_ids(self._path, [ids for ids, _ in pairs], known, self._tokenizer.size)
             types = [kinds for _, kinds in pairs] if self._typed else None
             for rows, logits in network.run([ids for ids, _ in pairs], _logits, types):
                 scores[rows] = log_odds(logits, relevant)

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UnsupportedModel
 from .tokenizer_files import tokenizer_bytes
-from .weights import Weights, read_json, sense
+from .weights import Weights, read_json, refuse_adapter, sense
+
+if TYPE_CHECKING:
+    from .tokenizing import Ids
 
 SETTINGS = "config_sentence_transformers.json"
 """What sentence-transformers says of a whole model."""
@@ -36,6 +40,13 @@ _SIZES = (
     *("vocab_size", "hidden_size", "dim", "embedding_size", "intermediate_size", "hidden_dim"),
     *("num_hidden_layers", "n_layers", "num_attention_heads", "n_heads", "type_vocab_size"),
 )
+# where a folder says how many tokens a text may have
+_LONGEST = (
+    ("sentence_bert_config.json", "max_seq_length"),
+    ("tokenizer_config.json", "model_max_length"),
+)
+LEAST_TOKENS = 3
+"""One of a text, and a special one before and after it."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,7 @@ class Transformer:
     path: Path
     max_tokens: int  # special tokens included
     lower: bool  # texts are put in lower case before tokenising
+    vocabulary: int | None = None  # ids below it have embeddings, as far as its config says
 
     def digest(self) -> str:
         """Hash of its weights, tokenizer and configuration."""
@@ -60,17 +72,34 @@ class Transformer:
 
 
 def read_transformer(path: Path) -> Transformer:
+    refuse_adapter(path)
     if not (path / "config.json").is_file():
         raise UnsupportedModel(f"{path} has no config.json: it is no Hugging Face model")
     config = read_json(path / "config.json")
     bert = read_optional(path / "sentence_bert_config.json")
-    tokenizer = read_optional(path / "tokenizer_config.json")
     with sense(path / "config.json"):
         limit = config.get("max_position_embeddings") or 512
         if config.get("model_type") in _SHIFTED:
             limit -= int(config.get("pad_token_id", 1)) + 1
-        declared = bert.get("max_seq_length") or tokenizer.get("model_max_length") or limit
-        return Transformer(path, int(min(declared, limit)), bool(bert.get("do_lower_case", False)))
+        declared = _declared(path) or limit
+        lower, size = bool(bert.get("do_lower_case", False)), config.get("vocab_size")
+        vocabulary = size if type(size) is int else None
+        return Transformer(path, int(min(declared, limit)), lower, vocabulary)
+
+
+def _declared(path: Path) -> int | float | None:
+    """How many tokens a text may have, as far as a folder says; UnsupportedModel for nonsense."""
+    for name, key in _LONGEST:
+        value = read_optional(path / name).get(key)
+        if not value:
+            continue
+        if type(value) in (int, float) and value >= LEAST_TOKENS:
+            found: int | float = value
+            return found
+        raise UnsupportedModel(
+            f"{path}: {name} has {key} {value!r}; it must be {LEAST_TOKENS} or more, or left out"
+        )
+    return None
 
 
 def check_sizes(path: Path) -> None:
@@ -85,6 +114,20 @@ def check_sizes(path: Path) -> None:
         value = config.get(key)
         if value is not None and not (type(value) is int and 0 <= value <= most):
             raise UnsupportedModel(f"{path}: config.json has {key} {value!r}, its weights do not")
+
+
+def check_ids(path: Path, tokens: Sequence[Ids], known: int | None, size: int) -> None:
+    """Raise UnsupportedModel for a token that a model has no embedding for.
+
+    `known`: how many it has; `size`: how many tokens its tokenizer has. More of them may never
+    be met.
+    """
+    for ids in tokens:
+        if known is not None and len(ids) and (most := int(ids.max())) >= known:
+            raise UnsupportedModel(
+                f"{path}: its tokenizer has {size} tokens, its model embeddings for {known}, and "
+                f"none for number {most}, which is in a text: they are not of one model"
+            )
 
 
 def read_modules(folder: Path) -> list[tuple[str, Path]]:

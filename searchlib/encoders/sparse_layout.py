@@ -9,6 +9,7 @@ from typing import Literal
 
 from ..errors import UnsupportedModel
 from .blend_layout import BlendLayout, base_of, read_blend
+from .dense_layout import read_dense
 from .gains import FOLDER as GAINS
 from .layout import (
     SETTINGS,
@@ -42,6 +43,7 @@ class Table:
     path: Path  # of the tokenizer
     weights: Path  # idf.json, or a folder of safetensors with one tensor "weight"
     max_tokens: int
+    lower: bool = False  # texts are put in lower case before tokenising
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,8 @@ def _read(folder: Path) -> SparseLayout:
         document = Expansion(read_transformer(folder), drop_special=idf.is_file())
         query: Expansion | Table = document
         if idf.is_file():
-            query = Table(folder, idf, document.transformer.max_tokens)
+            transformer = document.transformer
+            query = Table(folder, idf, transformer.max_tokens, transformer.lower)
         _check_masked(document.transformer.path)
         return SparseLayout(query, document, active, query_prompt, document_prompt)
     modules = read_modules(folder)
@@ -168,6 +171,14 @@ def _routes(path: Path) -> dict[str, list[tuple[str, Path]]]:
     return routes
 
 
+def _is_dense(folder: Path) -> bool:
+    try:
+        read_dense(folder)
+    except UnsupportedModel:
+        return False
+    return True
+
+
 def _side(modules: list[tuple[str, Path]], folder: Path) -> Expansion | Table:
     kinds = [kind for kind, _ in modules]
     if kinds == ["SparseStaticEmbedding"]:
@@ -183,7 +194,7 @@ def _side(modules: list[tuple[str, Path]], folder: Path) -> Expansion | Table:
             return Table(path, folder / "idf.json", 512)
         raise UnsupportedModel(f"{path} names a table of weights that isn't there: {named}")
     if kinds != ["Transformer", "SpladePooling"]:
-        hint = "; use it as a dense encoder" if "Pooling" in kinds else ""
+        hint = "; use it as a dense encoder" if _is_dense(folder) else ""
         raise UnsupportedModel(
             f"{folder} has modules {', '.join(kinds)}; a sparse encoder has Transformer and "
             f"SpladePooling, or SparseStaticEmbedding for queries{hint}"

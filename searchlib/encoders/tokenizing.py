@@ -211,6 +211,11 @@ class PairTokenizer:
             )
         self._tokenizer.enable_truncation(max_tokens, strategy="longest_first")
 
+    @cached_property
+    def size(self) -> int:
+        """Number of tokens in the vocabulary, added ones included."""
+        return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
+
     def encode(self, query: str, texts: Sequence[str]) -> list[tuple[Ids, Ids]]:
         """(ids, types) of the query with each of the texts, special tokens included."""
         query = clean(query)

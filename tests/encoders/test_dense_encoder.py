@@ -142,6 +142,63 @@ def test_empty_texts_have_finite_vectors(tiny: Tiny) -> None:
         encoder.encode_query("one string")
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("path", ["numpy", "torch"])
+def test_texts_of_no_tokens_pool_nothing(
+    mode: str, path: str, tiny: Tiny, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if path == "torch":
+        request.getfixturevalue("only_torch")
+    folder = pooled(tiny, tmp_path / "model", {"pooling_mode": mode})
+    bare = json.loads((folder / "tokenizer.json").read_text()) | {"post_processor": None}
+    (folder / "tokenizer.json").write_text(json.dumps(bare))
+    texts = ["the quick dog", "", "a cat near the river and the old house", ""]
+    encoder = DenseEncoder(folder)
+    assert not encoder.encode_query([""]).any()
+    found = encoder.encode_query(texts)
+    assert found.any(axis=1).tolist() == [True, False, True, False]
+    np.testing.assert_allclose(found[::2], peer(folder).encode(texts[::2]), atol=1e-4)
+
+
+def test_tokens_that_a_model_has_no_embedding_for(tiny: Tiny, tmp_path: Path) -> None:
+    """They may be in the tokenizer; one of them in a text is named."""
+    folder = shutil.copytree(tiny("bert", masked=False), tmp_path / "model")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    rows = json.loads((folder / "config.json").read_text())["vocab_size"]
+    added = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    for id in range(len(tokenizer["model"]["vocab"]), rows + 2):
+        added |= {"id": id, "content": f"<extra{id}>", "special": False}
+        tokenizer["added_tokens"].append(dict(added))
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    encoder = DenseEncoder(folder)
+    whole = DenseEncoder(tiny("bert", masked=False)).encode_query(TEXTS)
+    np.testing.assert_array_equal(encoder.encode_query(TEXTS), whole)
+    told = f"has {rows + 2} tokens, its model embeddings for {rows}, and none for number {rows + 1}"
+    with pytest.raises(UnsupportedModel, match=told):
+        encoder.encode_query([f"the cat <extra{rows + 1}>"])
+
+
+@pytest.mark.parametrize("length", [-5, 2, "many", True, float("nan")])
+def test_impossible_lengths_are_named(length: object, tiny: Tiny, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny("bert", masked=False), tmp_path / "model")
+    for name, key in (
+        ("tokenizer_config.json", "model_max_length"),
+        ("sentence_bert_config.json", "max_seq_length"),
+    ):
+        (folder / name).write_text(json.dumps({key: length}))
+        with pytest.raises(UnsupportedModel, match=f"model: {name} has {key} {length!r}; it must"):
+            DenseEncoder(folder).encode_query(["a"])
+
+
+def test_adapters_are_refused(tiny: Tiny, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny("bert", masked=False), tmp_path / "beside")
+    (tmp_path / "alone").mkdir()
+    for path in (folder, tmp_path / "alone"):
+        (path / "adapter_config.json").write_text("{}")
+        with pytest.raises(UnsupportedModel, match=r"adapter.* merge_and_unload\(\) and save_pre"):
+            DenseEncoder(path).encode_query(["a"])
+
+
 def test_many_texts_load_torch_and_few_do_not(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     from searchlib.encoders import backbone
 

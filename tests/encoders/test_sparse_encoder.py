@@ -211,6 +211,23 @@ def test_a_model_without_a_masked_head_is_refused(tiny: Tiny, tmp_path: Path) ->
         SparseEncoder(folder).encode_query(["a"])
 
 
+def test_what_is_neither_dense_nor_sparse_is_not_called_dense(tiny: Tiny, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny("bert"), tmp_path / "model")
+    modules = [("Transformer", ""), ("Pooling", "1_P"), ("SparseAutoEncoder", "2_S")]
+    save_modules(folder, [(name, path, {} if path else None) for name, path in modules])
+    with pytest.raises(UnsupportedModel, match=r"SparseStaticEmbedding for queries$"):
+        SparseEncoder(folder).encode_query(["a"])
+
+
+def test_a_text_of_no_tokens_has_no_terms(tiny: Tiny, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny("bert"), tmp_path / "model")
+    bare = json.loads((folder / "tokenizer.json").read_text()) | {"post_processor": None}
+    (folder / "tokenizer.json").write_text(json.dumps(bare))
+    found = SparseEncoder(folder).encode_document(["", "the dog"])
+    assert not found.row(0)
+    assert found.row(1)
+
+
 def test_weights_that_are_missing_are_named(tiny: Tiny, tmp_path: Path, only_torch: None) -> None:
     from safetensors.numpy import load_file, save_file
 
