@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from indexes.threads import cores, small_stacks
 
 from ..errors import BadInput
 from .batching import windows
 from .blas import one_blas_thread
-from .layout import Transformer, check_sizes
+from .layout import LEAST_TOKENS, Transformer, check_ids, check_sizes
 from .lean import LeanEncoder, lean_encoder
 from .native import LONG, give_back
 from .tokenizing import Ids, Tokenizer
@@ -65,16 +65,16 @@ class Backbone:
         prompt: str,
         lean: Callable[[LeanEncoder, Sequence[Ids], int], list[Result]],
         full: Callable[[Network, int, Tensor, list[int]], Sequence[Result]],
-    ) -> list[Result]:
+    ) -> list[Result | None]:
         """One result a text, by `lean(encoder, texts, workers)` or `full(network, worker, hidden,
-        lengths)`.
+        lengths)`; None for a text of no tokens, which no network can read.
 
         `lean` gets the ids of some texts and returns a result for each, on so many threads;
         `full` gets a padded batch as `Network.run` says and returns one for each of its rows.
         """
         if isinstance(texts, str):
             raise BadInput("texts must be a list of strings, not one string; write [text]")
-        results: list[Result] = []
+        results: list[Result | None] = []
         with sense(self._transformer.path):
             parallel = self.gpu is not None
 
@@ -82,7 +82,8 @@ class Backbone:
                 return self.tokenizer.encode(part, prompt, parallel)
 
             for _, tokens in windows(texts, tokenize):
-                results += self.run_tokens(tokens, lean, full)
+                found = self.run_tokens(tokens, lean, full)
+                results.extend(found)
         return results
 
     @property
@@ -97,13 +98,23 @@ class Backbone:
         tokens: list[Ids],
         lean: Callable[[LeanEncoder, Sequence[Ids], int], list[Result]],
         full: Callable[[Network, int, Tensor, list[int]], Sequence[Result]],
-    ) -> list[Result]:
+    ) -> list[Result | None]:
         """As `run`, of texts that are token ids already, special ones included."""
-        results: list[Any] = [None] * len(tokens)
-        for rows, found in self._window(tokens, lean, full):
-            for row, result in zip(rows, found, strict=True):
-                results[row] = result
+        path, known = self._transformer.path, self._transformer.vocabulary
+        check_ids(path, tokens, known, self.tokenizer.size)
+        results: list[Result | None] = [None] * len(tokens)
+        some = [row for row, ids in enumerate(tokens) if len(ids)]
+        if some:
+            for rows, found in self._window([tokens[row] for row in some], lean, full):
+                for row, result in zip(rows, found, strict=True):
+                    results[some[row]] = result
         return results
+
+    @property
+    def vocabulary(self) -> int:
+        """How many of the tokenizer's tokens the model knows."""
+        known, size = self._transformer.vocabulary, self.tokenizer.size
+        return size if known is None else min(known, size)
 
     def _window(
         self,
@@ -215,7 +226,7 @@ def groups_of(lengths: Sequence[int], workers: int) -> list[list[int]]:
 def threads() -> int:
     """Threads to encode on: OMP_NUM_THREADS where it is set, else the cores there are."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    return min(int(asked), cores()) if asked.isdigit() and int(asked) else cores()
+    return min(int(asked), cores()) if asked.isdecimal() and int(asked) else cores()
 
 
 @cache
@@ -232,8 +243,9 @@ def allowed_tokens(asked: int | None, limit: int, name: str) -> int:
     """The number of tokens to cut texts to; BadInput where more are asked than a model reads."""
     if asked is None:
         return limit
-    if not 3 <= asked <= limit:
+    if not LEAST_TOKENS <= asked <= limit:
         raise BadInput(
-            f"illegal max_tokens value: {asked}, must be between 3 and {limit} for {name}"
+            f"illegal max_tokens value: {asked}, must be between {LEAST_TOKENS} and {limit} for "
+            f"{name}"
         )
     return asked

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from ..errors import BadInput, UnsupportedModel
 from .backbone import allowed_tokens
-from .layout import check_sizes, read_modules, read_transformer
+from .layout import check_ids, check_sizes, default_prompt, read_modules, read_transformer
 from .models import ModelFolder, resolve
+from .tokenizer_files import gives_types
 from .tokenizing import PairTokenizer
 from .weights import read_json, sense
 
@@ -64,7 +65,9 @@ class CrossEncoder:
         with sense(self.folder.path):
             labels, network = self._labels, self._network  # know best what is wrong with a folder
             relevant = relevant_label(labels, self._path)
-            pairs = self._tokenizer.encode(query, texts)
+            pairs = self._tokenizer.encode(self._prompt + query, texts)
+            known = read_transformer(self._path).vocabulary
+            check_ids(self._path, [ids for ids, _ in pairs], known, self._tokenizer.size)
             types = [kinds for _, kinds in pairs] if self._typed else None
             for rows, logits in network.run([ids for ids, _ in pairs], _logits, types):
                 scores[rows] = log_odds(logits, relevant)
@@ -121,8 +124,14 @@ class CrossEncoder:
 
     @cached_property
     def _typed(self) -> bool:
-        """Whether the model tells the tokens of query and text apart by types."""
-        return int(self._config.get("type_vocab_size") or 0) > 1
+        """Whether tokenizer and model tell the tokens of query and text apart by types."""
+        return int(self._config.get("type_vocab_size") or 0) > 1 and gives_types(self._path)
+
+    @cached_property
+    def _prompt(self) -> str:
+        """What goes before queries; of a folder without modules nobody reads it."""
+        folder = self.folder.path
+        return default_prompt(folder) if (folder / "modules.json").is_file() else ""
 
     @cached_property
     def _tokenizer(self) -> PairTokenizer:

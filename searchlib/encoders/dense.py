@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -180,7 +180,29 @@ class Pooled:
         return self._backbone.gpu
 
     def vectors(self, texts: Sequence[str], prompt: str) -> NDArray[np.float32]:
-        """(n, dimension) float32, one row a text; at least one text."""
+        """(n, dimension) float32, one row a text; at least one text.
+
+        What a text of no tokens pools is 0, as in sentence-transformers.
+        """
+        found = self._backbone.run(texts, prompt, *self._ways(prompt))
+        with sense(self._layout.transformer.path):
+            rows = [np.zeros(self._width, np.float32) if row is None else row for row in found]
+            return self._steps(np.stack(rows))
+
+    @cached_property
+    def _width(self) -> int:
+        """Numbers that pooling leaves of a text."""
+        [row] = self._backbone.run_tokens([np.zeros(1, np.int32)], *self._ways(""))
+        assert row is not None
+        return len(row)
+
+    def _ways(
+        self, prompt: str
+    ) -> tuple[
+        Callable[[LeanEncoder, Sequence[Ids], int], list[NDArray[np.float32]]],
+        Callable[[Network, int, Tensor, list[int]], list[NDArray[np.float32]]],
+    ]:
+        """What pools the states of texts, in numpy and in torch."""
         modes, skip = self._layout.pooling, self._skip(prompt)
 
         def lean(
@@ -193,9 +215,7 @@ class Pooled:
         ) -> list[NDArray[np.float32]]:
             return list(pool_batch(hidden, lengths, modes, skip).cpu().numpy())
 
-        vectors = self._backbone.run(texts, prompt, lean, full)
-        with sense(self._layout.transformer.path):
-            return self._steps(np.stack(vectors))
+        return lean, full
 
     @cached_property
     def _steps(self) -> Steps:

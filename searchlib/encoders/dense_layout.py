@@ -13,6 +13,7 @@ from .layout import (
     digest_of,
     read_modules,
     read_prompts,
+    read_size,
     read_transformer,
 )
 from .weights import Weights, read_json, sense
@@ -56,13 +57,23 @@ class Normalize:
 
 
 @dataclass(frozen=True)
+class Truncate:
+    """Of vectors the first `size` numbers are kept (Matryoshka), whatever their length is then."""
+
+    size: int
+
+
+Step = Projection | Normalize | Truncate
+
+
+@dataclass(frozen=True)
 class DenseLayout:
     """A dense encoder: transformer, pooling (several are concatenated), then `steps`."""
 
     transformer: Transformer
     pooling: tuple[Pool, ...] = ("mean",)
     include_prompt: bool = True  # whether the prompt's tokens are pooled
-    steps: tuple[Projection | Normalize, ...] = ()
+    steps: tuple[Step, ...] = ()
     query_prompt: str = ""
     document_prompt: str = ""
 
@@ -73,12 +84,7 @@ class DenseLayout:
 
     def digest(self) -> str:
         """Hash of all that its vectors depend on, but for the number of tokens."""
-        steps = [
-            (step.activation, Weights(step.path).digest().hex())
-            if isinstance(step, Projection)
-            else "normalize"
-            for step in self.steps
-        ]
+        steps = [_digest(step) for step in self.steps]
         prompts = (self.query_prompt, self.document_prompt, self.include_prompt)
         return digest_of(self.transformer.digest(), self.pooling, steps, prompts)
 
@@ -93,6 +99,17 @@ class DenseLayout:
             return None
         before, after = (*rest[:-1], *normal), (rest[-1], *normal)
         return replace(self, steps=before), replace(self, steps=after)
+
+
+def _digest(step: Step) -> object:
+    """JSON of all that a step's results depend on."""
+    match step:
+        case Projection():
+            return step.activation, Weights(step.path).digest().hex()
+        case Normalize():
+            return "normalize"
+        case Truncate():
+            return "truncate", step.size
 
 
 def read_dense(folder: Path) -> DenseLayout:
@@ -112,7 +129,7 @@ def _read(folder: Path) -> DenseLayout:
         raise UnsupportedModel(f"{folder} starts with {first}, not with a Transformer")
     pooling: tuple[Pool, ...] = ()
     include_prompt = True
-    steps: list[Projection | Normalize] = []
+    steps: list[Step] = []
     for kind, path in modules[1:]:
         if kind == "Pooling" and not pooling:
             pooling, include_prompt = _pooling(path)
@@ -128,6 +145,8 @@ def _read(folder: Path) -> DenseLayout:
             )
     if not pooling:
         raise UnsupportedModel(f"{folder} has no Pooling module: it makes no dense vectors")
+    if size := read_size(folder):
+        steps.append(Truncate(size))
     transformer = read_transformer(modules[0][1])
     return DenseLayout(transformer, pooling, include_prompt, tuple(steps), query, document)
 

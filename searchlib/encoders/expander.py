@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from .network import Network
 
+NOTHING = Terms(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.int32))
+"""What a text of no tokens says."""
 _TOGETHER = 256  # short texts that share a product with the vocabulary's weights
 
 
@@ -40,10 +42,15 @@ class Expander:
     def terms(self, texts: Sequence[str], prompt: str, positions: bool = False) -> list[Terms]:
         """Terms of each text; with `positions`, the winning token's place for each."""
         found = self._backbone.run(texts, prompt, *self._ways(positions))
-        return self._kept(found)
+        return self._kept([NOTHING if terms is None else terms for terms in found])
+
+    @property
+    def vocabulary(self) -> int:
+        """How many of the tokenizer's tokens the model knows."""
+        return self._backbone.vocabulary
 
     def heaviest(self, tokens: list[Ids], k: int) -> list[Terms]:
-        """The k heaviest terms of each of many texts of one length, given as token ids.
+        """The k heaviest terms of each of many texts of one length > 0, given as token ids.
 
         Short texts one by one would read the whole vocabulary's weights each; here some hundred
         share a product.
@@ -63,8 +70,8 @@ class Expander:
                 decoders.append((weight.float().cpu().numpy(), shift))
             return list(hidden.float().cpu().numpy())
 
-        states: list[Array] = self._backbone.run_tokens(tokens, lean, full)
-        rows = np.stack(states)
+        states = self._backbone.run_tokens(tokens, lean, full)
+        rows = np.stack([row for row in states if row is not None])
         pooling, logs = self._side.pooling, self._side.logs
         blocks = [rows[start : start + _TOGETHER] for start in range(0, len(rows), _TOGETHER)]
         with one_blas_thread(), ThreadPoolExecutor(threads()) as pool:

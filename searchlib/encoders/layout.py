@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UnsupportedModel
-from .weights import Weights, read_json, sense
+from .tokenizer_files import tokenizer_bytes
+from .weights import Weights, read_json, refuse_adapter, sense
+
+if TYPE_CHECKING:
+    from .tokenizing import Ids
+
+SETTINGS = "config_sentence_transformers.json"
+"""What sentence-transformers says of a whole model."""
 
 # families whose first position is padding_idx + 1, so that many positions are out of use
 _SHIFTED = ("roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "data2vec-text")
@@ -32,6 +40,13 @@ _SIZES = (
     *("vocab_size", "hidden_size", "dim", "embedding_size", "intermediate_size", "hidden_dim"),
     *("num_hidden_layers", "n_layers", "num_attention_heads", "n_heads", "type_vocab_size"),
 )
+# where a folder says how many tokens a text may have
+_LONGEST = (
+    ("sentence_bert_config.json", "max_seq_length"),
+    ("tokenizer_config.json", "model_max_length"),
+)
+LEAST_TOKENS = 3
+"""One of a text, and a special one before and after it."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +56,7 @@ class Transformer:
     path: Path
     max_tokens: int  # special tokens included
     lower: bool  # texts are put in lower case before tokenising
+    vocabulary: int | None = None  # ids below it have embeddings, as far as its config says
 
     def digest(self) -> str:
         """Hash of its weights, tokenizer and configuration."""
@@ -50,21 +66,40 @@ class Transformer:
         hasher = hashlib.blake2b(Weights(self.path).digest(), digest_size=16)
         hasher.update(json.dumps(config, sort_keys=True).encode())
         hasher.update(tokenizer_bytes(self.path))
+        if self.lower:
+            hasher.update(b"lower")
         return hasher.hexdigest()
 
 
 def read_transformer(path: Path) -> Transformer:
+    refuse_adapter(path)
     if not (path / "config.json").is_file():
         raise UnsupportedModel(f"{path} has no config.json: it is no Hugging Face model")
     config = read_json(path / "config.json")
     bert = read_optional(path / "sentence_bert_config.json")
-    tokenizer = read_optional(path / "tokenizer_config.json")
     with sense(path / "config.json"):
         limit = config.get("max_position_embeddings") or 512
         if config.get("model_type") in _SHIFTED:
             limit -= int(config.get("pad_token_id", 1)) + 1
-        declared = bert.get("max_seq_length") or tokenizer.get("model_max_length") or limit
-        return Transformer(path, int(min(declared, limit)), bool(bert.get("do_lower_case", False)))
+        declared = _declared(path) or limit
+        lower, size = bool(bert.get("do_lower_case", False)), config.get("vocab_size")
+        vocabulary = size if type(size) is int else None
+        return Transformer(path, int(min(declared, limit)), lower, vocabulary)
+
+
+def _declared(path: Path) -> int | float | None:
+    """How many tokens a text may have, as far as a folder says; UnsupportedModel for nonsense."""
+    for name, key in _LONGEST:
+        value = read_optional(path / name).get(key)
+        if not value:
+            continue
+        if type(value) in (int, float) and value >= LEAST_TOKENS:
+            found: int | float = value
+            return found
+        raise UnsupportedModel(
+            f"{path}: {name} has {key} {value!r}; it must be {LEAST_TOKENS} or more, or left out"
+        )
+    return None
 
 
 def check_sizes(path: Path) -> None:
@@ -81,19 +116,46 @@ def check_sizes(path: Path) -> None:
             raise UnsupportedModel(f"{path}: config.json has {key} {value!r}, its weights do not")
 
 
+def check_ids(path: Path, tokens: Sequence[Ids], known: int | None, size: int) -> None:
+    """Raise UnsupportedModel for a token that a model has no embedding for.
+
+    `known`: how many it has; `size`: how many tokens its tokenizer has. More of them may never
+    be met.
+    """
+    for ids in tokens:
+        if known is not None and len(ids) and (most := int(ids.max())) >= known:
+            raise UnsupportedModel(
+                f"{path}: its tokenizer has {size} tokens, its model embeddings for {known}, and "
+                f"none for number {most}, which is in a text: they are not of one model"
+            )
+
+
 def read_modules(folder: Path) -> list[tuple[str, Path]]:
     """(class name, folder) of each module, in order."""
     path = folder / "modules.json"
     try:
         entries = json.loads(path.read_bytes())
-        return [(class_name(entry["type"]), inside(folder, entry["path"])) for entry in entries]
+        return [
+            (module_class(folder, entry["type"]), inside(folder, entry["path"]))
+            for entry in entries
+        ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UnsupportedModel(f"{path} is damaged; get the model anew") from None
 
 
-def class_name(name: str) -> str:
-    last = str(name).rsplit(".", 1)[-1]
+def module_class(folder: Path, name: str) -> str:
+    """The class's own name; UnsupportedModel where it is none of sentence-transformers'."""
+    if not str(name).startswith("sentence_transformers."):
+        raise UnsupportedModel(
+            f"{folder} has a module of its own, {str(name)[:100]!r}, whose code is not run here; "
+            "models of sentence-transformers' own modules can be used"
+        )
+    last = class_name(name)
     return "Transformer" if last == "MLMTransformer" else last
+
+
+def class_name(name: str) -> str:
+    return str(name).rsplit(".", 1)[-1]
 
 
 def inside(folder: Path, path: str) -> Path:
@@ -103,30 +165,41 @@ def inside(folder: Path, path: str) -> Path:
     return folder / path
 
 
-def read_prompts(folder: Path) -> tuple[str, str]:
-    """What goes before queries and before documents, as encode_query and encode_document do."""
-    path = folder / "config_sentence_transformers.json"
+def default_prompt(folder: Path) -> str:
+    """What goes before texts of which nothing else is said."""
+    path = folder / SETTINGS
     config = read_optional(path)
     with sense(path):
         prompts: dict[str, Any] = config.get("prompts") or {}
-        default = prompts.get(config.get("default_prompt_name") or "", "")
+        return str(prompts.get(config.get("default_prompt_name") or "") or "")
+
+
+def read_prompts(folder: Path) -> tuple[str, str]:
+    """What goes before queries and before documents, as encode_query and encode_document do."""
+    path, default = folder / SETTINGS, default_prompt(folder)
+    with sense(path):
+        prompts: dict[str, Any] = read_optional(path).get("prompts") or {}
         query = prompts.get("query", default)
         named = [prompts[name] for name in ("document", "passage", "corpus") if name in prompts]
         return str(query or ""), str((named[0] if named else default) or "")
 
 
+def read_size(folder: Path) -> int | None:
+    """How many numbers of a vector are kept, after all modules; None where all are.
+
+    Raises UnsupportedModel for a number that is none.
+    """
+    path = folder / SETTINGS
+    size = read_optional(path).get("truncate_dim")
+    if size is not None and not (type(size) is int and size > 0):
+        raise UnsupportedModel(
+            f"{path}: truncate_dim is {size!r}; it must be a whole number, 1 or more, or null"
+        )
+    return size
+
+
 def read_optional(path: Path) -> dict[str, Any]:
     return read_json(path) if path.is_file() else {}
-
-
-def tokenizer_bytes(folder: Path) -> bytes:
-    """Hash of the files that a tokenizer is made from."""
-    hasher = hashlib.blake2b(digest_size=32)
-    for name in ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model"):
-        if (folder / name).is_file():
-            hasher.update((folder / name).read_bytes())
-            break
-    return hasher.digest()
 
 
 def digest_of(*values: object) -> str:

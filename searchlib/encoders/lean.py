@@ -63,15 +63,15 @@ _FAMILIES = {
     "electra": (_BERT, "encoder.layer", "electra."),
     "distilbert": (_DISTILBERT, "transformer.layer", "distilbert."),
 }
-# model_type: (dense, norm, bias of the projection, its weight if not the embeddings')
+# model_type: (dense, norm, the projection, its bias if it has none itself)
 _HEADS = {
     "bert": ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm",
-             "cls.predictions.bias", "cls.predictions.decoder.weight"),
-    "roberta": ("lm_head.dense", "lm_head.layer_norm", "lm_head.bias", "lm_head.decoder.weight"),
+             "cls.predictions.decoder", "cls.predictions.bias"),
+    "roberta": ("lm_head.dense", "lm_head.layer_norm", "lm_head.decoder", "lm_head.bias"),
     "electra": ("generator_predictions.dense", "generator_predictions.LayerNorm",
-                "generator_lm_head.bias", "generator_lm_head.weight"),
-    "distilbert": ("vocab_transform", "vocab_layer_norm", "vocab_projector.bias",
-                   "vocab_projector.weight"),
+                "generator_lm_head", "generator_lm_head.bias"),
+    "distilbert": ("vocab_transform", "vocab_layer_norm", "vocab_projector",
+                   "vocab_projector.bias"),
 }  # fmt: skip
 _HEADS["xlm-roberta"] = _HEADS["camembert"] = _HEADS["roberta"]
 
@@ -180,9 +180,14 @@ class LeanEncoder:
     @cached_property
     def decoder(self) -> Linear:
         """The projection onto the vocabulary: weight (V, dim), bias (V,)."""
-        _, _, bias, weight = _HEADS[self._type]
-        own = self._weights.get(weight)
-        return self._words if own is None else own, self._weights[bias]
+        _, _, projection, bias = _HEADS[self._type]
+        own = self._weights.get(f"{projection}.weight")
+        # subtle: a head that is not tied to the embeddings has both biases, and adds its own
+        shift = self._weights.get(f"{projection}.bias")
+        return (
+            self._words if own is None else own,
+            self._weights[bias] if shift is None else shift,
+        )
 
     @cached_property
     def positive_logits(self) -> PositiveLogits:

@@ -16,7 +16,7 @@ from indexes.types import TermVectors
 
 from ..errors import UnsupportedModel
 from .blend import check_width, mixed, read_map
-from .layout import digest_of, tokenizer_bytes
+from .layout import digest_of
 from .models import QUERIES_DEFAULT, SPARSE_DEFAULT, ModelFolder, resolve
 from .neighbours import (
     KEPT,
@@ -32,6 +32,7 @@ from .sparse_layout import SparseLayout, Table, read_sparse, table_bytes
 from .static_queries import StaticQueries, static_queries
 from .terms import Terms, term_vectors
 from .ternary import Ternary
+from .tokenizer_files import tokenizer_bytes
 from .tokenizing import Tokenizer
 from .weights import Weights, read_json, sense
 
@@ -47,7 +48,7 @@ class TokenTable:
     """Weights of a vocabulary's tokens; a text's terms are its distinct tokens."""
 
     def __init__(self, table: Table) -> None:
-        self.tokenizer = Tokenizer(table.path, table.max_tokens)
+        self.tokenizer = Tokenizer(table.path, table.max_tokens, table.lower)
         self._weights = read_table(table, self.tokenizer)
 
     def terms(self, texts: Sequence[str], prompt: str = "") -> list[Terms]:
@@ -165,7 +166,8 @@ class LookupEncoder:
         if isinstance(layout.query, Table):
             return layout.query
         transformer = layout.query.transformer
-        return Table(transformer.path, transformer.path, transformer.max_tokens)
+        path = transformer.path
+        return Table(path, path, transformer.max_tokens, transformer.lower)
 
     @cached_property
     def _table(self) -> TokenTable:
@@ -173,7 +175,8 @@ class LookupEncoder:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        return Tokenizer(self._source.path, self._source.max_tokens)
+        source = self._source
+        return Tokenizer(source.path, source.max_tokens, source.lower)
 
     @cached_property
     def _neighbours(self) -> Neighbours:

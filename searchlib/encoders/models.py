@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import ModelNotFound, UnsupportedModel
+from .weights import refuse_adapter
 
 Source = Literal["folder", "bundled", "wheel", "fetched", "cache", "hub"]
 
@@ -127,6 +128,7 @@ def local(name: str) -> ModelFolder | None:
     path = Path(name).expanduser()
     if path.is_dir():
         if not is_model(path):
+            refuse_adapter(path)
             raise UnsupportedModel(f"{path} holds no model: none of {', '.join(MARKS)} is in it")
         return ModelFolder(path.resolve(), name, "folder")
     if path.is_file():

@@ -45,9 +45,10 @@ class Neighbours:
         """A query's terms, ids ascending.
 
         Each of its tokens' terms with the largest weight that any of them gives it, and each
-        token itself with the square root of its count added.
+        token itself with the square root of its count added. Tokens beyond the table are none.
         """
-        distinct, counts = np.unique(tokens, return_counts=True)
+        known = tokens[tokens < len(self.starts) - 1]
+        distinct, counts = np.unique(known, return_counts=True)
         pieces = [np.arange(self.starts[t], self.starts[t + 1]) for t in distinct.tolist()]
         places = np.concatenate(pieces) if pieces else np.empty(0, np.int64)
         ids, at = np.unique(np.concatenate([distinct, self.ids[places]]), return_inverse=True)
@@ -58,10 +59,14 @@ class Neighbours:
 
 
 def make_neighbours(expander: Expander) -> Neighbours:
-    """Run every token of the vocabulary alone through the model, and keep its heaviest terms."""
-    tokenizer = expander.tokenizer
-    found = expander.heaviest([tokenizer.wrap([t]) for t in range(tokenizer.size)], KEPT)
-    starts = np.cumsum([0, *(len(terms.ids) for terms in found)])
+    """Run every token of the vocabulary alone through the model, and keep its heaviest terms.
+
+    Tokens that the tokenizer has and the model does not know have none.
+    """
+    tokenizer, known = expander.tokenizer, expander.vocabulary
+    found = expander.heaviest([tokenizer.wrap([t]) for t in range(known)], KEPT)
+    unknown = [0] * (tokenizer.size - known)
+    starts = np.cumsum([0, *(len(terms.ids) for terms in found), *unknown])
     ids = np.concatenate([terms.ids for terms in found])
     weights = np.concatenate([terms.weights for terms in found])
     if not np.isfinite(weights).all():

@@ -6,13 +6,14 @@ The two functions do the same on numpy rows of one text and on a padded torch ba
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .activations import ACTIVATIONS, Array
-from .dense_layout import DenseLayout, Normalize, Pool, Projection
+from .dense_layout import DenseLayout, Normalize, Pool, Projection, Truncate
 from .weights import Weights
 
 if TYPE_CHECKING:
@@ -73,15 +74,18 @@ def pool_batch(
 
 
 class Steps:
-    """What follows pooling: projections and normalisation, applied to (n, dim) float32."""
+    """What follows pooling: projections, normalisation, truncation, applied to (n, dim) float32."""
 
     def __init__(self, layout: DenseLayout) -> None:
         self._steps: list[Callable[[Array], Array]] = []
         for step in layout.steps:
-            if isinstance(step, Normalize):
-                self._steps.append(normalize)
-            else:
-                self._steps.append(_projection(step))
+            match step:
+                case Normalize():
+                    self._steps.append(normalize)
+                case Truncate(size):
+                    self._steps.append(partial(truncated, size=size))
+                case Projection():
+                    self._steps.append(_projection(step))
 
     def __call__(self, vectors: Array) -> Array:
         for step in self._steps:
@@ -94,6 +98,11 @@ def normalize(vectors: Array) -> Array:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     result: Array = vectors / np.maximum(lengths, np.float32(1e-12))
     return result
+
+
+def truncated(vectors: Array, size: int) -> Array:
+    """The first `size` columns, all where there are no more."""
+    return np.ascontiguousarray(vectors[:, :size])
 
 
 def _projection(step: Projection) -> Callable[[Array], Array]:

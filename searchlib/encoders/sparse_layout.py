@@ -9,18 +9,20 @@ from typing import Literal
 
 from ..errors import UnsupportedModel
 from .blend_layout import BlendLayout, base_of, read_blend
+from .dense_layout import read_dense
 from .gains import FOLDER as GAINS
 from .layout import (
+    SETTINGS,
     Transformer,
-    class_name,
     digest_of,
     inside,
+    module_class,
     read_modules,
     read_optional,
     read_prompts,
     read_transformer,
-    tokenizer_bytes,
 )
+from .tokenizer_files import tokenizer_bytes
 from .weights import Weights, read_json, sense
 
 
@@ -41,6 +43,7 @@ class Table:
     path: Path  # of the tokenizer
     weights: Path  # idf.json, or a folder of safetensors with one tensor "weight"
     max_tokens: int
+    lower: bool = False  # texts are put in lower case before tokenising
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ def _gains(folder: Path) -> Path | None:
 
 def _read(folder: Path) -> SparseLayout:
     query_prompt, document_prompt = read_prompts(folder)
-    settings = read_optional(folder / "config_sentence_transformers.json")
+    settings = read_optional(folder / SETTINGS)
     active = settings.get("max_active_dims")
     if active is not None and (type(active) is not int or active < 1):
         raise ValueError(f"max_active_dims {active!r}")
@@ -117,7 +120,8 @@ def _read(folder: Path) -> SparseLayout:
         document = Expansion(read_transformer(folder), drop_special=idf.is_file())
         query: Expansion | Table = document
         if idf.is_file():
-            query = Table(folder, idf, document.transformer.max_tokens)
+            transformer = document.transformer
+            query = Table(folder, idf, transformer.max_tokens, transformer.lower)
         _check_masked(document.transformer.path)
         return SparseLayout(query, document, active, query_prompt, document_prompt)
     modules = read_modules(folder)
@@ -154,7 +158,7 @@ def _routes(path: Path) -> dict[str, list[tuple[str, Path]]]:
     try:
         types, structure = config["types"], config["structure"]
         routes = {
-            route: [(class_name(types[name]), inside(path, name)) for name in names]
+            route: [(module_class(path, types[name]), inside(path, name)) for name in names]
             for route, names in structure.items()
         }
     except (KeyError, TypeError, AttributeError):
@@ -165,6 +169,14 @@ def _routes(path: Path) -> dict[str, list[tuple[str, Path]]]:
         if wanted not in routes:
             raise UnsupportedModel(f"{path} routes {sorted(routes)}; 'query' and 'document' needed")
     return routes
+
+
+def _is_dense(folder: Path) -> bool:
+    try:
+        read_dense(folder)
+    except UnsupportedModel:
+        return False
+    return True
 
 
 def _side(modules: list[tuple[str, Path]], folder: Path) -> Expansion | Table:
@@ -182,7 +194,7 @@ def _side(modules: list[tuple[str, Path]], folder: Path) -> Expansion | Table:
             return Table(path, folder / "idf.json", 512)
         raise UnsupportedModel(f"{path} names a table of weights that isn't there: {named}")
     if kinds != ["Transformer", "SpladePooling"]:
-        hint = "; use it as a dense encoder" if "Pooling" in kinds else ""
+        hint = "; use it as a dense encoder" if _is_dense(folder) else ""
         raise UnsupportedModel(
             f"{folder} has modules {', '.join(kinds)}; a sparse encoder has Transformer and "
             f"SpladePooling, or SparseStaticEmbedding for queries{hint}"

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BadInput, UnsupportedModel
-from .layout import digest_of, read_modules, read_optional, read_prompts, tokenizer_bytes
-from .pooling import normalize
+from .layout import digest_of, read_modules, read_optional, read_prompts, read_size
+from .pooling import normalize, truncated
+from .tokenizer_files import tokenizer_bytes
 from .tokenizing import Tokenizer
 from .weights import Weights, sense
 
@@ -37,6 +38,7 @@ class StaticLayout:
     skip_unknown: bool  # model2vec leaves unknown words out; sentence-transformers looks them up
     query_prompt: str = ""
     document_prompt: str = ""
+    size: int | None = None  # numbers of a vector that are kept, after normalisation
     max_tokens: int = LONGEST
 
     def digest(self) -> str:
@@ -51,7 +53,8 @@ class StaticLayout:
             for start in range(0, len(data), step):
                 hasher.update(data[start : start + 1024].tobytes())
         settings = (self.normalize, self.skip_unknown, self.query_prompt, self.document_prompt)
-        return digest_of("static", hasher.hexdigest(), settings)
+        kept = () if self.size is None else (self.size,)
+        return digest_of("static", hasher.hexdigest(), settings, *kept)
 
 
 def is_static(folder: Path) -> bool:
@@ -79,7 +82,8 @@ def read_static(folder: Path) -> StaticLayout:
                 f"{folder} has modules {', '.join(rest)} after StaticEmbedding; only Normalize may "
                 "follow here"
             )
-        return StaticLayout(modules[0][1], bool(rest), skip, query, document)
+        size = read_size(folder)
+        return StaticLayout(modules[0][1], bool(rest), skip, query, document, size)
 
 
 class StaticTable:
@@ -104,7 +108,9 @@ class StaticTable:
                 known = ids if unknown is None else ids[ids != unknown]
                 if len(known):
                     table[known].mean(axis=0, out=result[row])
-            return normalize(result) if self._layout.normalize else result
+            if self._layout.normalize:
+                result = normalize(result)
+            return truncated(result, self._layout.size or result.shape[1])
 
     @cached_property
     def _unknown(self) -> int | None:

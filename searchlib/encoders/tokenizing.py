@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from indexes.threads import in_runs
 
 from ..errors import UnsupportedModel
-from .weights import read_json
+from .tokenizer_files import made_by_transformers, stands_alone
 
 TOGETHER = 32  # texts: a piece takes 100 bytes until it is no more than its id
 
@@ -211,6 +211,11 @@ class PairTokenizer:
             )
         self._tokenizer.enable_truncation(max_tokens, strategy="longest_first")
 
+    @cached_property
+    def size(self) -> int:
+        """Number of tokens in the vocabulary, added ones included."""
+        return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
+
     def encode(self, query: str, texts: Sequence[str]) -> list[tuple[Ids, Ids]]:
         """(ids, types) of the query with each of the texts, special tokens included."""
         query = clean(query)
@@ -241,11 +246,10 @@ def _load(folder: Path, lower: bool) -> Any:
 
     path = folder / "tokenizer.json"
     try:
-        tokenizer = tokenizers.Tokenizer.from_file(str(path)) if path.is_file() else None
+        alone = tokenizers.Tokenizer.from_file(str(path)) if stands_alone(folder) else None
     except Exception as error:  # tokenizers raises bare Exception
         raise UnsupportedModel(f"{path} is damaged: {str(error)[:100]}") from None
-    if tokenizer is None or not _case_agrees(folder, tokenizer):
-        tokenizer = _from_transformers(folder)
+    tokenizer = _from_transformers(folder) if alone is None else alone
     tokenizer.no_truncation()
     tokenizer.no_padding()
     if lower:
@@ -255,33 +259,8 @@ def _load(folder: Path, lower: bool) -> Any:
     return tokenizer
 
 
-def _case_agrees(folder: Path, tokenizer: Any) -> bool:
-    """Whether tokenizer_config.json and tokenizer.json agree on lower case (BERT's may not)."""
-    path = folder / "tokenizer_config.json"
-    wanted = read_json(path).get("do_lower_case") if path.is_file() else None
-    has = getattr(tokenizer.normalizer, "lowercase", None)
-    return wanted is None or has is None or bool(wanted) == bool(has)
-
-
 def _from_transformers(folder: Path) -> Any:
-    from .quiet import quiet
-
-    # subtle: without files transformers makes a tokenizer that knows no word
-    if not any(
-        found for kind in ("tokenizer.json", "vocab*", "*.model") for found in folder.glob(kind)
-    ):
-        raise UnsupportedModel(f"{folder} has no tokenizer.json; get the model anew")
-    try:
-        with quiet():
-            import transformers
-
-            loaded = transformers.AutoTokenizer.from_pretrained(
-                folder, trust_remote_code=False, local_files_only=True
-            )
-    except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise UnsupportedModel(f"{folder} has no usable tokenizer: {reason[0][:200]}") from None
-    backend = getattr(loaded, "backend_tokenizer", None)
+    backend = getattr(made_by_transformers(folder), "backend_tokenizer", None)
     if backend is None:
         raise UnsupportedModel(
             f"{folder} has no tokenizer.json, nor can one be made from its files"

@@ -104,8 +104,19 @@ def _sample(begin: int, end: int) -> range:
     return range(begin, end, (end - begin) // blocks)
 
 
+def refuse_adapter(folder: Path) -> None:
+    """Raise UnsupportedModel for a folder whose weights count only with an adapter's."""
+    if (folder / "adapter_config.json").is_file():
+        raise UnsupportedModel(
+            f"{folder} is an adapter (adapter_config.json), or has one beside its weights, which "
+            "is not applied here; load it with peft, and use what merge_and_unload() and "
+            "save_pretrained(folder) leave"
+        )
+
+
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a model folder: one, or the shards that its index names."""
+    refuse_adapter(folder)
     single = folder / "model.safetensors"
     if single.is_file():
         return [single]

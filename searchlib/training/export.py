@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from ..encoders.dense_layout import DenseLayout, Normalize
-from ..encoders.layout import read_optional
+from ..encoders.dense import Pooled
+from ..encoders.dense_layout import DenseLayout, Normalize, Truncate
+from ..encoders.layout import SETTINGS, read_optional
 from ..encoders.sparse_layout import Expansion, SparseLayout
 from ..encoders.weights import weight_files
 from ..errors import UnsupportedModel
@@ -81,7 +83,8 @@ def export_map(source: Path, layout: DenseLayout, matrix: Floats, folder: Path) 
     """Fill `folder` with a dense model whose vectors (dim,) are also multiplied by a matrix.
 
     The weights stay; a Dense module comes before the last Normalize, or at the end. So
-    sentence-transformers opens it too.
+    sentence-transformers opens it too. Of a model whose vectors are cut to their first numbers
+    the module reads whole ones, and the others count for nothing.
     """
 
     def same(place: Path) -> None:
@@ -92,6 +95,7 @@ def export_map(source: Path, layout: DenseLayout, matrix: Floats, folder: Path) 
             shutil.copyfile(index, place / _SHARDS)
 
     export_dense(source, layout, same, folder)
+    matrix = _uncut(layout, matrix, folder)
     modules = json.loads((folder / "modules.json").read_bytes())
     last = len(modules) - (Normalize() in layout.steps[-1:])
     numbers = (n for n in count(len(modules)) if not (folder / f"{n}_Dense").exists())
@@ -108,6 +112,19 @@ def export_map(source: Path, layout: DenseLayout, matrix: Floats, folder: Path) 
     modules.insert(last, {"path": name, "type": _TYPES["dense"]})
     numbered = [{**m, "idx": n, "name": str(n)} for n, m in enumerate(modules)]
     _write(folder / "modules.json", numbered)
+
+
+def _uncut(layout: DenseLayout, matrix: Floats, folder: Path) -> Floats:
+    """The matrix for vectors that are not cut, where `folder` is told to cut none any more."""
+    whole = tuple(step for step in layout.steps if not isinstance(step, Truncate))
+    if whole == layout.steps:
+        return matrix
+    path = folder / SETTINGS
+    settings = read_optional(path)
+    _write(path, {key: value for key, value in settings.items() if key != "truncate_dim"})
+    model = Pooled(replace(layout, steps=whole), layout.max_tokens, None)
+    missing = model.vectors(["a"], "").shape[1] - len(matrix)
+    return np.pad(matrix, ((0, missing), (0, 0)))
 
 
 def _dense_modules(layout: DenseLayout, folder: Path, place: Path) -> None:
@@ -167,7 +184,7 @@ def _write_modules(folder: Path, modules: list[tuple[str, str]]) -> None:
 
 
 def _write_settings(folder: Path, kind: str, similarity: str) -> None:
-    path = folder / "config_sentence_transformers.json"
+    path = folder / SETTINGS
     settings = {"prompts": {}, "default_prompt_name": None, **read_optional(path)}
     _write(path, {**settings, "model_type": kind, "similarity_fn_name": similarity})
 

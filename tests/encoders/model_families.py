@@ -122,7 +122,8 @@ def save_modules(folder: Path, modules: list[tuple[str, str, dict[str, Any] | No
     """Write modules.json from (class name, subfolder, its config)."""
     entries = []
     for index, (name, path, config) in enumerate(modules):
-        entries.append({"idx": index, "name": str(index), "path": path, "type": f"any.{name}"})
+        kind = f"sentence_transformers.models.{name}"
+        entries.append({"idx": index, "name": str(index), "path": path, "type": kind})
         if config is not None:
             (folder / path).mkdir(exist_ok=True)
             (folder / path / "config.json").write_text(json.dumps(config))

@@ -100,6 +100,46 @@ def test_types_are_left_out_where_the_model_has_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("settings", "types"),
+    [
+        ({"tokenizer_class": "BertTokenizer"}, True),
+        ({"tokenizer_class": "TokenizersBackend"}, False),
+        ({"tokenizer_class": "PreTrainedTokenizerFast"}, False),
+        (
+            {
+                "tokenizer_class": "TokenizersBackend",
+                "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+            },
+            True,
+        ),
+    ],
+)
+def test_types_are_given_where_the_tokenizer_gives_them(
+    settings: dict[str, Any], types: bool, model: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(model, tmp_path / "model")
+    own = {"pad_token": "[PAD]", "do_lower_case": True}
+    (folder / "tokenizer_config.json").write_text(json.dumps(own | settings))
+    found = CrossEncoder(folder, "cpu").score(QUERY, TEXTS)
+    np.testing.assert_allclose(found, reference(folder)[:, 0], atol=1e-4)
+    typed = CrossEncoder(model, "cpu").score(QUERY, TEXTS)
+    assert np.allclose(found, typed, atol=1e-4) is types
+
+
+def test_the_default_prompt_goes_before_queries(model: Path, tmp_path: Path) -> None:
+    from sentence_transformers import CrossEncoder as Reference
+
+    prompts = {"judge": "doctor teacher: ", "other": "boat "}
+    made = Reference(str(model), device="cpu", prompts=prompts, default_prompt_name="judge")
+    made.save_pretrained(str(tmp_path / "prompted"))
+    found = CrossEncoder(tmp_path / "prompted", "cpu").score(QUERY, TEXTS)
+    np.testing.assert_allclose(found, reference(tmp_path / "prompted")[:, 0], atol=1e-4)
+    plain = CrossEncoder(model, "cpu")
+    np.testing.assert_allclose(found, plain.score(prompts["judge"] + QUERY, TEXTS), atol=1e-4)
+    assert not np.allclose(found, plain.score(QUERY, TEXTS), atol=1e-2)
+
+
+@pytest.mark.parametrize(
     ("names", "label"),
     [
         (["anything"], 0),
@@ -140,8 +180,10 @@ def test_what_is_no_cross_encoder_is_refused(tmp_path: Path, model: Path) -> Non
     (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
     cases["only pytorch_model.bin, which may hold code"] = pickled
     several = shutil.copytree(model, tmp_path / "several")
-    modules = [{"idx": i, "name": str(i), "path": "", "type": kind}
-               for i, kind in enumerate(["Transformer", "LogitScore"])]  # fmt: skip
+    modules = [
+        {"idx": i, "name": str(i), "path": "", "type": f"sentence_transformers.models.{kind}"}
+        for i, kind in enumerate(["Transformer", "LogitScore"])
+    ]
     (several / "modules.json").write_text(json.dumps(modules))
     cases["made of Transformer, LogitScore"] = several
     for message, folder in cases.items():

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from model_families import FAMILIES, TEXTS, save_modules
 
+from searchlib.encoders.cross import CrossEncoder
 from searchlib.encoders.dense import DenseEncoder
+from searchlib.encoders.dense_layout import read_dense
+from searchlib.encoders.sparse_layout import read_sparse
 from searchlib.errors import BadInput, ModelNotFound, UnsupportedModel
 
 Tiny = Callable[..., Path]
@@ -30,8 +33,8 @@ def pooled(tiny: Tiny, folder: Path, pooling: dict[str, Any], *more: Any) -> Pat
     text = (folder / "modules.json").read_text()
     base, own = "sentence_transformers.base.modules", "sentence_transformers.models"
     for name in ("Transformer", "Dense", "Normalize"):
-        text = text.replace(f"any.{name}", f"{base}.{name}")
-    (folder / "modules.json").write_text(text.replace("any.Pooling", f"{own}.Pooling"))
+        text = text.replace(f"{own}.{name}", f"{base}.{name}")
+    (folder / "modules.json").write_text(text)
     return folder
 
 
@@ -139,6 +142,63 @@ def test_empty_texts_have_finite_vectors(tiny: Tiny) -> None:
         encoder.encode_query("one string")
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("path", ["numpy", "torch"])
+def test_texts_of_no_tokens_pool_nothing(
+    mode: str, path: str, tiny: Tiny, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if path == "torch":
+        request.getfixturevalue("only_torch")
+    folder = pooled(tiny, tmp_path / "model", {"pooling_mode": mode})
+    bare = json.loads((folder / "tokenizer.json").read_text()) | {"post_processor": None}
+    (folder / "tokenizer.json").write_text(json.dumps(bare))
+    texts = ["the quick dog", "", "a cat near the river and the old house", ""]
+    encoder = DenseEncoder(folder)
+    assert not encoder.encode_query([""]).any()
+    found = encoder.encode_query(texts)
+    assert found.any(axis=1).tolist() == [True, False, True, False]
+    np.testing.assert_allclose(found[::2], peer(folder).encode(texts[::2]), atol=1e-4)
+
+
+def test_tokens_that_a_model_has_no_embedding_for(tiny: Tiny, tmp_path: Path) -> None:
+    """They may be in the tokenizer; one of them in a text is named."""
+    folder = shutil.copytree(tiny("bert", masked=False), tmp_path / "model")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    rows = json.loads((folder / "config.json").read_text())["vocab_size"]
+    added = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    for id in range(len(tokenizer["model"]["vocab"]), rows + 2):
+        added |= {"id": id, "content": f"<extra{id}>", "special": False}
+        tokenizer["added_tokens"].append(dict(added))
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    encoder = DenseEncoder(folder)
+    whole = DenseEncoder(tiny("bert", masked=False)).encode_query(TEXTS)
+    np.testing.assert_array_equal(encoder.encode_query(TEXTS), whole)
+    told = f"has {rows + 2} tokens, its model embeddings for {rows}, and none for number {rows + 1}"
+    with pytest.raises(UnsupportedModel, match=told):
+        encoder.encode_query([f"the cat <extra{rows + 1}>"])
+
+
+@pytest.mark.parametrize("length", [-5, 2, "many", True, float("nan")])
+def test_impossible_lengths_are_named(length: object, tiny: Tiny, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny("bert", masked=False), tmp_path / "model")
+    for name, key in (
+        ("tokenizer_config.json", "model_max_length"),
+        ("sentence_bert_config.json", "max_seq_length"),
+    ):
+        (folder / name).write_text(json.dumps({key: length}))
+        with pytest.raises(UnsupportedModel, match=f"model: {name} has {key} {length!r}; it must"):
+            DenseEncoder(folder).encode_query(["a"])
+
+
+def test_adapters_are_refused(tiny: Tiny, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny("bert", masked=False), tmp_path / "beside")
+    (tmp_path / "alone").mkdir()
+    for path in (folder, tmp_path / "alone"):
+        (path / "adapter_config.json").write_text("{}")
+        with pytest.raises(UnsupportedModel, match=r"adapter.* merge_and_unload\(\) and save_pre"):
+            DenseEncoder(path).encode_query(["a"])
+
+
 def test_many_texts_load_torch_and_few_do_not(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     from searchlib.encoders import backbone
 
@@ -186,6 +246,60 @@ def test_folders_that_are_no_dense_encoders(tiny: Tiny, tmp_path: Path) -> None:
         save_modules(folder, modules)
         with pytest.raises(UnsupportedModel, match=message):
             DenseEncoder(folder).encode_query(["a"])
+
+
+def test_fingerprint_follows_the_case_of_texts(tiny: Tiny, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny("roberta", masked=False), tmp_path / "model")
+    seen = set()
+    for lower in (False, True):
+        settings = {"max_seq_length": 40, "do_lower_case": lower}
+        (folder / "sentence_bert_config.json").write_text(json.dumps(settings))
+        encoder = DenseEncoder(folder)
+        seen.add((encoder.fingerprint, encoder.encode_query(["DOG"]).tobytes()))
+    assert len({fingerprint for fingerprint, _ in seen}) == len({row for _, row in seen}) == 2
+    bert = shutil.copytree(tiny("bert", masked=False), tmp_path / "bert")
+    seen = set()
+    for lower in (True, False):
+        settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": lower}
+        (bert / "tokenizer_config.json").write_text(json.dumps(settings))
+        encoder = DenseEncoder(bert)
+        seen.add((encoder.fingerprint, encoder.encode_query(["DOG"]).tobytes()))
+    assert len({fingerprint for fingerprint, _ in seen}) == len({row for _, row in seen}) == 2
+
+
+@pytest.mark.parametrize("normal", [True, False])
+def test_vectors_are_cut_as_the_model_says(normal: bool, tiny: Tiny, tmp_path: Path) -> None:
+    more = [("Normalize", "2_Normalize", None)] if normal else []
+    folder = pooled(tiny, tmp_path / "model", {"pooling_mode": "mean"}, *more)
+    whole = DenseEncoder(folder).fingerprint
+    for size in (5, 16, 99):
+        settings = {"truncate_dim": size, "model_type": "SentenceTransformer", "prompts": {}}
+        (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
+        encoder = DenseEncoder(folder)
+        found = encoder.encode_document(FULL_TEXTS)
+        assert found.shape == (len(FULL_TEXTS), min(size, 16))
+        np.testing.assert_allclose(found, peer(folder).encode(FULL_TEXTS), atol=1e-4)
+        assert encoder.dimension == min(size, 16)
+        assert encoder.fingerprint != whole
+    for size in (0, -1, 1.5, True, "8"):
+        (folder / "config_sentence_transformers.json").write_text(
+            json.dumps({"truncate_dim": size})
+        )
+        with pytest.raises(UnsupportedModel, match=rf"truncate_dim is {size!r}; it must be"):
+            DenseEncoder(folder).encode_document(["a"])
+
+
+@pytest.mark.parametrize("name", ["custom_st.Transformer", "evil.Pooling", "Transformer"])
+def test_modules_of_a_models_own_are_refused(name: str, tiny: Tiny, tmp_path: Path) -> None:
+    folder = pooled(tiny, tmp_path / "model", {"pooling_mode": "mean"})
+    modules = json.loads((folder / "modules.json").read_text())
+    for module in modules:
+        if module["type"].endswith(f".{name.rsplit('.', 1)[-1]}"):
+            module["type"] = name
+    (folder / "modules.json").write_text(json.dumps(modules))
+    for read in (read_dense, read_sparse, lambda path: CrossEncoder(path).score("a", ["b"])):
+        with pytest.raises(UnsupportedModel, match=f"a module of its own, '{name}', "):
+            read(folder)
 
 
 def test_remote_code_is_not_executed(tiny: Tiny, tmp_path: Path, only_torch: None) -> None:

@@ -140,6 +140,43 @@ def test_a_cache_that_cannot_be_written_to_is_done_without(
     assert "cannot keep the table" in caplog.text
 
 
+@pytest.mark.parametrize("table", [True, False])
+def test_queries_are_put_in_lower_case_where_the_model_says_so(
+    table: bool, tiny: Tiny, tmp_path: Path, user_cache: Path
+) -> None:
+    folder = shutil.copytree(tiny("bert"), tmp_path / "model")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["normalizer"]["lowercase"] = False
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    (folder / "sentence_bert_config.json").write_text('{"do_lower_case": true}')
+    if table:
+        (folder / "idf.json").write_text(json.dumps({"dog": 2.5, "the": 0.2}))
+    encoder = LookupEncoder(folder)
+    query = encoder.encode_query(["The DOG"]).row(0)
+    assert "dog" in query
+    assert query == encoder.encode_query(["the dog"]).row(0)
+
+
+def test_tokens_that_the_model_does_not_know_are_left_out(
+    tiny: Tiny, tmp_path: Path, user_cache: Path
+) -> None:
+    folder = shutil.copytree(tiny("bert"), tmp_path / "model")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    rows = json.loads((folder / "config.json").read_text())["vocab_size"]
+    added = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    for id in range(len(tokenizer["model"]["vocab"]), rows + 2):
+        added |= {"id": id, "content": f"<extra{id}>", "special": False}
+        tokenizer["added_tokens"].append(dict(added))
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    found = [
+        LookupEncoder(path).encode_query([text]).row(0)
+        for path, text in ((tiny("bert"), "the dog"), (folder, f"the dog <extra{rows + 1}>"))
+    ]
+    known = [{term: w for term, w in row.items() if not term.endswith((">", "]"))} for row in found]
+    assert known[1] == pytest.approx(known[0])
+    assert len(known[0]) > 2
+
+
 def test_query_pruning_and_fingerprints(tiny: Tiny, tmp_path: Path) -> None:
     folder = shutil.copytree(tiny("bert"), tmp_path / "model")
     (folder / "idf.json").write_text(json.dumps({"dog": 2.5, "cat": 1.0, "the": 0.2}))

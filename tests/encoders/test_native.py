@@ -275,6 +275,6 @@ def test_many_texts_need_no_torch_where_layers_are_compiled(
 
 def test_threads_heeds_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backbone, "cores", lambda: 8)
-    for value, expected in (("3", 3), ("99", 8), ("0", 8), ("", 8), ("2,1", 8)):
+    for value, expected in (("3", 3), ("99", 8), ("0", 8), ("", 8), ("2,1", 8), ("²", 8)):
         monkeypatch.setenv("OMP_NUM_THREADS", value)
         assert backbone.threads() == expected

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from model_families import FAMILIES, TEXTS, save_modules
+from model_families import FAMILIES, TEXTS, make_model, save_modules
 from numpy.typing import NDArray
 
 from indexes.types import TermVectors
@@ -211,6 +211,23 @@ def test_a_model_without_a_masked_head_is_refused(tiny: Tiny, tmp_path: Path) ->
         SparseEncoder(folder).encode_query(["a"])
 
 
+def test_what_is_neither_dense_nor_sparse_is_not_called_dense(tiny: Tiny, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny("bert"), tmp_path / "model")
+    modules = [("Transformer", ""), ("Pooling", "1_P"), ("SparseAutoEncoder", "2_S")]
+    save_modules(folder, [(name, path, {} if path else None) for name, path in modules])
+    with pytest.raises(UnsupportedModel, match=r"SparseStaticEmbedding for queries$"):
+        SparseEncoder(folder).encode_query(["a"])
+
+
+def test_a_text_of_no_tokens_has_no_terms(tiny: Tiny, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny("bert"), tmp_path / "model")
+    bare = json.loads((folder / "tokenizer.json").read_text()) | {"post_processor": None}
+    (folder / "tokenizer.json").write_text(json.dumps(bare))
+    found = SparseEncoder(folder).encode_document(["", "the dog"])
+    assert not found.row(0)
+    assert found.row(1)
+
+
 def test_weights_that_are_missing_are_named(tiny: Tiny, tmp_path: Path, only_torch: None) -> None:
     from safetensors.numpy import load_file, save_file
 
@@ -220,6 +237,35 @@ def test_weights_that_are_missing_are_named(tiny: Tiny, tmp_path: Path, only_tor
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(UnsupportedModel, match=r"predictions\.transform\.dense\.weight"):
         SparseEncoder(folder).encode_document(["a"])
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "electra", "distilbert"])
+def test_a_head_that_is_not_tied_to_the_embeddings(
+    family: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """transformers stores such a head with two biases, where it has two, and adds the second."""
+    from transformers import AutoModelForMaskedLM
+
+    model = AutoModelForMaskedLM.from_pretrained(
+        make_model(tmp_path / "tied", family), tie_word_embeddings=False
+    )
+    generator = np.random.default_rng(0)
+    heads = ("bias", "decoder", "vocab_projector", "generator_lm_head")
+    for name, weight in model.named_parameters():
+        if any(part in heads for part in name.split(".")[-2:]) and weight.shape[0] > 100:
+            noise = generator.normal(size=tuple(weight.shape)).astype(np.float32)
+            weight.data.copy_(weight.data.new_tensor(noise))
+    folder = shutil.copytree(tmp_path / "tied", tmp_path / "model")
+    model.save_pretrained(folder)
+    expected = naive(folder, TEXTS)
+    lean = SparseEncoder(folder)
+    found = matrix(lean.encode_document(TEXTS), lean, expected.shape[1])
+    assert "_network" not in vars(lean._document_side._backbone)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    request.getfixturevalue("only_torch")
+    full = SparseEncoder(folder)
+    found = matrix(full.encode_document(TEXTS), full, expected.shape[1])
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_old_names_of_layer_norm(

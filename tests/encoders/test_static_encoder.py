@@ -63,12 +63,17 @@ def test_a_vector_is_the_normalised_mean_of_all_tokens(folder: Path) -> None:
 
 def test_sentence_transformers_gives_the_same_vectors(folder: Path) -> None:
     sentence_transformers = pytest.importorskip("sentence_transformers")
-    modules = (folder / "modules.json").read_text()
-    (folder / "modules.json").write_text(modules.replace("any.", "sentence_transformers.models."))
     peer = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
     texts = [text for text in TEXTS if text]
-    ours = DenseEncoder(folder).encode_document(texts)
-    np.testing.assert_allclose(ours, peer.encode(texts), atol=1e-5)
+    whole = DenseEncoder(folder)
+    np.testing.assert_allclose(whole.encode_document(texts), peer.encode(texts), atol=1e-5)
+    settings = {"truncate_dim": 4, "model_type": "SentenceTransformer"}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
+    peer = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
+    cut = DenseEncoder(folder)
+    np.testing.assert_allclose(cut.encode_document(texts), peer.encode(texts), atol=1e-5)
+    assert cut.dimension == 4
+    assert cut.fingerprint != whole.fingerprint
 
 
 def test_max_tokens_cuts_texts(folder: Path) -> None:

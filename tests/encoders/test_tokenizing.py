@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from model_families import TEXTS, make_tokenizer
 
+from searchlib.encoders.tokenizer_files import tokenizer_bytes
 from searchlib.encoders.tokenizing import TOGETHER, Tokenizer
 from searchlib.errors import UnsupportedModel
 
@@ -98,6 +99,38 @@ def test_case_in_tokenizer_config_wins(folder: Path, tmp_path: Path) -> None:
     settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": False}
     (copy / "tokenizer_config.json").write_text(json.dumps(settings))
     assert terms(Tokenizer(copy, 9), "Cat cat") == ["[CLS]", "[UNK]", "cat", "[SEP]"]
+
+
+def test_a_hash_of_all_files_that_a_tokenizer_is_made_from(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "model")
+    alone = tokenizer_bytes(copy)
+    (copy / "vocab.txt").write_text("nobody reads it")
+    settings = json.loads((copy / "tokenizer_config.json").read_text())
+    (copy / "tokenizer_config.json").write_text(json.dumps(settings | {"do_lower_case": True}))
+    assert tokenizer_bytes(copy) == alone
+    (copy / "tokenizer_config.json").write_text(json.dumps(settings | {"do_lower_case": False}))
+    assert tokenizer_bytes(copy) != alone
+    (copy / "tokenizer.json").unlink()
+    seen = {tokenizer_bytes(copy)}
+    files = ("vocab.json", "merges.txt", "sentencepiece.bpe.model", "added_tokens.json")
+    for number, name in enumerate(files, 2):
+        for text in ("{}", "[]"):
+            (copy / name).write_text(text)
+            seen.add(tokenizer_bytes(copy))
+        assert len(seen) == 2 * number - 1
+    (copy / "README.md").write_text("nor this")
+    assert tokenizer_bytes(copy) in seen
+
+
+def test_files_that_make_no_tokenizer_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "xlm-roberta"}')
+    (tmp_path / "sentencepiece.bpe.model").write_bytes(b"not one")
+    with pytest.raises(
+        UnsupportedModel, match=r"no tokenizer can be made .*tokenizer\.json$"
+    ) as told:
+        Tokenizer(tmp_path, 9)
+    assert "\n" not in str(told.value)
+    assert ": )" not in str(told.value)
 
 
 def test_no_tokenizer_and_a_damaged_one(folder: Path, tmp_path: Path) -> None:

@@ -54,8 +54,17 @@ def matrix(seed: int = 0) -> Any:
 
 
 def mapped_model(source: Path, target: Path, seed: int = 0) -> Path:
+    layout, size = read_dense(source), DenseEncoder(source).dimension
     with new_folder(target) as folder:
-        export_map(source, read_dense(source), matrix(seed), folder)
+        export_map(source, layout, matrix(seed)[:size, :size], folder)
+    return target
+
+
+def cut(source: Path, target: Path, size: int) -> Path:
+    """A copy of a model, of whose vectors the first numbers are kept."""
+    shutil.copytree(source, target)
+    settings = {"truncate_dim": size, "prompts": {}, "model_type": "SentenceTransformer"}
+    (target / "config_sentence_transformers.json").write_text(json.dumps(settings))
     return target
 
 
@@ -87,6 +96,23 @@ def test_a_map_learns_what_answers_have_in_common() -> None:
         queries[:100], passages, answers, replace(settings, share=0.5), normal=True, seed=3
     )
     np.testing.assert_allclose(half, (made + np.eye(32)) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [8, 32, 100])
+def test_a_map_of_vectors_that_are_cut(tmp_path: Path, normal_dense: Path, size: int) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    source = cut(normal_dense, tmp_path / "source", size)
+    before = DenseEncoder(source).encode_document(TEXTS)
+    rows = matrix()[: before.shape[1], : before.shape[1]]
+    expected = before @ rows
+    target = mapped_model(source, tmp_path / "m")
+    found = DenseEncoder(target).encode_document(TEXTS)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    theirs = SentenceTransformer(str(target), device="cpu").encode(TEXTS)
+    np.testing.assert_allclose(theirs, expected, atol=1e-5)
+    again = DenseEncoder(mapped_model(target, tmp_path / "again")).encode_document(TEXTS)
+    np.testing.assert_allclose(again, expected @ rows, atol=1e-5)
 
 
 @pytest.mark.parametrize("normal", [True, False])
