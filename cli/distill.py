@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .opening import open_index
-from .options import Device, Format, OutputFormat, example
+from .options import Device, Format, OutputFormat, Seed, example
 from .output import chosen, print_json
 from .progress import Progress
 
@@ -53,7 +53,7 @@ def distill(
         int, typer.Option(help="Give so many words that the model cuts up a vector of their own.")
     ] = 0,
     sample: Annotated[int, typer.Option(help="Learn from so many passages at most.")] = 10_000,
-    seed: Annotated[int, typer.Option(help="Of the choice of passages.")] = 0,
+    seed: Seed = 0,
     device: Device = None,
     format: OutputFormat = None,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import Device, OutputFormat, example
+from .options import Device, OutputFormat, Seed, example
 from .reading import (
     Encoding,
     Id,
@@ -74,7 +74,6 @@ Minutes = Annotated[
     float | None,
     typer.Option(help="About how long all may take; training stops in time.", show_default=False),
 ]
-Seed = Annotated[int, typer.Option(help="Of everything that is drawn at random.")]
 Work = Annotated[
     Path | None,
     typer.Option(

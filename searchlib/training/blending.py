@@ -25,7 +25,7 @@ from ..encoders.models import resolve
 from ..encoders.sparse import SparseEncoder
 from ..encoders.sparse_layout import read_sparse
 from ..encoders.ternary import Ternary
-from ..errors import BadInput
+from ..errors import BadInput, check_seed
 from ..indexing import no_progress
 from ..protocols import Progress
 from ..searching import Searching
@@ -114,6 +114,7 @@ def fit_blend(
     """
     started = time.monotonic()
     _check(document_share, query_share, extra_query_terms, passages)
+    check_seed(seed)
     must_be_free(folder)
     pair = index_encoders(engine)
     some = drawn_passages(engine, passages, seed)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..encoders.dense import DenseEncoder
 from ..encoders.static import LONGEST
 from ..encoders.tokenizing import Tokenizer
-from ..errors import BadInput, UnsupportedModel
+from ..errors import BadInput, UnsupportedModel, check_seed
 from ..indexing import no_progress
 from ..protocols import Progress
 from .distill import RIDGE, SIF, Array, Sample, bags, encode_all, fit, prior, reduced
@@ -69,6 +69,7 @@ def distill_model(
     teacher = DenseEncoder(model, device)
     _check("dimension", dimension, 2, teacher.dimension)
     _check("words", words, 0, 1_000_000)
+    check_seed(seed)
     with new_folder(folder) as made:
         settings = teacher.tokenizer.to_json()
         texts = sample.texts

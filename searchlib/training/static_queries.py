@@ -26,7 +26,7 @@ from ..encoders.nibbles import Nibbles
 from ..encoders.pooling import normalize
 from ..encoders.static_queries import CONFIG, static_queries, vocabulary_hash
 from ..encoders.tokenizing import Ids, Tokenizer
-from ..errors import BadInput
+from ..errors import BadInput, check_seed
 from ..indexing import no_progress
 from ..protocols import Progress
 from ..searching import Searching
@@ -58,6 +58,7 @@ class Plan:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         for name, least in (("sample", 10), ("runs", 1), ("epochs", 1)):
             value = getattr(self, name)
             if value < least:

@@ -147,6 +147,19 @@ def test_a_corpus_that_says_nothing(cli: Run, folder: Path, models: tuple[object
     refused(cli("adapt", "blank.jsonl", "--out", "m", *models), "no pseudo-queries")
 
 
+@pytest.mark.parametrize("seed", ["-1", str(2**64)])
+def test_a_seed_that_is_none(cli: Run, folder: Path, corpus: Path, seed: str) -> None:
+    for arguments in (
+        ("adapt", corpus), ("finetune", corpus, *QRELS), ("distill", corpus),
+        ("distill", corpus, "--vectors", "w.vec"), ("glance", "i.index"), ("blend", "i.index"),
+    ):  # fmt: skip
+        result = cli(*arguments, "--out", "m", "--seed", seed)
+        assert result.code == 2
+        assert f"Invalid value for '--seed': {seed} is not in the range" in result.err
+    assert not (folder / "m").exists()
+    assert not (folder / "m.work").exists()
+
+
 @pytest.mark.parametrize("name", ["queries", "qrels"])
 def test_careless_finetuning(cli: Run, folder: Path, corpus: Path, name: str) -> None:
     options = {"queries": QRELS[1], "qrels": QRELS[3], name: "absent.tsv"}

@@ -17,7 +17,7 @@ from adapting import corpus_of, small
 from searchlib import Engine, Settings
 from searchlib.encoders.sparse import SparseEncoder
 from searchlib.encoders.weights import Weights
-from searchlib.errors import BadInput
+from searchlib.errors import BadInput, BadQuery
 from searchlib.training import publishing
 from searchlib.training.adapt import CHECKED, AdaptSettings, adapt, proving
 from searchlib.training.finetune import (
@@ -29,9 +29,12 @@ from searchlib.training.finetune import (
 )
 from searchlib.training.judging import Judged, is_better, judge, on_own_passages
 from searchlib.training.log import read_log
+from searchlib.training.loop import TrainingSettings
 from searchlib.training.making import score_as_indexed
+from searchlib.training.mining import MiningSettings
 from searchlib.training.models import TrainableSparse
-from searchlib.training.pairs import PseudoQuery
+from searchlib.training.pairs import PairSettings, PseudoQuery
+from searchlib.training.static_queries import Plan
 from searchlib.training.texts import PassageTexts
 from searchlib.training.work import copy_of_index
 
@@ -319,6 +322,15 @@ def test_a_work_folder_that_is_none(tmp_path: Path, index: Path, state: str) -> 
         [work] if state == "file" else [path for path in work.iterdir() if ".lock" not in path.name]
     )
     assert [path.read_text() for path in kept] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    "settings", [PairSettings, MiningSettings, TrainingSettings, FinetuneSettings, Plan]
+)
+@pytest.mark.parametrize("seed", [-1, 1 << 63, 0.5])
+def test_a_seed_that_is_none_is_refused(settings: Any, seed: Any) -> None:
+    with pytest.raises(BadQuery, match=f"illegal seed: {seed}, must be a whole number from 0"):
+        settings(seed=seed)
 
 
 def test_one_document_is_not_enough(tmp_path: Path, tiny_settings: Settings) -> None:

@@ -10,7 +10,7 @@ from tiny_models import WORDS
 
 from searchlib import Document, Engine, Settings
 from searchlib.encoders.dense import DenseEncoder
-from searchlib.errors import BadInput
+from searchlib.errors import BadInput, BadQuery
 from searchlib.training.corpus import index_sample, index_texts
 from searchlib.training.distill import (
     Sample,
@@ -168,6 +168,12 @@ def test_senseless_numbers_are_refused_and_nothing_stays(
 ) -> None:
     with pytest.raises(BadInput, match="illegal"):
         distill_model(Sample(texts(20)), str(tiny_dense), tmp_path / "x", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_seed_that_is_none_is_refused(tmp_path: Path, tiny_dense: Path) -> None:
+    with pytest.raises(BadQuery, match="illegal seed: -1"):
+        distill_model(Sample(texts(20)), str(tiny_dense), tmp_path / "x", seed=-1)
     assert list(tmp_path.iterdir()) == []
 
 
