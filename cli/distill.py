@@ -65,7 +65,7 @@ def distill(
     """
     from searchlib.errors import BadInput
     from searchlib.training.new_folder import must_be_free
-    from searchlib.training.static_model import distill_model, distill_vectors
+    from searchlib.training.static_model import distill_model, distill_vectors, seen
 
     if vectors is not None and (dense_model is not None or dimension is not None or words):
         raise typer.BadParameter("--vectors takes no --dense-model, --dimension or --words")
@@ -87,12 +87,11 @@ def distill(
     if chosen(format) is not Format.table:
         print_json(asdict(made))
         return
-    line = f"{made.model}: {made.tokens:,} vectors of {made.dimension} numbers"
-    if made.cosine is not None and made.neighbours is not None:
-        line += (
-            f"; on passages held out, cosine {made.cosine:.3f} to the model's, "
-            f"{made.neighbours:.0%} of the 10 nearest shared"
-        )
+    line = f"{made.model}: {made.tokens:,} vectors of {made.dimension} numbers; "
+    if made.known is None:
+        line += f"on passages held out, {seen(made)}"
+    else:
+        line += f"{made.known:.1%} of the words in {made.passages:,} passages have one"
     typer.echo(line)
 
 

@@ -85,6 +85,42 @@ def test_what_is_linear_is_found_again_also_on_what_was_held_out() -> None:
     assert wrong.cosine < 0.5
 
 
+def test_copies_of_what_was_learned_from_are_not_held_out() -> None:
+    """Vectors that no tokens explain are told of what was seen, and of nothing else."""
+    rng = np.random.default_rng(4)
+    ids = [rng.integers(0, 60, 8).astype(np.int32) for _ in range(120)]
+    targets = rng.normal(size=(120, 8)).astype(np.float32)
+    start = rng.normal(size=(60, 8)).astype(np.float32)
+    copied = fit(bags(ids * 9, 60), np.tile(targets, (9, 1)), start, seed=0)
+    once = fit(bags(ids, 60), targets, start, seed=0)
+    assert copied.cosine == pytest.approx(once.cosine, abs=0.01)
+    assert copied.neighbours == pytest.approx(once.neighbours, abs=0.01)
+    assert once.cosine is not None
+    assert once.cosine < 0.3
+    few = fit(bags(ids[:9] * 90, 60), np.tile(targets[:9], (90, 1)), start, seed=0)
+    assert (few.cosine, few.neighbours) == (None, None)
+    some = fit(bags(ids[:50], 60), targets[:50], start, seed=0)
+    assert some.cosine is not None
+    assert some.neighbours is None
+
+
+def test_whole_documents_are_held_out() -> None:
+    """Passages of a document are about one thing, which no token tells."""
+    rng = np.random.default_rng(4)
+    documents = np.repeat(np.arange(20), 20)
+    ids = [np.append(rng.integers(0, 60, 6), 60 + d).astype(np.int32) for d in documents]
+    targets = rng.normal(size=(20, 8)).astype(np.float32)[documents]
+    rows, start = bags(ids, 80), rng.normal(size=(80, 8)).astype(np.float32)
+    each, whole = fit(rows, targets, start, seed=0), fit(rows, targets, start, 0, documents)
+    assert each.cosine is not None
+    assert whole.cosine is not None
+    assert each.cosine > 0.8
+    assert whole.cosine < 0.3
+    np.testing.assert_array_equal(each.vectors, whole.vectors)
+    alone = fit(rows, targets, start, 0, np.zeros(400, np.int64))
+    assert (alone.cosine, alone.neighbours) == (None, None)
+
+
 def test_common_tokens_weigh_less_and_the_mean_goes() -> None:
     assert sif(np.array([1000, 10, 0])).tolist() == sorted(sif(np.array([1000, 10, 0])))
     alone = np.array([[1, 2], [3, 4]], np.float32)
@@ -196,6 +232,8 @@ def test_an_index_lends_its_vectors(tmp_path: Path, tiny_dense: Path) -> None:
     expected = DenseEncoder(tiny_dense).encode_document(sample.texts)
     assert sample.vectors is not None
     np.testing.assert_allclose(sample.vectors, expected, atol=2e-3)
+    assert sample.documents is not None
+    assert len(set(sample.documents)) == 29
 
 
 def test_word_vectors_become_a_model(tmp_path: Path) -> None:
@@ -203,7 +241,27 @@ def test_word_vectors_become_a_model(tmp_path: Path) -> None:
     vectors = np.eye(5, dtype=np.float32)
     sample = Sample(["the Cat", "the dog", "the bread", "the the unheard"] * 3)
     report = distill_vectors(sample, words, vectors, tmp_path / "w", "a.vec")
-    assert (report.tokens, report.cosine) == (6, None)
+    assert (report.tokens, report.words, report.cosine) == (6, 0, None)
+    assert report.known == 8 / 9  # "unheard" and nothing else has none
+    card = (tmp_path / "w" / "README.md").read_text()
+    assert "88.9% of the words in the corpus's passages have one" in card
+    assert "added" not in card
     found = DenseEncoder(tmp_path / "w").encode_document(["CAT, the", "cat", "dog", "unheard"])
     assert found[0] @ found[1] > found[0] @ found[2]
     assert not found[3].any()
+
+
+@pytest.mark.parametrize("words", [["Cat", "Dog"], ["unheard_of"], ["chat", "chien"]])
+def test_word_vectors_of_which_the_corpus_has_none(tmp_path: Path, words: list[str]) -> None:
+    sample = Sample(["the cat - and the dog", "unheard of"] * 6)
+    with pytest.raises(BadInput, match=f"a.vec has a vector of no word .*'{words[0]}'"):
+        distill_vectors(sample, words, np.eye(len(words), 2, dtype=np.float32), tmp_path / "w",
+                        "a.vec")  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_signs_are_no_words(tmp_path: Path) -> None:
+    sample = Sample(["the cat, the dog. (the - cat!)"] * 10)
+    words = ["the", "cat", "dog"]
+    vectors = np.eye(3, dtype=np.float32)
+    assert distill_vectors(sample, words, vectors, tmp_path / "w", "a.vec").known == 1
