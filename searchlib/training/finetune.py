@@ -79,7 +79,8 @@ def finetune(
     `topics`: query id -> text. `qrels`: query id -> document id -> relevance, above 0 an answer.
     `work` and the rest as for `adapt`. The model is judged on the held-out queries.
 
-    Raises BadInput if fewer than two judged queries have a text and an answer that is there.
+    Raises BadInput if fewer than two judged queries have a text and an answer that is there,
+    UnsupportedModel for a model that cannot be trained, such as static vectors.
     """
     started = time.monotonic()
     must_be_free(target)
