@@ -50,7 +50,8 @@ def distill(
         int | None, typer.Option(help="Numbers in a vector [default: as many as the model has].")
     ] = None,
     words: Annotated[
-        int, typer.Option(help="Give so many words that the model cuts up a vector of their own.")
+        int,
+        typer.Option(help="Of the words that the model cuts up, so many get vectors of their own."),
     ] = 0,
     sample: Annotated[int, typer.Option(help="Learn from so many passages at most.")] = 10_000,
     seed: Seed = 0,
@@ -61,9 +62,11 @@ def distill(
 
     Each token gets one vector, fitted to what a dense model makes of the corpus's passages; a
     text's vector is their mean. Much faster, and less good; on other texts, far less good. Use it
-    with `index --dense-model FOLDER`. Of an index, vectors that are there are used again.
+    with `index --dense-model FOLDER`. Of an index, vectors that are there are used again. With
+    --vectors each word of a file has its vector from there, weighted by how rare the word is.
     """
     from searchlib.errors import BadInput
+    from searchlib.training.corpus import is_index
     from searchlib.training.new_folder import must_be_free
     from searchlib.training.static_model import distill_model, distill_vectors, seen
 
@@ -93,6 +96,8 @@ def distill(
     else:
         line += f"{made.known:.1%} of the words in {made.passages:,} passages have one"
     typer.echo(line)
+    begun = "reencode" if is_index(Path(source)) else "index NEW.index"
+    typer.echo(f"next: searchlib {begun} {source} --dense-model {made.model}")
 
 
 def _sample(source: str, size: int, seed: int, model: str | None) -> tuple[Sample, str]:

@@ -45,6 +45,7 @@ def test_an_index_is_distilled_with_its_own_model_and_vectors(
     shown = cli("distill", "i.index", "--out", "fast", "--format", "table")
     assert shown.code == 0, shown.err
     assert "of 32 numbers; on passages held out, cosine" in shown.out
+    assert shown.out.endswith("next: searchlib reencode i.index --dense-model fast\n")
     again = cli("reencode", "i.index", "--dense-model", "fast")
     assert again.code == 0, again.err
     assert len(cli("search", "i.index", "boat", "-r", "dense").lines) == 10
