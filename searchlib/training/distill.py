@@ -158,22 +158,35 @@ def ridge(rows: Csr, targets: Array, start: Array, strength: float = RIDGE) -> A
 
 
 def fit(
-    rows: Csr, targets: Array, start: Array, seed: int, documents: NDArray[np.int64] | None = None
+    rows: Csr,
+    targets: Array,
+    start: Array,
+    seed: int,
+    documents: NDArray[np.int64] | None = None,
+    *,
+    dimension: int | None = None,
 ) -> Fit:
     """Fitted vectors of tokens; how near they come is seen on a tenth of the documents, fitted
     without it first, each text once.
 
-    `documents` (n,): which one each row is of; None: each is one.
+    `documents` (n,): which one each row is of; None: each is one. `dimension`: as many numbers a
+    vector has (`reduced`), in the figures too; None: as many as the targets'.
     """
     centred = targets - targets.mean(axis=0)
     used = np.flatnonzero(np.diff(rows.tocsc().indptr))  # the others stay as scaled by the rest
     found = _fitted(rows, centred, start, used)
+    if dimension is not None:
+        found = reduced(found, targets, dimension)
     some = _distinct(rows)
     held = held_apart(some if documents is None else documents[some], HELD_OUT, seed)
     if len(some) < FEWEST or held.all():
         return Fit(found, None, None)
     kept = some[~held]
     tried = _fitted(rows[kept], centred[kept], start, used)
+    if dimension is not None:
+        directions = _directions(targets, dimension)
+        # subtle: among the model's own numbers again, or they could not be compared
+        tried = np.asarray(tried @ directions @ directions.T, np.float32)
     cosine, neighbours = nearness(
         normalize(rows[some] @ tried), normalize(centred[some]), np.flatnonzero(held)
     )
@@ -208,9 +221,15 @@ def reduced(vectors: Array, targets: Array, dimension: int) -> Array:
     """Vectors in the `dimension` directions in which the model's differ most (PCA)."""
     if dimension >= vectors.shape[1]:
         return vectors
+    made: Array = vectors @ _directions(targets, dimension)
+    return made
+
+
+def _directions(targets: Array, dimension: int) -> Array:
+    """(numbers, dimension): of length 1, those in which vectors differ most."""
     centred = targets - targets.mean(axis=0)
     _, directions = np.linalg.eigh(centred.T @ centred)
-    made: Array = vectors @ directions[:, ::-1][:, :dimension].astype(np.float32)
+    made: Array = directions[:, ::-1][:, :dimension].astype(np.float32)
     return made
 
 

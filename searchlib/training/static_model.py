@@ -21,7 +21,7 @@ from ..encoders.tokenizing import TOGETHER, Tokenizer
 from ..errors import BadInput, UnsupportedModel, check_seed
 from ..indexing import no_progress
 from ..protocols import Progress
-from .distill import RIDGE, SIF, Array, Sample, bags, encode_all, fit, prior, reduced
+from .distill import RIDGE, SIF, Array, Sample, bags, encode_all, fit, prior
 from .new_folder import must_be_free, new_folder
 
 WORDS = 0
@@ -85,8 +85,8 @@ def distill_model(
         if len(alone) != tokenizer.size:
             raise BadInput(f"{len(alone)} vectors for {tokenizer.size} tokens")
         begun = prior(alone, np.asarray(rows.sum(axis=0)).ravel())
-        fitted = fit(rows, targets, begun, seed, sample.documents)
-        vectors = reduced(fitted.vectors, targets, dimension or targets.shape[1])
+        fitted = fit(rows, targets, begun, seed, sample.documents, dimension=dimension)
+        vectors = fitted.vectors
         vectors[tokenizer.special_ids] = 0  # subtle: some readers leave [UNK] out, some add it
         report = Report(
             str(folder), len(vectors), extra, vectors.shape[1], len(texts), fitted.cosine,

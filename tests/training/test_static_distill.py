@@ -193,6 +193,24 @@ def test_fitted_vectors_are_nearer_to_the_model_than_tokens_alone(tiny_dense: Pa
     assert cosine(fitted.vectors) > fitted.cosine
 
 
+def test_figures_are_of_as_many_numbers_as_vectors_have() -> None:
+    """What is linear is found again, but not in two of its eight directions."""
+    rng = np.random.default_rng(2)
+    rows = bags([rng.integers(0, 20, 15).astype(np.int32) for _ in range(400)], 20)
+    targets = rows @ rng.normal(size=(20, 8)).astype(np.float32)
+    start = rng.normal(size=(20, 8)).astype(np.float32)
+    every, two = (fit(rows, targets, start, 0, dimension=n) for n in (None, 2))
+    whole = fit(rows, targets, start, 0, dimension=8)
+    assert two.vectors.shape == (20, 2)
+    assert every.cosine is not None
+    assert two.cosine is not None
+    assert two.neighbours is not None
+    assert two.cosine < 0.8
+    assert every.cosine > 0.97
+    assert two.neighbours < 0.4
+    assert whole.cosine == pytest.approx(every.cosine, abs=1e-3)
+
+
 def test_fewer_dimensions(tmp_path: Path, tiny_dense: Path) -> None:
     distill_model(Sample(texts(40)), str(tiny_dense), tmp_path / "small", dimension=8)
     assert DenseEncoder(tmp_path / "small").dimension == 8
