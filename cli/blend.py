@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .opening import open_index
-from .options import Format, IndexPath, OutputFormat, example
+from .options import Format, IndexPath, OutputFormat, Seed, example
 from .output import chosen, print_json
 from .progress import Progress
 
@@ -29,7 +29,7 @@ def blend(
         int, typer.Option(help="A query may get so many more terms.")
     ] = 20,
     sample: Annotated[int, typer.Option(help="Learn from so many passages at most.")] = 50_000,
-    seed: Annotated[int, typer.Option(help="Of the choice of passages.")] = 0,
+    seed: Seed = 0,
     any_version: Annotated[
         bool,
         typer.Option("--any-version", help="Let other versions of the two models serve."),

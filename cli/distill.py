@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .opening import open_index
-from .options import Device, Format, OutputFormat, example
+from .options import Device, Format, OutputFormat, Seed, example
 from .output import chosen, print_json
 from .progress import Progress
 
@@ -50,10 +50,11 @@ def distill(
         int | None, typer.Option(help="Numbers in a vector [default: as many as the model has].")
     ] = None,
     words: Annotated[
-        int, typer.Option(help="Give so many words that the model cuts up a vector of their own.")
+        int,
+        typer.Option(help="Of the words that the model cuts up, so many get vectors of their own."),
     ] = 0,
     sample: Annotated[int, typer.Option(help="Learn from so many passages at most.")] = 10_000,
-    seed: Annotated[int, typer.Option(help="Of the choice of passages.")] = 0,
+    seed: Seed = 0,
     device: Device = None,
     format: OutputFormat = None,
 ) -> None:
@@ -61,11 +62,13 @@ def distill(
 
     Each token gets one vector, fitted to what a dense model makes of the corpus's passages; a
     text's vector is their mean. Much faster, and less good; on other texts, far less good. Use it
-    with `index --dense-model FOLDER`. Of an index, vectors that are there are used again.
+    with `index --dense-model FOLDER`. Of an index, vectors that are there are used again. With
+    --vectors each word of a file has its vector from there, weighted by how rare the word is.
     """
     from searchlib.errors import BadInput
+    from searchlib.training.corpus import is_index
     from searchlib.training.new_folder import must_be_free
-    from searchlib.training.static_model import distill_model, distill_vectors
+    from searchlib.training.static_model import distill_model, distill_vectors, seen
 
     if vectors is not None and (dense_model is not None or dimension is not None or words):
         raise typer.BadParameter("--vectors takes no --dense-model, --dimension or --words")
@@ -87,13 +90,14 @@ def distill(
     if chosen(format) is not Format.table:
         print_json(asdict(made))
         return
-    line = f"{made.model}: {made.tokens:,} vectors of {made.dimension} numbers"
-    if made.cosine is not None and made.neighbours is not None:
-        line += (
-            f"; on passages held out, cosine {made.cosine:.3f} to the model's, "
-            f"{made.neighbours:.0%} of the 10 nearest shared"
-        )
+    line = f"{made.model}: {made.tokens:,} vectors of {made.dimension} numbers; "
+    if made.known is None:
+        line += f"on passages held out, {seen(made)}"
+    else:
+        line += f"{made.known:.1%} of the words in {made.passages:,} passages have one"
     typer.echo(line)
+    begun = "reencode" if is_index(Path(source)) else "index NEW.index"
+    typer.echo(f"next: searchlib {begun} {source} --dense-model {made.model}")
 
 
 def _sample(source: str, size: int, seed: int, model: str | None) -> tuple[Sample, str]:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .opening import open_index
-from .options import Device, Format, IndexPath, OutputFormat, example
+from .options import Device, Format, IndexPath, OutputFormat, Seed, example
 from .output import chosen, print_json
 from .progress import Progress
 
@@ -29,7 +29,7 @@ def glance(
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Not from the table that comes with searchlib.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
+    seed: Seed = 0,
     any_version: Annotated[
         bool, typer.Option("--any-version", help="Let other versions of the dense model serve.")
     ] = False,

@@ -120,4 +120,5 @@ Sort = Annotated[
 Device = Annotated[
     str | None, typer.Option(help="cpu, cuda, cuda:1, mps [default: the best there is].")
 ]
+Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn at random.")]
 Passages = Annotated[bool, typer.Option("--passages", help="Rank passages, not documents.")]

@@ -106,8 +106,18 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     from rich.text import Text
 
     terminal, cells = console(), [[_cell(cell) for cell in row] for row in rows]
-    name = max((len(row[0]) for row in cells if isinstance(row[0], Text)), default=0)
-    close = len(columns) > 6  # else it would not fit 80 characters
+
+    def width(number: int) -> int:
+        return max((len(row[number]) for row in cells if isinstance(row[number], Text)), default=0)
+
+    numbers = sum(
+        max(width(number), len(column) - 1) + 2
+        for number, column in enumerate(columns)
+        if column.startswith(">")
+    )
+    room = terminal.width - numbers - 2
+    close = len(columns) > 6 or width(0) > room  # else it would not fit 80 characters
+    whole = width(0) <= min(room, terminal.width // 2)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=close)
     for number, column in enumerate(columns):
         right = column.startswith(">")
@@ -115,7 +125,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
             Text(column.lstrip(">")),
             justify="right" if right else "left",
             overflow="fold",
-            no_wrap=right or (number == 0 and name <= terminal.width // 2),
+            no_wrap=right or (number == 0 and whole),
         )
     for row in cells:
         table.add_row(*row)

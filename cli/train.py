@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import Device, OutputFormat, example
+from .options import Device, OutputFormat, Seed, example
 from .reading import (
     Encoding,
     Id,
@@ -74,7 +74,6 @@ Minutes = Annotated[
     float | None,
     typer.Option(help="About how long all may take; training stops in time.", show_default=False),
 ]
-Seed = Annotated[int, typer.Option(help="Of everything that is drawn at random.")]
 Work = Annotated[
     Path | None,
     typer.Option(
@@ -161,9 +160,10 @@ def adapt(
     """Makes a model better on your documents, without judgements.
 
     Queries are made of the documents, candidates mined with the index, and the model learns to
-    rank them as all retrievers together do (--steps 0: it does not, but may read them). Then old
-    and new are compared on queries that were held out; without a gain that is no luck, nothing is
-    written to MODEL. What was finished stays if this is interrupted; the same command goes on.
+    rank them as all retrievers together do (with --steps 0 and --reading-steps it only learns to
+    guess hidden words). Then old and new are compared on queries that were held out; without a
+    gain that is no luck, nothing is written to MODEL. What was finished stays if this is
+    interrupted; the same command goes on.
 
     Try `blend` first: it takes seconds, and brought a sparse model more wherever it was measured.
     """
@@ -202,7 +202,7 @@ def adapt(
             trained_on, out, settings, work=work, minutes=minutes, given=given, judged=judged,
             cross_encoder=scorer, device=device, on_progress=progress,
         )  # fmt: skip
-    print_outcome(outcome, out, work, format)
+    print_outcome(outcome, out, work, kind, format)
 
 
 @commands.command(
@@ -283,4 +283,4 @@ def finetune(
             trained_on, topics, judged, out, settings, work=work, minutes=minutes, device=device,
             on_progress=progress,
         )  # fmt: skip
-    print_outcome(outcome, out, work, format)
+    print_outcome(outcome, out, work, kind, format)

@@ -157,7 +157,10 @@ def with_steps(fit: Any, steps: int | None) -> Any:
     return fit if steps is None else replace(fit, steps=steps)
 
 
-def print_outcome(outcome: Outcome, out: Path, work: Path | None, format: Format | None) -> None:
+def print_outcome(
+    outcome: Outcome, out: Path, work: Path | None, kind: Kind, format: Format | None
+) -> None:
+    """What came out, and what is next."""
     from searchlib.training.work import work_beside
 
     lines = [
@@ -187,12 +190,12 @@ def print_outcome(outcome: Outcome, out: Path, work: Path | None, format: Format
         )
     else:
         print_table(
-            ("queries", ">number", ">before", ">after", ">difference", ">p"),
+            ("queries", ">n", ">before", ">after", ">difference", ">p"),
             (
                 (
-                    f"{x['queries']}, {x['measure']}", x["number"], f"{x['before']:.4f}",
-                    f"{x['after']:.4f}", f"{x['difference']:+.4f} ({x['low']:+.4f} to "
-                    f"{x['high']:+.4f})", f"{x['p']:.4f}",
+                    f"{x['queries']}, {x['measure']}", x["number"], f"{x['before']:.3f}",
+                    f"{x['after']:.3f}", f"{x['difference']:+.3f} ({x['low']:+.3f} to "
+                    f"{x['high']:+.3f})", f"{x['p']:.3f}",
                 )
                 for x in lines
             ),
@@ -200,8 +203,9 @@ def print_outcome(outcome: Outcome, out: Path, work: Path | None, format: Format
         took = f"{outcome.steps} steps in {duration(outcome.seconds)}"
         if better:
             typer.echo(f"{out}: better; {took}")
+            typer.echo(f"next: searchlib reencode INDEX --{kind.value}-model {out}")
         else:
-            typer.echo(f"no gain that is no luck: keep the old model; {took}")
+            typer.echo(f"no gain with p < 0.05: keep the old model; {took}")
     if not better:
         place = work or work_beside(out)
         typer.echo(

@@ -66,7 +66,8 @@ def update(
 ) -> None:
     """Changes metadata, and only that: nothing is encoded again.
 
-    All changes are made in one commit, or none.
+    All changes are made in one commit, or none. Of documents that `sync` keeps, the files say what
+    they are: the next sync takes such changes back, so change the files.
     """
     condition = all_of(where)
     if (bool(ids) + (condition is not None) + (source is not None)) != 1:

@@ -35,6 +35,7 @@ __all__ = [
     "UnsupportedModel",
     "check_k",
     "check_query",
+    "check_seed",
     "check_unit",
     "check_where",
 ]
@@ -64,6 +65,12 @@ def check_query(query: str) -> None:
         raise BadQuery(f"illegal query: {query!r}, must be a text")
     if not query.strip():
         raise BadQuery("the query is empty; give at least one word")
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that a generator of random numbers may not take. Raises BadQuery."""
+    if not hasattr(seed, "__index__") or not 0 <= seed < 1 << 63:
+        raise BadQuery(f"illegal seed: {seed!r}, must be a whole number from 0 to 2**63 - 1")
 
 
 def check_unit(unit: str) -> None:

@@ -23,6 +23,7 @@ LARGEST_DIMENSION = 4096
 LONGEST_WORD = 1024  # bytes
 MOST_BYTES = 4 << 30  # of all vectors that are kept
 _SHORTEST = 2  # numbers in a line
+_MARK = b"\xef\xbb\xbf"  # of UTF-8's byte order, which some editors put first
 
 Vectors = tuple[list[str], NDArray[np.float32]]
 
@@ -70,14 +71,14 @@ def _collected(found: Iterator[tuple[str, NDArray[np.float32]]], path: Path, mos
 
 def _text(file: IO[bytes], path: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
     longest = LONGEST_WORD + 32 * LARGEST_DIMENSION
-    dimension = 0
+    dimension = promised = found = 0
     for number, line in enumerate(iter(lambda: file.readline(longest + 1), b""), start=1):
         where = f"{path}:{number}"
         if len(line) > longest:
             raise BadInput(f"{where}: a line of more than {longest:,} bytes; no word vectors")
-        parts = line.rstrip().split(b" ")
+        parts = (line.removeprefix(_MARK) if number == 1 else line).rstrip().split(b" ")
         if number == 1 and len(parts) == 2 and parts[0].isdigit() and parts[1].isdigit():
-            dimension = _dimension(parts[1], where)
+            promised, dimension = int(parts[0][:12]), _dimension(parts[1], where)
             continue
         if parts == [b""]:
             continue
@@ -91,7 +92,13 @@ def _text(file: IO[bytes], path: Path) -> Iterator[tuple[str, NDArray[np.float32
             vector = np.array(parts[-dimension:]).astype(np.float32)
         except ValueError:
             raise BadInput(f"{where}: not a word and {dimension} numbers") from None
+        found += 1
         yield b" ".join(parts[:-dimension]).decode("utf-8", "replace"), vector
+    if 0 < found < promised:
+        raise BadInput(
+            f"{path} is cut short: its first line says {promised:,} words, {found:,} are there; "
+            "get the file anew"
+        )
 
 
 def _binary(file: IO[bytes], path: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:

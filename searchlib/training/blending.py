@@ -25,10 +25,11 @@ from ..encoders.models import resolve
 from ..encoders.sparse import SparseEncoder
 from ..encoders.sparse_layout import read_sparse
 from ..encoders.ternary import Ternary
-from ..errors import BadInput
+from ..errors import BadInput, check_seed
 from ..indexing import no_progress
 from ..protocols import Progress
 from ..searching import Searching
+from .apart import grouped, held_apart
 from .blend_folder import Report, write_blend
 from .corpus import index_encoder
 from .new_folder import must_be_free
@@ -114,6 +115,7 @@ def fit_blend(
     """
     started = time.monotonic()
     _check(document_share, query_share, extra_query_terms, passages)
+    check_seed(seed)
     must_be_free(folder)
     pair = index_encoders(engine)
     some = drawn_passages(engine, passages, seed)
@@ -221,14 +223,19 @@ def drawn_passages(engine: Searching, most: int, seed: int) -> NDArray[np.int64]
 
 
 def _held_out(engine: Searching, passages: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
-    """Which passages are of the documents held out: whole documents, at least one, never all."""
-    owners = engine.snapshot.documents_of(passages)
-    documents = np.unique(owners)
-    if len(documents) < 2:
-        raise BadInput(f"{engine.path} has one document; a blend is tried on others: give it more")
-    count = max(1, int(len(documents) * HELD_OUT))
-    held = random.Random(seed).sample(documents.tolist(), count)
-    return np.isin(owners, held)
+    """Which passages are of the documents held out: whole documents, at least one, never all.
+
+    Copies of a passage are held out with the first of them.
+    """
+    parts = (passages[start : start + _READ] for start in range(0, len(passages), _READ))
+    texts = (text for part in parts for text in PassageTexts(engine.snapshot)(part))
+    groups = grouped(texts, engine.snapshot.documents_of(passages).tolist())
+    if (groups == groups[0]).all():
+        raise BadInput(
+            f"{engine.path} has one document, or copies of one; a blend is tried on others: give "
+            "it more"
+        )
+    return held_apart(groups, HELD_OUT, seed)
 
 
 class Blocks:

@@ -1,12 +1,15 @@
 """The model card: a README.md that says what a model was trained on, how, and what it gained.
 
-Front matter as Hugging Face reads it (YAML; values are written as JSON, which YAML includes).
+It says what opens the folder: where searchlib adds something to a model that other readers leave
+out, theirs is not the model that was judged. Front matter as Hugging Face reads it (YAML; values
+are written as JSON, which YAML includes).
 """
 
 from __future__ import annotations
 
 import json
 import platform
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -38,6 +41,44 @@ class Judgement:
 
 
 @dataclass(frozen=True)
+class Additions:
+    """What a sparse model's folder holds that searchlib alone applies.
+
+    `gains`: factors of query terms. `blend`: what a dense model adds. `weights`: whether the model
+    that these are added to is in the folder, not only named there.
+    """
+
+    gains: bool = False
+    blend: bool = False
+    weights: bool = True
+
+    @property
+    def any(self) -> bool:
+        """Whether there is something that other readers leave out."""
+        return self.gains or self.blend
+
+    def text(self) -> str:
+        """What opens the folder, and what it then lacks."""
+        parts = []
+        if self.gains:
+            parts.append("`gains/` (a factor of each query term)")
+        if self.blend:
+            parts.append("`blend/` (terms that a dense model adds, which `blend.json` names)")
+        lines = [f"Only searchlib applies what is in {' and '.join(parts)}."]
+        if self.weights:
+            lines.append(
+                "Other readers, sentence-transformers among them, open the folder as a model "
+                "without it: not the one that is judged below."
+            )
+        else:
+            lines.append(
+                "The folder has no weights of its own: searchlib runs the models that are named "
+                "there, and other readers cannot open it."
+            )
+        return " ".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
 class Card:
     """All that the card says."""
 
@@ -48,18 +89,20 @@ class Card:
     data: Mapping[str, Value] = field(default_factory=dict)
     settings: Mapping[str, Value] = field(default_factory=dict)  # steps, hyper-parameters, seeds
     judgements: tuple[Judgement, ...] = ()
+    additions: Additions = Additions()
 
     def text(self) -> str:
         """The README.md."""
         sparse = self.kind == "sparse"
         tags = ["sparse-encoder", "splade"] if sparse else ["sentence-similarity"]
+        others = [] if self.additions.any else ["sentence-transformers"]
+        library = {} if self.additions.any else {"library_name": "sentence-transformers"}
         matter = {
-            "library_name": "sentence-transformers",
+            **library,
             "pipeline_tag": "feature-extraction" if sparse else "sentence-similarity",
             "base_model": self.base,
-            "tags": ["sentence-transformers", *tags, "searchlib"],
+            "tags": [*others, *tags, "searchlib"],
         }
-        opener = "SparseEncoder" if sparse else "SentenceTransformer"
         option = f"--{self.kind}-model"
         parts = [
             "---",
@@ -68,9 +111,8 @@ class Card:
             f"\n# {_line(self.name)}\n",
             f"{self.made}\n",
             "## Use\n",
-            f"```\nsearchlib reencode my.index {option} {_line(self.name)}\n```\n",
-            f"```python\nfrom sentence_transformers import {opener}\n\n"
-            f"model = {opener}({self.name!r})\n```\n",
+            f"```\nsearchlib reencode my.index {option} {shlex.quote(self.name)}\n```\n",
+            self.additions.text() if self.additions.any else self._opener(),
             "## Before and after\n",
             _results(self.judgements),
             "## Data\n",
@@ -81,6 +123,14 @@ class Card:
             _table(versions()),
         ]
         return "\n".join(parts)
+
+    def _opener(self) -> str:
+        """How sentence-transformers opens the folder."""
+        opener = "SparseEncoder" if self.kind == "sparse" else "SentenceTransformer"
+        return (
+            f"```python\nfrom sentence_transformers import {opener}\n\n"
+            f"model = {opener}({self.name!r})\n```\n"
+        )
 
 
 def versions() -> dict[str, Value]:

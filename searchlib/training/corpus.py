@@ -68,4 +68,4 @@ def index_sample(engine: Searching, size: int, seed: int) -> Sample:
     ]
     vectors = snapshot.stored_rows("dense", ids)
     assert isinstance(vectors, np.ndarray)
-    return Sample(texts, np.asarray(vectors, np.float32))
+    return Sample(texts, np.asarray(vectors, np.float32), snapshot.documents_of(ids))

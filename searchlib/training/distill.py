@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +20,7 @@ from ..encoders.pooling import normalize
 from ..errors import BadInput
 from ..indexing import no_progress
 from ..protocols import Progress
+from .apart import held_apart
 
 Array = NDArray[np.float32]
 Csr = Any  # scipy.sparse.csr_matrix
@@ -30,7 +31,9 @@ SIF = 1e-3  # a of Arora et al. 2017
 RIDGE = 0.1  # of the mean squared length of a bag
 STEPS = 60
 ENOUGH = 1e-6  # of the gradient's first squared length
-HELD_OUT = 0.1
+HELD_OUT = 0.1  # of the documents
+FEWEST = 10  # distinct texts that something is held out of
+MANY = 100  # distinct texts of which the nearest ten say something
 _BATCH = 256
 
 
@@ -42,25 +45,32 @@ class Vectorizer(Protocol):
 
 @dataclass(frozen=True)
 class Sample:
-    """Passages to fit: their texts, and their vectors as far as they are known already."""
+    """Passages to fit: their texts, and their vectors as far as they are known already.
+
+    `documents` (n,): which one each passage is of; None: each is one.
+    """
 
     texts: list[str]
     vectors: Array | None = None
+    documents: NDArray[np.int64] | None = None
 
     def encoded(self, teacher: Vectorizer, on_progress: Progress = no_progress) -> Sample:
         """The same with vectors."""
         if self.vectors is not None:
             return self
-        return Sample(self.texts, encode_all(teacher, self.texts, on_progress))
+        return replace(self, vectors=encode_all(teacher, self.texts, on_progress))
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Vectors of tokens, and how near they come to the model on passages that were held out."""
+    """Vectors of tokens, and how near they come to the model on passages that were held out.
+
+    Figures are None where there are too few distinct texts for them.
+    """
 
     vectors: Array  # (tokens, dimension)
-    cosine: float  # mean, of the held-out passages' centred vectors
-    neighbours: float  # share of the model's 10 nearest that are among ours
+    cosine: float | None  # mean, of the held-out passages' centred vectors
+    neighbours: float | None  # share of the model's 10 nearest that are among ours
 
 
 def chosen(texts: Iterable[str], size: int, seed: int) -> list[str]:
@@ -147,16 +157,49 @@ def ridge(rows: Csr, targets: Array, start: Array, strength: float = RIDGE) -> A
     return found
 
 
-def fit(rows: Csr, targets: Array, start: Array, seed: int) -> Fit:
-    """Fitted vectors of tokens; how near they come is seen on a tenth, fitted without it first."""
+def fit(
+    rows: Csr,
+    targets: Array,
+    start: Array,
+    seed: int,
+    documents: NDArray[np.int64] | None = None,
+    *,
+    dimension: int | None = None,
+) -> Fit:
+    """Fitted vectors of tokens; how near they come is seen on a tenth of the documents, fitted
+    without it first, each text once.
+
+    `documents` (n,): which one each row is of; None: each is one. `dimension`: as many numbers a
+    vector has (`reduced`), in the figures too; None: as many as the targets'.
+    """
     centred = targets - targets.mean(axis=0)
     used = np.flatnonzero(np.diff(rows.tocsc().indptr))  # the others stay as scaled by the rest
-    order = np.random.default_rng(seed).permutation(len(targets))
-    out = max(1, int(HELD_OUT * len(targets)))
-    held, kept = np.sort(order[:out]), np.sort(order[out:])
+    found = _fitted(rows, centred, start, used)
+    if dimension is not None:
+        found = reduced(found, targets, dimension)
+    some = _distinct(rows)
+    held = held_apart(some if documents is None else documents[some], HELD_OUT, seed)
+    if len(some) < FEWEST or held.all():
+        return Fit(found, None, None)
+    kept = some[~held]
     tried = _fitted(rows[kept], centred[kept], start, used)
-    cosine, neighbours = nearness(normalize(rows @ tried), normalize(centred), held)
-    return Fit(_fitted(rows, centred, start, used), cosine, neighbours)
+    if dimension is not None:
+        directions = _directions(targets, dimension)
+        # subtle: among the model's own numbers again, or they could not be compared
+        tried = np.asarray(tried @ directions @ directions.T, np.float32)
+    cosine, neighbours = nearness(
+        normalize(rows[some] @ tried), normalize(centred[some]), np.flatnonzero(held)
+    )
+    return Fit(found, cosine, neighbours if len(some) >= MANY else None)
+
+
+def _distinct(rows: Csr) -> NDArray[np.int64]:
+    """The first row of each bag: what is held out must not be what was learned from."""
+    first: dict[tuple[bytes, bytes], int] = {}
+    for row in range(rows.shape[0]):
+        part = slice(rows.indptr[row], rows.indptr[row + 1])
+        first.setdefault((rows.indices[part].tobytes(), rows.data[part].tobytes()), row)
+    return np.array(list(first.values()), np.int64)
 
 
 def nearness(ours: Array, theirs: Array, rows: NDArray[np.int64]) -> tuple[float, float]:
@@ -178,9 +221,15 @@ def reduced(vectors: Array, targets: Array, dimension: int) -> Array:
     """Vectors in the `dimension` directions in which the model's differ most (PCA)."""
     if dimension >= vectors.shape[1]:
         return vectors
+    made: Array = vectors @ _directions(targets, dimension)
+    return made
+
+
+def _directions(targets: Array, dimension: int) -> Array:
+    """(numbers, dimension): of length 1, those in which vectors differ most."""
     centred = targets - targets.mean(axis=0)
     _, directions = np.linalg.eigh(centred.T @ centred)
-    made: Array = vectors @ directions[:, ::-1][:, :dimension].astype(np.float32)
+    made: Array = directions[:, ::-1][:, :dimension].astype(np.float32)
     return made
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -18,16 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from ..encoders.blend_layout import FOLDER as BLEND
 from ..encoders.dense import Pooled
 from ..encoders.dense_layout import DenseLayout, Normalize, Truncate
-from ..encoders.layout import SETTINGS, read_optional
+from ..encoders.gains import FOLDER as GAINS
+from ..encoders.layout import SETTINGS, inside, read_modules, read_optional
 from ..encoders.sparse_layout import Expansion, SparseLayout
-from ..encoders.weights import weight_files
+from ..encoders.weights import read_json, sense, weight_files
 from ..errors import UnsupportedModel
 from .new_folder import copy_files
 
 _KEPT = (".json", ".txt", ".model", ".safetensors")
-_SHARDS = "model.safetensors.index.json"
+_WEIGHTS = "model.safetensors"
+_SHARDS = f"{_WEIGHTS}.index.json"
+_TRAINER = "trainer_state.json"
 _NEVER = (_SHARDS, "generation_config.json", "adapter_config.json")
 # the names of sentence-transformers 5, which 6 knows too
 _TYPES = {
@@ -146,12 +150,7 @@ _POOLS = (("cls", ""), ("mean", "s"), ("max", "s"))
 
 def copy_model(source: Path, folder: Path) -> None:
     """Fill `folder` with a model as it is: weights, tokenizer, settings, and nothing else."""
-
-    def is_wanted(path: Path) -> bool:
-        hidden = any(part.startswith(".") for part in path.relative_to(source).parts)
-        return path.suffix in _KEPT and not hidden
-
-    copy_files(source, filter(is_wanted, source.rglob("*")), folder)
+    copy_files(source, _files_of(source), folder)
 
 
 def _copy(source: Path, transformer: Path, folder: Path) -> None:
@@ -159,14 +158,39 @@ def _copy(source: Path, transformer: Path, folder: Path) -> None:
     weights = {path.resolve() for path in weight_files(transformer)}
 
     def is_wanted(path: Path) -> bool:
-        inside = path.relative_to(source)
-        if path.suffix not in _KEPT or path.name in _NEVER:
-            return False
-        return path.resolve() not in weights and not any(
-            part.startswith(".") for part in inside.parts
-        )
+        return path.name not in _NEVER and path.resolve() not in weights
 
-    copy_files(source, filter(is_wanted, source.rglob("*")), folder)
+    copy_files(source, filter(is_wanted, _files_of(source)), folder)
+
+
+def _files_of(source: Path) -> Iterator[Path]:
+    """The files that a model consists of: those beside its config and those of its modules.
+
+    Other folders are none of it: a trainer's checkpoints, weights in other formats.
+    """
+    own = weight_files(source) if any(source.glob(f"{_WEIGHTS}*")) else []
+    for path in source.iterdir():
+        foreign = path.suffix == ".safetensors" and path not in own
+        hidden = path.name.startswith(".") or path.name == _TRAINER
+        if path.suffix in _KEPT and not (foreign or hidden):
+            yield path
+    for part in _modules_of(source):
+        for path in part.rglob("*"):
+            hidden = any(name.startswith(".") for name in path.relative_to(part).parts)
+            if path.suffix in _KEPT and not hidden:
+                yield path
+
+
+def _modules_of(source: Path) -> set[Path]:
+    """The folders that a model names, besides its own, and those of what searchlib adds."""
+    modules = read_modules(source) if (source / "modules.json").is_file() else []
+    parts = [path for _, path in modules]
+    for kind, path in modules:
+        if kind in ("Router", "Asym"):
+            config = read_optional(path / "router_config.json") or read_json(path / "config.json")
+            with sense(path):
+                parts += [inside(path, name) for name in config["types"]]
+    return {*parts, source / GAINS, source / BLEND} - {source}
 
 
 def _describe(place: Path, max_tokens: int, lower: bool) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BadInput, BadQuery
+from ..errors import BadInput, BadQuery, check_seed
 from ..evaluation import Qrels, answers_in
 from ..indexing import no_progress
 from ..protocols import Progress
@@ -59,6 +59,7 @@ class FinetuneSettings:
     def __post_init__(self) -> None:
         if not 0 < self.held_out < 1:
             raise BadQuery(f"illegal held_out: {self.held_out}, must be between 0 and 1")
+        check_seed(self.seed)
 
 
 def finetune(
@@ -78,7 +79,8 @@ def finetune(
     `topics`: query id -> text. `qrels`: query id -> document id -> relevance, above 0 an answer.
     `work` and the rest as for `adapt`. The model is judged on the held-out queries.
 
-    Raises BadInput if fewer than two judged queries have a text and an answer that is there.
+    Raises BadInput if fewer than two judged queries have a text and an answer that is there,
+    UnsupportedModel for a model that cannot be trained, such as static vectors.
     """
     started = time.monotonic()
     must_be_free(target)

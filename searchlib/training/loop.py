@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..errors import check_seed
 from .artefacts import filling, sync_folder, undamaged
 
 _STATE = ("exp_avg", "exp_avg_sq")  # what AdamW remembers of a parameter
@@ -49,6 +50,9 @@ class TrainingSettings:
     checkpoint_every: int = 50
     evaluate_every: int = 100
     patience: int = 3  # validations without a gain before it stops
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
 
 
 @dataclass

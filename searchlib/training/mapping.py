@@ -81,7 +81,7 @@ def make_map(
     """Fit a map for the index's dense model and leave it in the work folder; its steps.
 
     `topics`: id -> text of the queries that are learned from. `answers`: id -> documents. A model
-    that is there is finished. Raises UnsupportedModel for one of static vectors.
+    that is there is finished. Raises UnsupportedModel.
     """
     if (work / MODEL).is_dir():
         return settings.steps

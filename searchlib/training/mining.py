@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from indexes.snapshot import Snapshot
 
-from ..errors import BadInput, BadQuery
+from ..errors import BadInput, BadQuery, check_seed
 from ..indexing import no_progress
 from ..protocols import Progress
 from ..retrievers import FieldRetriever
@@ -64,6 +64,7 @@ class MiningSettings:
                 f"illegal random: {self.random}, must be 0 to {self.candidates - 1}, "
                 "less than candidates"
             )
+        check_seed(self.seed)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from typing import Literal, cast, get_args
 import numpy as np
 
 from ..encoders.analyzer import Analyzer
-from ..errors import BadInput, BadQuery
+from ..errors import BadInput, BadQuery, check_seed
 from ..evaluation.lines import numbered_lines, text_of
 from ..evaluation.topics import read_topics
 from ..types import Document
@@ -75,6 +75,7 @@ class PairSettings:
                 raise BadQuery(f"illegal {name}: {value}, must be 1 or more")
         if not 0 < self.held_out < 1:
             raise BadQuery(f"illegal held_out: {self.held_out}, must be between 0 and 1")
+        check_seed(self.seed)
 
 
 Documents = Callable[[], Iterable[Document]]

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..config import Settings
+from ..encoders.blend_layout import FOLDER as BLEND
+from ..encoders.gains import FOLDER as GAINS
 from ..engine import Engine
 from ..errors import BadInput
 from ..evaluation.compare import Comparison
@@ -18,7 +20,7 @@ from ..indexing import no_progress
 from ..protocols import Progress
 from ..searching import Searching
 from .artefacts import undamaged, write_whole
-from .card import Card, Judgement
+from .card import Additions, Card, Judgement
 from .judging import Judged, is_better, judge
 from .log import plot_log, read_log
 from .new_folder import copy_files, new_folder
@@ -119,12 +121,19 @@ def publish(work: Path, target: Path, card: Card) -> None:
     entries = read_log(work / LOG)
     with new_folder(target) as folder:
         copy_files(work / MODEL, (work / MODEL).rglob("*"), folder)
+        card = replace(card, additions=additions_of(folder))
         (folder / CARD).write_text(card.text(), encoding="utf-8")
         if entries:
             shutil.copyfile(work / LOG, folder / LOG)
             plot_log(entries, folder / PLOT)
         if (work / READING_LOG).is_file():
             shutil.copyfile(work / READING_LOG, folder / READING_LOG)
+
+
+def additions_of(folder: Path) -> Additions:
+    """What a model's folder holds that searchlib alone applies."""
+    weights = any(folder.rglob("config.json"))
+    return Additions((folder / GAINS).is_dir(), (folder / BLEND).is_dir(), weights)
 
 
 def with_model(settings: Settings, kind: Kind, model: Path) -> Settings:

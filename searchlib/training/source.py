@@ -11,8 +11,10 @@ from typing import Any, Literal
 from indexes.errors import NoIndex
 
 from ..config import Settings
+from ..encoders.models import resolve
+from ..encoders.static import is_static
 from ..engine import Engine
-from ..errors import BadInput
+from ..errors import BadInput, UnsupportedModel
 from ..indexing import no_progress
 from ..protocols import Progress
 from ..searching import Searching
@@ -64,14 +66,20 @@ def opened(
 
 
 def model_of(engine: Searching, kind: Kind) -> str:
-    """The name of the index's sparse or dense model.
+    """The name of the index's sparse or dense model, which is to be trained.
 
-    Raises BadInput if it was made without one.
+    Raises BadInput if it was made without one, UnsupportedModel for static vectors.
     """
     model = engine.settings.sparse_model if kind == "sparse" else engine.settings.dense_model
     if model is None or kind not in engine.snapshot.fields:
         raise BadInput(
             f"{engine.path} was made without {kind} vectors, so there is no {kind} model to train"
+        )
+    if kind == "dense" and is_static(resolve(model).path):
+        raise UnsupportedModel(
+            f"{model} holds static vectors, one a token, which cannot be trained: train a model "
+            "with a network and make static vectors of that (`searchlib distill`), or train the "
+            "index's sparse model (--kind sparse)"
         )
     return model
 

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from ..encoders.dense import DenseEncoder
 from ..encoders.static import LONGEST
-from ..encoders.tokenizing import Tokenizer
-from ..errors import BadInput, UnsupportedModel
+from ..encoders.tokenizing import TOGETHER, Tokenizer
+from ..errors import BadInput, UnsupportedModel, check_seed
 from ..indexing import no_progress
 from ..protocols import Progress
-from .distill import RIDGE, SIF, Array, Sample, bags, encode_all, fit, prior, reduced
+from .distill import RIDGE, SIF, Array, Sample, bags, encode_all, fit, prior
 from .new_folder import must_be_free, new_folder
 
 WORDS = 0
@@ -37,11 +37,12 @@ class Report:
 
     model: str
     tokens: int
-    words: int  # of the tokens, those that the model's own vocabulary lacks
+    words: int  # of the tokens, those that a model's own vocabulary lacks
     dimension: int
     passages: int  # that were fitted
-    cosine: float | None  # to the model's vectors, on passages held out; None without a model
+    cosine: float | None  # to the model's vectors, on passages held out; None: too few, or no model
     neighbours: float | None  # share of the model's 10 nearest passages that are ours too
+    known: float | None = None  # share of the passages' words that have a vector; None of a model
 
 
 def distill_model(
@@ -69,6 +70,7 @@ def distill_model(
     teacher = DenseEncoder(model, device)
     _check("dimension", dimension, 2, teacher.dimension)
     _check("words", words, 0, 1_000_000)
+    check_seed(seed)
     with new_folder(folder) as made:
         settings = teacher.tokenizer.to_json()
         texts = sample.texts
@@ -82,8 +84,9 @@ def distill_model(
             alone = encode_all(teacher, token_texts(tokenizer), on_progress)
         if len(alone) != tokenizer.size:
             raise BadInput(f"{len(alone)} vectors for {tokenizer.size} tokens")
-        fitted = fit(rows, targets, prior(alone, np.asarray(rows.sum(axis=0)).ravel()), seed)
-        vectors = reduced(fitted.vectors, targets, dimension or targets.shape[1])
+        begun = prior(alone, np.asarray(rows.sum(axis=0)).ravel())
+        fitted = fit(rows, targets, begun, seed, sample.documents, dimension=dimension)
+        vectors = fitted.vectors
         vectors[tokenizer.special_ids] = 0  # subtle: some readers leave [UNK] out, some add it
         report = Report(
             str(folder), len(vectors), extra, vectors.shape[1], len(texts), fitted.cosine,
@@ -98,7 +101,8 @@ def distill_vectors(
 ) -> Report:
     """Writes word vectors as a static model, weighted by the corpus's frequencies (SIF).
 
-    Raises BadInput where `folder` is there, StorageFailed.
+    `source`: what the file is called. Raises BadInput where `folder` is there, or no word of the
+    sample has a vector; StorageFailed.
     """
     must_be_free(folder)
     with new_folder(folder) as made:
@@ -106,13 +110,20 @@ def distill_vectors(
         kept = np.array([word not in SPECIAL for word in words])
         (made / TOKENIZER).write_text(json.dumps(_word_level(named)), encoding="utf-8")
         tokenizer = Tokenizer(made, LONGEST)
+        known = _share_known(tokenizer, sample.texts)
+        if not known:
+            raise BadInput(
+                f"{source} has a vector of no word of the texts (its words: "
+                f"{', '.join(map(repr, named[:3]))}); capitals count where it has any, texts are "
+                "cut at spaces, '-' and '_', and the language must be the same"
+            )
         rows = bags(_known(tokenizer, sample.texts), tokenizer.size)
         blank = np.zeros((len(SPECIAL), vectors.shape[1]), np.float32)
         frequency = np.asarray(rows.sum(axis=0)).ravel()
         table = prior(np.concatenate([blank, vectors[kept]]), frequency)
         table[tokenizer.special_ids] = 0
         report = Report(
-            str(folder), len(table), len(named), table.shape[1], len(sample.texts), None, None
+            str(folder), len(table), 0, table.shape[1], len(sample.texts), None, None, known
         )
         _write(made, table, report, {"vectors": source})
     return report
@@ -124,6 +135,20 @@ def _known(tokenizer: Tokenizer, texts: list[str]) -> list[NDArray[np.int32]]:
     if max((int(ids.max()) for ids in found if len(ids)), default=0) >= tokenizer.size:
         raise UnsupportedModel("the tokenizer's numbers have holes; it cannot become a table")
     return found
+
+
+def _share_known(tokenizer: Tokenizer, texts: list[str]) -> float:
+    """How many of the texts' words, as they stand, are no unknown ones; signs do not count."""
+    special = set(tokenizer.special_ids)
+    words = known = 0
+    for start in range(0, len(texts), TOGETHER):
+        some = texts[start : start + TOGETHER]
+        for text, found in zip(some, tokenizer.cut_words(some), strict=True):
+            for word in found:
+                if any(map(str.isalnum, text[word.start : word.end])):
+                    words += 1
+                    known += special.isdisjoint(word.ids)
+    return known / max(words, 1)
 
 
 def token_texts(tokenizer: Tokenizer) -> list[str]:
@@ -206,20 +231,34 @@ def _card(report: Report, how: Mapping[str, Any]) -> str:
         "A text's vector is the normalised mean of its tokens' vectors; no network is run. Made by",
         "`searchlib distill`: " + ", ".join(f"{name} {value}" for name, value in how.items()) + ".",
         "",
-        f"- {report.tokens:,} tokens of {report.dimension} numbers, {report.words:,} of them words "
-        "added for the corpus",
+        f"- {report.tokens:,} tokens of {report.dimension} numbers, {_which(report)}",
         f"- {report.passages:,} of the corpus's passages were used, weights by SIF (a = {SIF})",
     ]
-    if report.cosine is not None and report.neighbours is not None:
+    if report.known is None:
         lines += [
-            "- on a tenth of them, held out: mean cosine to the model's vectors (both centred) "
-            f"{report.cosine:.3f}; of the model's 10 nearest passages, {report.neighbours:.0%} "
-            "are the 10 nearest here",
+            f"- on passages of a tenth of the documents, held out: {seen(report)}",
             "",
             "Vectors were fitted to what the model makes of these passages (ridge regression): "
             "on other text they are worse.",
         ]
     return "\n".join([*lines, ""])
+
+
+def _which(report: Report) -> str:
+    """Where the tokens are from, for the card."""
+    if report.known is None:
+        return f"{report.words:,} of them words added for the corpus"
+    return f"the file's words; {report.known:.1%} of the words in the corpus's passages have one"
+
+
+def seen(report: Report) -> str:
+    """What the figures of a model's vectors are, in words."""
+    if report.cosine is None:
+        return "no figure, there are too few distinct texts"
+    found = f"cosine {report.cosine:.3f} to the model's (both centred)"
+    if report.neighbours is None:
+        return found
+    return f"{found}, {report.neighbours:.0%} of its 10 nearest passages shared"
 
 
 def _check(name: str, value: int | None, least: int, most: int) -> None:

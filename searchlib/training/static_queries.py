@@ -26,10 +26,11 @@ from ..encoders.nibbles import Nibbles
 from ..encoders.pooling import normalize
 from ..encoders.static_queries import CONFIG, static_queries, vocabulary_hash
 from ..encoders.tokenizing import Ids, Tokenizer
-from ..errors import BadInput
+from ..errors import BadInput, check_seed
 from ..indexing import no_progress
 from ..protocols import Progress
 from ..searching import Searching
+from .apart import grouped, held_apart
 from .blending import lasting_name
 from .corpus import index_sample
 from .distill import Array, Sample, bags, encode_all, prior, ridge
@@ -58,6 +59,7 @@ class Plan:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         for name, least in (("sample", 10), ("runs", 1), ("epochs", 1)):
             value = getattr(self, name)
             if value < least:
@@ -80,7 +82,7 @@ class Report:
 class Lessons:
     """Texts as pieces, at least one each, with the model's vectors and the corpus's mean.
 
-    `passages` (n,): which passage each is, or was cut from.
+    `passages` (n,): which passage each is, or was cut from; copies are one.
     """
 
     pieces: list[Ids]
@@ -95,10 +97,7 @@ class Lessons:
 
     def split(self, seed: int) -> tuple[Lessons, Lessons]:
         """Those of a few passages, to be held out, and all others; some on either side."""
-        every = np.unique(self.passages)
-        count = max(1, int(HELD_OUT * len(every)))
-        apart = np.random.default_rng(seed).permutation(every)[:count]
-        held = np.isin(self.passages, apart)
+        held = held_apart(self.passages, HELD_OUT, seed)
         return self.some(np.flatnonzero(held)), self.some(np.flatnonzero(~held))
 
     def cosine(self, table: Array) -> float:
@@ -150,6 +149,8 @@ def fit_index(
     sample = index_sample(engine, plan.sample, plan.seed)
     lessons = lessons_of(sample, teacher, plan, on_progress)
     held, rest = lessons.split(plan.seed)
+    if not rest.pieces:
+        raise BadInput(f"the passages of {engine.path} are copies of one; give it others")
     begin = None if from_scratch else static_queries(QUERIES_DEFAULT, name)
     if begin is not None:
         table = begin.matrix()
@@ -179,7 +180,8 @@ def lessons_of(sample: Sample, teacher: DenseEncoder, plan: Plan, on_progress: P
     assert sample.vectors is not None
     runs = runs_of_words(sample.texts, plan.runs, plan.seed)
     short = [run for _, run in runs]
-    passages = np.array([*range(len(sample.texts)), *(text for text, _ in runs)], np.int64)
+    distinct = grouped(sample.texts, range(len(sample.texts)))
+    passages = distinct[[*range(len(sample.texts)), *(text for text, _ in runs)]]
     vectors = np.concatenate([sample.vectors, encode_all(teacher, short, on_progress)])
     pieces = teacher.tokenizer.plain_words([*sample.texts, *short])
     filled = np.array([len(ids) > 0 for ids in pieces])

@@ -45,6 +45,7 @@ def test_an_index_is_distilled_with_its_own_model_and_vectors(
     shown = cli("distill", "i.index", "--out", "fast", "--format", "table")
     assert shown.code == 0, shown.err
     assert "of 32 numbers; on passages held out, cosine" in shown.out
+    assert shown.out.endswith("next: searchlib reencode i.index --dense-model fast\n")
     again = cli("reencode", "i.index", "--dense-model", "fast")
     assert again.code == 0, again.err
     assert len(cli("search", "i.index", "boat", "-r", "dense").lines) == 10
@@ -66,6 +67,13 @@ def test_word_vectors(cli: Run, songs: Path, folder: Path) -> None:
     (folder / "w.vec").write_text("3 2\nfish 1 0\nriver 1 1\nbread 0 1\n")
     (made,) = cli("distill", songs, "--out", "words", "--vectors", "w.vec").lines
     assert made["tokens"] == 5
+    assert 0 < made["known"] < 1
+    told = cli("distill", songs, "--out", "told", "--vectors", "w.vec", "--format", "table").out
+    assert f"{made['known']:.1%} of the words in 12 passages have one" in told
+    (folder / "w.vec").write_text("2 2\nFISH 1 0\nRIVER 1 1\n")
+    refused = cli("distill", songs, "--out", "none", "--vectors", "w.vec")
+    assert (refused.code, refused.out) == (1, "")
+    assert "w.vec has a vector of no word of the texts" in refused.error
     assert cli("index", "i.index", songs, "--dense-model", "words", "--no-sparse").code == 0
 
 

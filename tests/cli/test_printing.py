@@ -106,6 +106,13 @@ def test_numbers_are_never_broken_and_nothing_is_cut(
     out = capsys.readouterr().out
     assert out.count("-0.1234") == 7
     assert out.count("x") == 90
+    print_table(
+        ("queries", ">before", ">after", ">difference", ">p"),
+        [("held-out judged queries, sparse, nDCG@10", "0.1234", "0.5678",
+          "+0.0358 (-0.1171 to +0.1861)", "0.7500")],
+    )  # fmt: skip
+    told = " ".join(capsys.readouterr().out.split())
+    assert "0.1234 0.5678 +0.0358 (-0.1171 to +0.1861) 0.7500" in told
     print_table(("", ""), [("settings.of.a.long.name.that.goes.on", "v" * 90)])
     assert "settings.of.a.long.name.that.goes.on" in capsys.readouterr().out
 

@@ -54,6 +54,18 @@ def test_sync_says_what_it_did(cli: Run, folder: Path) -> None:
     assert cli("sync", "s.index", "texts", "--allow-empty").lines[0]["removed"] == 1
 
 
+def test_the_next_sync_takes_back_what_update_changed(cli: Run, folder: Path) -> None:
+    """As `update --help` says: the index says what the files say."""
+    Path("kept").mkdir()
+    Path("kept/a.jsonl").write_text('{"id": "a", "text": "the cat", "year": 1}\n')
+    cli("index", "s.index", "kept", "--no-sparse", "--no-dense")
+    cli("sync", "s.index", "kept")
+    assert cli("update", "s.index", "a", "--set", "year=9").lines[0]["updated"] == 1
+    assert cli("sync", "s.index", "kept").lines[0]["updated"] == 1
+    (shown,) = cli("browse", "s.index").lines
+    assert shown["metadata"] == {"year": 1}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -147,6 +147,19 @@ def test_a_corpus_that_says_nothing(cli: Run, folder: Path, models: tuple[object
     refused(cli("adapt", "blank.jsonl", "--out", "m", *models), "no pseudo-queries")
 
 
+def test_a_seed_that_is_none(cli: Run, folder: Path, corpus: Path) -> None:
+    for arguments in (
+        ("adapt", corpus), ("finetune", corpus, *QRELS), ("distill", corpus),
+        ("distill", corpus, "--vectors", "w.vec"), ("glance", "i.index"), ("blend", "i.index"),
+    ):  # fmt: skip
+        result = cli(*arguments, "--out", "m", "--seed", "-1")
+        assert result.code == 2
+        assert "Invalid value for '--seed': -1 is not in the range x>=0" in result.err
+    refused(cli("adapt", corpus, "--out", "m", "--seed", 2**64), "illegal seed: 1844", "2**63 - 1")
+    assert not (folder / "m").exists()
+    assert not (folder / "m.work").exists()
+
+
 @pytest.mark.parametrize("name", ["queries", "qrels"])
 def test_careless_finetuning(cli: Run, folder: Path, corpus: Path, name: str) -> None:
     options = {"queries": QRELS[1], "qrels": QRELS[3], name: "absent.tsv"}

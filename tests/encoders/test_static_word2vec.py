@@ -52,6 +52,24 @@ def test_every_form_is_read(tmp_path: Path, name: str, data: bytes) -> None:
     np.testing.assert_array_equal(vectors, VECTORS)
 
 
+@pytest.mark.parametrize("header", [True, False])
+def test_a_byte_order_mark_is_no_part_of_the_first_word(tmp_path: Path, header: bool) -> None:
+    (tmp_path / "a.vec").write_bytes(b"\xef\xbb\xbf" + text(header))
+    words, vectors = read_word2vec(tmp_path / "a.vec")
+    assert words == WORDS
+    assert vectors.shape == (5, 4)
+
+
+def test_lines_that_the_first_one_promises_are_not_missed_where_few_are_wanted(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.vec"
+    path.write_bytes(b"900 2\na 1 2\na 3 4\nb 5 6\n")
+    assert read_word2vec(path, most=2)[0] == ["a", "b"]
+    path.write_bytes(b"3 2\na 1 2\na 3 4\nb 5 6\n")  # a word that comes twice is there
+    assert read_word2vec(path)[0] == ["a", "b"]
+
+
 def test_only_the_first_words_are_taken_and_each_once(tmp_path: Path) -> None:
     path = tmp_path / "a.vec"
     path.write_bytes(b"a 1 2\na 3 4\nb 5 6\nc 7 8\nnever read: no number")
@@ -73,6 +91,8 @@ def test_a_word_may_have_spaces(tmp_path: Path) -> None:
         ("a.vec", b"3 2\n", "no word vectors"),
         ("a.vec", b"a 1 2\nb 1\n", "a.vec:2: 1 numbers after a word, 2 are expected"),
         ("a.vec", b"a 1 2\nb 1 x\n", "a.vec:2: not a word and 2 numbers"),
+        ("a.vec", b"900 2\na 1 2\nb 3 4\n", "says 900 words, 2 are there"),
+        ("a.vec", b"\xc2\xb2 2\na 1 2\n", "vectors of 1 numbers"),  # a 2, but no digit
         ("a.vec", b"a 1 nan\n", "not a number"),
         ("a.vec", b"a 1 1e999\n", "not a number"),
         ("a.vec", b"1 99999999\n", "vectors of 99999999 numbers"),

@@ -17,9 +17,10 @@ from adapting import corpus_of, small
 from searchlib import Engine, Settings
 from searchlib.encoders.sparse import SparseEncoder
 from searchlib.encoders.weights import Weights
-from searchlib.errors import BadInput
+from searchlib.errors import BadInput, BadQuery
 from searchlib.training import publishing
 from searchlib.training.adapt import CHECKED, AdaptSettings, adapt, proving
+from searchlib.training.blending import fit_blend
 from searchlib.training.finetune import (
     FinetuneSettings,
     _split,
@@ -29,9 +30,12 @@ from searchlib.training.finetune import (
 )
 from searchlib.training.judging import Judged, is_better, judge, on_own_passages
 from searchlib.training.log import read_log
+from searchlib.training.loop import TrainingSettings
 from searchlib.training.making import score_as_indexed
+from searchlib.training.mining import MiningSettings
 from searchlib.training.models import TrainableSparse
-from searchlib.training.pairs import PseudoQuery
+from searchlib.training.pairs import PairSettings, PseudoQuery
+from searchlib.training.static_queries import Plan
 from searchlib.training.texts import PassageTexts
 from searchlib.training.work import copy_of_index
 
@@ -124,6 +128,47 @@ def test_a_model_that_is_better_is_a_whole_folder(
     new = SparseEncoder(outcome.model)
     assert new.fingerprint != own.fingerprint
     assert len(new.encode_document(["the cat"])) == 1
+
+
+def test_cards_say_what_opens_the_folder(tmp_path: Path, index: Path, all_is_gain: None) -> None:
+    """sentence-transformers leaves factors and a blend out: it opens another model, or none."""
+    blended = tmp_path / "blended.index"
+    copy_of_index(index, blended)
+    with Engine.open(blended) as engine:
+        fit_blend(engine, tmp_path / "blend")
+        engine.reencode(replace(engine.settings, sparse_model=str(tmp_path / "blend")))
+    documents = corpus_of(24)
+    topics = {document.id: document.title for document in documents}
+    qrels = {document.id: {document.id: 1} for document in documents}
+    few, labelled = small(AdaptSettings()), small(FinetuneSettings())
+    adapt(index, tmp_path / "adapted", few)
+    adapt(blended, tmp_path / "blended", few)
+    finetune(index, topics, qrels, tmp_path / "gained", labelled)
+    finetune(blended, topics, qrels, tmp_path / "both", labelled)
+    cards = {
+        name: (tmp_path / name / "README.md").read_text()
+        for name in ("adapted", "blended", "gained", "both")
+    }
+    own = 'library_name: "sentence-transformers"'
+    assert own in cards["adapted"]
+    assert "SparseEncoder('adapted')" in cards["adapted"]
+    assert "Only searchlib" not in cards["adapted"]
+    for name, added in (("blended", "blend"), ("gained", "gains"), ("both", "gains")):
+        assert (tmp_path / name / added).is_dir()
+        assert f"Only searchlib applies what is in `{added}/`" in cards[name]
+        assert own not in cards[name]
+        assert "SparseEncoder" not in cards[name]
+        assert "```\nsearchlib reencode my.index --sparse-model" in cards[name]
+        assert '"sentence-transformers"' not in cards[name].split("---\n")[1]
+    assert "and `blend/`" in cards["both"]
+    assert "has no weights of its own" in cards["both"]
+    for name in ("blended", "gained"):
+        assert "not the one that is judged" in cards[name]
+    peer = pytest.importorskip("sentence_transformers").SparseEncoder
+    for name in ("adapted", "blended", "gained"):
+        peer(str(tmp_path / name), device="cpu")
+    with pytest.raises((ValueError, OSError)):
+        peer(str(tmp_path / "both"), device="cpu")
 
 
 def test_without_a_gain_the_old_model_stays(
@@ -319,6 +364,15 @@ def test_a_work_folder_that_is_none(tmp_path: Path, index: Path, state: str) -> 
         [work] if state == "file" else [path for path in work.iterdir() if ".lock" not in path.name]
     )
     assert [path.read_text() for path in kept] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    "settings", [PairSettings, MiningSettings, TrainingSettings, FinetuneSettings, Plan]
+)
+@pytest.mark.parametrize("seed", [-1, 1 << 63, 0.5])
+def test_a_seed_that_is_none_is_refused(settings: Any, seed: Any) -> None:
+    with pytest.raises(BadQuery, match=f"illegal seed: {seed}, must be a whole number from 0"):
+        settings(seed=seed)
 
 
 def test_one_document_is_not_enough(tmp_path: Path, tiny_settings: Settings) -> None:

@@ -213,10 +213,22 @@ def test_nothing_is_left_of_a_folder_that_cannot_be_written(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_copies_of_a_passage_are_held_out_together(tmp_path: Path, tiny_settings: Settings) -> None:
+    """20 documents are copies of two: one of these is held out, with all its copies."""
+    texts = [" ".join(PLAIN[:6]), " ".join(PLAIN[6:12])]
+    with Engine.create(tmp_path / "copies", tiny_settings) as engine:
+        engine.add(Document(f"d{i}", texts[i % 2]) for i in range(20))
+        assert fit_blend(engine, tmp_path / "m").held_out == 10
+
+
 def test_an_index_with_too_little(tmp_path: Path, tiny_settings: Settings) -> None:
     with Engine.create(tmp_path / "few", tiny_settings) as engine:
         engine.add(documents()[:2])
         with pytest.raises(BadInput, match="10 are the least to learn of"):
+            fit_blend(engine, tmp_path / "m")
+    with Engine.create(tmp_path / "copies", tiny_settings) as engine:
+        engine.add(Document(f"d{i}", "the cat and the dog") for i in range(12))
+        with pytest.raises(BadInput, match="has one document, or copies of one"):
             fit_blend(engine, tmp_path / "m")
     bare = replace(tiny_settings, dense_model=None)
     with (

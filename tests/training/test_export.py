@@ -19,7 +19,7 @@ from searchlib.errors import BadInput, UnsupportedModel
 from searchlib.evaluation import compare
 from searchlib.training.artefacts import write_whole
 from searchlib.training.card import Card, Judgement
-from searchlib.training.export import export_dense, export_sparse
+from searchlib.training.export import copy_model, export_dense, export_sparse
 from searchlib.training.log import TrainingLog, plot_log, read_log
 from searchlib.training.new_folder import new_folder
 
@@ -92,6 +92,57 @@ def test_a_dense_model_opens_as_it_is(tmp_path: Path, tiny_dense: Path, plain: b
     lengths = np.linalg.norm(vectors, axis=1)
     assert np.allclose(lengths, 1) is not plain
     assert not np.allclose(vectors, DenseEncoder(source).encode_document(TEXTS), atol=1e-2)
+
+
+def littered(source: Path) -> None:
+    """Beside a model what a trainer and other runtimes leave there."""
+    for place in ("checkpoint-100", "onnx", ".cache", "checkpoint-100/1_Pooling"):
+        (source / place).mkdir()
+        for name in ("config.json", "model.safetensors", "vocab.txt"):
+            (source / place / name).write_bytes(b"{}")
+    (source / "trainer_state.json").write_text("{}")
+    (source / ".hidden.json").write_text("{}")
+    (source / "optimizer.safetensors").write_bytes(b"none")
+
+
+def files_in(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_trainers_leftovers_are_not_copied(tmp_path: Path, tiny_sparse: Path) -> None:
+    source = tmp_path / "source"
+    model = trained(tiny_sparse, masked=True)
+    with new_folder(source) as folder:
+        export_sparse(tiny_sparse, read_sparse(tiny_sparse), model.save_pretrained, folder)
+    own = files_in(source)
+    littered(source)
+    with new_folder(tmp_path / "copy") as folder:
+        copy_model(source, folder)
+    assert files_in(tmp_path / "copy") == own
+    with new_folder(tmp_path / "trained") as folder:
+        export_sparse(source, read_sparse(source), model.save_pretrained, folder)
+    assert files_in(tmp_path / "trained") == own
+
+
+def test_what_a_model_names_is_copied(tmp_path: Path, tiny_sparse: Path) -> None:
+    """The folders of a router's sides, and those of what searchlib adds."""
+    source = tmp_path / "source"
+    for place in ("document_0_MLMTransformer", "query_0_Table/deep", "gains", "blend"):
+        (source / place).mkdir(parents=True)
+        (source / place / "model.safetensors").write_bytes(b"1")
+    kind = "sentence_transformers.models.Router"
+    modules = [{"idx": 0, "name": "0", "path": "", "type": kind}]
+    (source / "modules.json").write_text(json.dumps(modules))
+    sides = {"document_0_MLMTransformer": "x.MLMTransformer", "query_0_Table": "x.Table"}
+    (source / "router_config.json").write_text(json.dumps({"types": sides, "structure": {}}))
+    own = files_in(source)
+    littered(source)
+    with new_folder(tmp_path / "copy") as folder:
+        copy_model(source, folder)
+    assert files_in(tmp_path / "copy") == own
+    (source / "router_config.json").write_text(json.dumps({"types": {"../other": "x.Table"}}))
+    with pytest.raises(UnsupportedModel, match="outside itself"), new_folder(tmp_path / "n") as to:
+        copy_model(source, to)
 
 
 def test_a_model_with_a_table_for_queries_is_refused(tmp_path: Path, tiny_sparse: Path) -> None:

@@ -14,9 +14,18 @@ from tiny_models import WORDS, make_bert
 
 from searchlib import Document, Engine, Settings
 from searchlib.encoders.backbone import Backbone
+from searchlib.encoders.dense import DenseEncoder
 from searchlib.encoders.static_queries import StaticQueries
 from searchlib.errors import BadInput, BadQuery, ModelMismatch, ModelNotFound
-from searchlib.training.static_queries import Lessons, Plan, fit_index, runs_of_words
+from searchlib.training.corpus import index_sample
+from searchlib.training.distill import Sample
+from searchlib.training.static_queries import (
+    Lessons,
+    Plan,
+    fit_index,
+    lessons_of,
+    runs_of_words,
+)
 
 PLAIN = [word for word in WORDS if word.isalpha()]
 PLAN = Plan(sample=200, runs=400, epochs=200)
@@ -190,6 +199,28 @@ def test_what_cannot_be_learned_from(engine: Engine, tmp_path: Path) -> None:
         fit_index(words, tmp_path / "t", PLAN)
 
 
+def test_copies_of_a_passage_are_held_out_together(engine: Engine) -> None:
+    """Each with its runs of words; the vectors of 40 copies cannot show how good a table is."""
+    sample = index_sample(engine, 100, 0)
+    assert sample.vectors is not None
+    copied = Sample(sample.texts[:2] * 40, np.tile(sample.vectors[:2], (40, 1)))
+    teacher = DenseEncoder(engine.settings.dense_model or "")
+    lessons = lessons_of(copied, teacher, Plan(100, 50, 1), lambda *_: None)
+    held, rest = lessons.split(0)
+    assert len(set(held.passages)) == len(set(rest.passages)) == 1
+    assert len(held.pieces) + len(rest.pieces) >= 80 + 50 - 1
+    seen = {ids.tobytes() for ids in rest.pieces if len(ids) > 14}
+    assert seen.isdisjoint(ids.tobytes() for ids in held.pieces)
+
+
+def test_copies_of_one_passage_teach_nothing(tmp_path: Path, tiny_settings: Settings) -> None:
+    settings = replace(tiny_settings, sparse_model=None)
+    with Engine.create(tmp_path / "i", settings) as engine:
+        engine.add(Document(f"d{i}", "the cat and the dog") for i in range(12))
+        with pytest.raises(BadInput, match="are copies of one"):
+            fit_index(engine, tmp_path / "t", PLAN)
+
+
 def test_a_model_that_was_changed_in_its_place_teaches_nothing(
     tmp_path: Path, tiny_settings: Settings
 ) -> None:
@@ -197,7 +228,7 @@ def test_a_model_that_was_changed_in_its_place_teaches_nothing(
     model = make_bert(tmp_path / "model", masked=False, seed=5)
     settings = replace(tiny_settings, dense_model=str(model), sparse_model=None, max_passages=1)
     with Engine.create(tmp_path / "i", settings) as engine:
-        engine.add(Document(f"d{i}", "the cat and the dog") for i in range(12))
+        engine.add(Document(f"d{i}", f"the {PLAIN[i]} and the dog") for i in range(12))
         fit_index(engine, tmp_path / "t", Plan(sample=20, runs=20, epochs=1))
         make_bert(model, masked=False, seed=6)
         with pytest.raises(ModelMismatch, match="field 'dense' was built with another model"):

@@ -17,14 +17,17 @@ from searchlib import Engine, Settings
 from searchlib.encoders.dense import DenseEncoder
 from searchlib.encoders.dense_layout import read_dense
 from searchlib.encoders.pooling import normalize
-from searchlib.errors import BadQuery
+from searchlib.errors import BadQuery, UnsupportedModel
 from searchlib.training import mapping, publishing
+from searchlib.training.adapt import AdaptSettings, adapt
+from searchlib.training.distill import Sample
 from searchlib.training.export import export_map
 from searchlib.training.finetune import FinetuneSettings, finetune
 from searchlib.training.fitting import FitSettings
 from searchlib.training.log import read_log
 from searchlib.training.mapping import MAP, fit_map
 from searchlib.training.new_folder import new_folder
+from searchlib.training.static_model import distill_model
 
 TEXTS = ["the cat is asleep", "bread and water", "a doctor writes", ""]
 
@@ -46,6 +49,28 @@ def normal_dense(tmp_path_factory: pytest.TempPathFactory, tiny_dense: Path) -> 
     pooling = {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True}
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
     return folder
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_static_vectors_are_refused_and_no_work_is_left(
+    tmp_path: Path, tiny_dense: Path, tiny_settings: Settings, whole: bool
+) -> None:
+    documents = corpus_of(24)
+    distill_model(
+        Sample([document.text for document in documents]), str(tiny_dense), tmp_path / "s"
+    )
+    with Engine.create(
+        tmp_path / "i", replace(tiny_settings, dense_model=str(tmp_path / "s"))
+    ) as engine:
+        engine.add(documents)
+    topics = {document.id: document.title for document in documents}
+    qrels = {document.id: {document.id: 1} for document in documents}
+    settings = small(FinetuneSettings(kind="dense", whole=whole))
+    with pytest.raises(UnsupportedModel, match=r"holds static vectors.*cannot be trained.*distill"):
+        finetune(tmp_path / "i", topics, qrels, tmp_path / "m", settings)
+    with pytest.raises(UnsupportedModel, match="holds static vectors"):
+        adapt(tmp_path / "i", tmp_path / "m", small(AdaptSettings(kind="dense")))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["i", "s"]
 
 
 def matrix(seed: int = 0) -> Any:

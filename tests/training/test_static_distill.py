@@ -10,7 +10,7 @@ from tiny_models import WORDS
 
 from searchlib import Document, Engine, Settings
 from searchlib.encoders.dense import DenseEncoder
-from searchlib.errors import BadInput
+from searchlib.errors import BadInput, BadQuery
 from searchlib.training.corpus import index_sample, index_texts
 from searchlib.training.distill import (
     Sample,
@@ -85,6 +85,42 @@ def test_what_is_linear_is_found_again_also_on_what_was_held_out() -> None:
     assert wrong.cosine < 0.5
 
 
+def test_copies_of_what_was_learned_from_are_not_held_out() -> None:
+    """Vectors that no tokens explain are told of what was seen, and of nothing else."""
+    rng = np.random.default_rng(4)
+    ids = [rng.integers(0, 60, 8).astype(np.int32) for _ in range(120)]
+    targets = rng.normal(size=(120, 8)).astype(np.float32)
+    start = rng.normal(size=(60, 8)).astype(np.float32)
+    copied = fit(bags(ids * 9, 60), np.tile(targets, (9, 1)), start, seed=0)
+    once = fit(bags(ids, 60), targets, start, seed=0)
+    assert copied.cosine == pytest.approx(once.cosine, abs=0.01)
+    assert copied.neighbours == pytest.approx(once.neighbours, abs=0.01)
+    assert once.cosine is not None
+    assert once.cosine < 0.3
+    few = fit(bags(ids[:9] * 90, 60), np.tile(targets[:9], (90, 1)), start, seed=0)
+    assert (few.cosine, few.neighbours) == (None, None)
+    some = fit(bags(ids[:50], 60), targets[:50], start, seed=0)
+    assert some.cosine is not None
+    assert some.neighbours is None
+
+
+def test_whole_documents_are_held_out() -> None:
+    """Passages of a document are about one thing, which no token tells."""
+    rng = np.random.default_rng(4)
+    documents = np.repeat(np.arange(20), 20)
+    ids = [np.append(rng.integers(0, 60, 6), 60 + d).astype(np.int32) for d in documents]
+    targets = rng.normal(size=(20, 8)).astype(np.float32)[documents]
+    rows, start = bags(ids, 80), rng.normal(size=(80, 8)).astype(np.float32)
+    each, whole = fit(rows, targets, start, seed=0), fit(rows, targets, start, 0, documents)
+    assert each.cosine is not None
+    assert whole.cosine is not None
+    assert each.cosine > 0.8
+    assert whole.cosine < 0.3
+    np.testing.assert_array_equal(each.vectors, whole.vectors)
+    alone = fit(rows, targets, start, 0, np.zeros(400, np.int64))
+    assert (alone.cosine, alone.neighbours) == (None, None)
+
+
 def test_common_tokens_weigh_less_and_the_mean_goes() -> None:
     assert sif(np.array([1000, 10, 0])).tolist() == sorted(sif(np.array([1000, 10, 0])))
     alone = np.array([[1, 2], [3, 4]], np.float32)
@@ -157,6 +193,24 @@ def test_fitted_vectors_are_nearer_to_the_model_than_tokens_alone(tiny_dense: Pa
     assert cosine(fitted.vectors) > fitted.cosine
 
 
+def test_figures_are_of_as_many_numbers_as_vectors_have() -> None:
+    """What is linear is found again, but not in two of its eight directions."""
+    rng = np.random.default_rng(2)
+    rows = bags([rng.integers(0, 20, 15).astype(np.int32) for _ in range(400)], 20)
+    targets = rows @ rng.normal(size=(20, 8)).astype(np.float32)
+    start = rng.normal(size=(20, 8)).astype(np.float32)
+    every, two = (fit(rows, targets, start, 0, dimension=n) for n in (None, 2))
+    whole = fit(rows, targets, start, 0, dimension=8)
+    assert two.vectors.shape == (20, 2)
+    assert every.cosine is not None
+    assert two.cosine is not None
+    assert two.neighbours is not None
+    assert two.cosine < 0.8
+    assert every.cosine > 0.97
+    assert two.neighbours < 0.4
+    assert whole.cosine == pytest.approx(every.cosine, abs=1e-3)
+
+
 def test_fewer_dimensions(tmp_path: Path, tiny_dense: Path) -> None:
     distill_model(Sample(texts(40)), str(tiny_dense), tmp_path / "small", dimension=8)
     assert DenseEncoder(tmp_path / "small").dimension == 8
@@ -168,6 +222,12 @@ def test_senseless_numbers_are_refused_and_nothing_stays(
 ) -> None:
     with pytest.raises(BadInput, match="illegal"):
         distill_model(Sample(texts(20)), str(tiny_dense), tmp_path / "x", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_seed_that_is_none_is_refused(tmp_path: Path, tiny_dense: Path) -> None:
+    with pytest.raises(BadQuery, match="illegal seed: -1"):
+        distill_model(Sample(texts(20)), str(tiny_dense), tmp_path / "x", seed=-1)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -190,6 +250,8 @@ def test_an_index_lends_its_vectors(tmp_path: Path, tiny_dense: Path) -> None:
     expected = DenseEncoder(tiny_dense).encode_document(sample.texts)
     assert sample.vectors is not None
     np.testing.assert_allclose(sample.vectors, expected, atol=2e-3)
+    assert sample.documents is not None
+    assert len(set(sample.documents)) == 29
 
 
 def test_word_vectors_become_a_model(tmp_path: Path) -> None:
@@ -197,7 +259,27 @@ def test_word_vectors_become_a_model(tmp_path: Path) -> None:
     vectors = np.eye(5, dtype=np.float32)
     sample = Sample(["the Cat", "the dog", "the bread", "the the unheard"] * 3)
     report = distill_vectors(sample, words, vectors, tmp_path / "w", "a.vec")
-    assert (report.tokens, report.cosine) == (6, None)
+    assert (report.tokens, report.words, report.cosine) == (6, 0, None)
+    assert report.known == 8 / 9  # "unheard" and nothing else has none
+    card = (tmp_path / "w" / "README.md").read_text()
+    assert "88.9% of the words in the corpus's passages have one" in card
+    assert "added" not in card
     found = DenseEncoder(tmp_path / "w").encode_document(["CAT, the", "cat", "dog", "unheard"])
     assert found[0] @ found[1] > found[0] @ found[2]
     assert not found[3].any()
+
+
+@pytest.mark.parametrize("words", [["Cat", "Dog"], ["unheard_of"], ["chat", "chien"]])
+def test_word_vectors_of_which_the_corpus_has_none(tmp_path: Path, words: list[str]) -> None:
+    sample = Sample(["the cat - and the dog", "unheard of"] * 6)
+    with pytest.raises(BadInput, match=f"a.vec has a vector of no word .*'{words[0]}'"):
+        distill_vectors(sample, words, np.eye(len(words), 2, dtype=np.float32), tmp_path / "w",
+                        "a.vec")  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_signs_are_no_words(tmp_path: Path) -> None:
+    sample = Sample(["the cat, the dog. (the - cat!)"] * 10)
+    words = ["the", "cat", "dog"]
+    vectors = np.eye(3, dtype=np.float32)
+    assert distill_vectors(sample, words, vectors, tmp_path / "w", "a.vec").known == 1
