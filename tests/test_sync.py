@@ -544,6 +544,45 @@ def test_a_file_that_changed_before_a_crash_and_is_gone_after_it(
     assert contents(engine).keys() == {"mine", "deep/b.md", "c1", "c2"}
 
 
+def cut_off(engine: Engine, folder: Path, text: str) -> None:
+    """The file has another text, and a sync that dies between claims and index."""
+    (folder / "a.txt").write_text(text)
+
+    def die(self: Writer) -> int:
+        raise Died
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Writer, "commit", die)
+        with pytest.raises(Died):
+            engine.sync(folder)
+
+
+def test_a_document_that_is_not_there_after_a_crash(engine: Engine, folder: Path) -> None:
+    """It was deleted, or has never been there: its file is read, and no claim is in the way."""
+    engine.sync(folder)
+    cut_off(engine, folder, "one")
+    engine.delete(["a.txt"])
+    assert counts(engine.sync(folder)) == (1, 0, 3, 0, 0)
+    engine.delete(["a.txt"])
+    (folder / "a.txt").unlink()
+    engine.sync(folder)
+    cut_off(engine, folder, "two")
+    cut_off(engine, folder, "three")
+    assert counts(engine.sync(folder)) == (1, 0, 3, 0, 0)
+    assert contents(engine)["a.txt"] == "three"
+
+
+def test_a_folder_that_was_moved_between_crashes(engine: Engine, folder: Path) -> None:
+    """What the index holds is known though claims of two folders were about to replace it."""
+    engine.sync(folder)
+    cut_off(engine, folder, "one")
+    moved = folder.rename(folder.parent / "moved")
+    cut_off(engine, moved, "one")
+    (moved / "a.txt").unlink()
+    assert counts(engine.sync(moved)) == (0, 0, 3, 0, 1)
+    assert contents(engine).keys() == {"deep/b.md", "c1", "c2"}
+
+
 def test_a_folder_of_many_documents_is_walked_once(engine: Engine, tmp_path: Path) -> None:
     """A page of claims is found, not sorted out of all of them."""
     from searchlib.claims import Claims
