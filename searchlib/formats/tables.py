@@ -143,11 +143,11 @@ def _named(header: list[str]) -> list[str]:
     >>> _named(["id", "text", "", "column_3", " "])
     ['id', 'text', 'column_3_', 'column_3', 'column_5']
     """
-    names = list(header)
+    names, taken = list(header), set(header)
     for place, name in enumerate(header):
         if not name.strip():
             names[place] = f"column_{place + 1}"
-            while names[place] in header:
+            while names[place] in taken:
                 names[place] += "_"
     return names
 
