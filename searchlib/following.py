@@ -17,7 +17,7 @@ from .formats.folders import Unlisted
 from .formats.options import BadLine, ReadOptions
 from .formats.read import folder_files, read_member
 from .indexing import no_progress
-from .intake import Sourced, content_hash, words_hash
+from .intake import Sourced, checked_hash, words_hash
 from .protocols import Progress
 
 COMPARING = "comparing"  # a progress note
@@ -182,7 +182,12 @@ class FolderSync:
     def _read(self, file: bytes) -> Iterator[Sourced]:
         path = self.folder / os.fsdecode(file)
         for document, origin in read_member(self.folder, path, self._options):
-            hash, words = content_hash(document), words_hash(document.title, document.text)
+            try:
+                hash = checked_hash(document, origin)
+            except BadDocument as error:
+                self._fault(error)
+                continue
+            words = words_hash(document.title, document.text)
             claim = Claim(document.id, self._name, file, hash, words)
             other = self._claims.of(claim.id)
             if problem := self._objection(claim, other, origin):

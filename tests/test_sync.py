@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from indexes.writer import Writer
 from searchlib import Document, Engine, Settings
 from searchlib.claims import FILE
-from searchlib.errors import BadInput, StorageFailed
+from searchlib.errors import BadDocument, BadInput, StorageFailed
 from searchlib.following import FolderSync
 from searchlib.formats.options import ReadOptions
 from searchlib.sync import SyncReport
@@ -318,6 +318,22 @@ def test_a_file_with_a_bad_line_keeps_its_documents_and_is_read_again(
         assert contents(engine)["c1"] == "moon"
     (folder / "c.jsonl").write_text('{"id": "c2", "text": "sun!"}\n')
     assert counts(engine.sync(folder)) == (0, 0, 3, 0, 1)
+
+
+@pytest.mark.parametrize("bad", ['"n": 1e999', '"n": ' + "[" * 150 + "]" * 150])
+def test_a_document_that_cannot_be_stored_is_a_bad_line(
+    engine: Engine, folder: Path, bad: str
+) -> None:
+    engine.sync(folder)
+    (folder / "c.jsonl").write_text(f'{{"id": "c1", "text": "moon", {bad}}}\n')
+    for dry_run in (True, False):
+        with pytest.raises(BadDocument, match=r"c\.jsonl:1: "):
+            engine.sync(folder, dry_run=dry_run)
+        told: list[str] = []
+        report = engine.sync(folder, SKIP, dry_run=dry_run, on_bad=told.append)
+        assert counts(report) == (0, 0, 2, 1, 0)
+        assert len(told) == 1
+    assert contents(engine)["c1"] == "moon"
 
 
 def test_an_id_in_two_files_is_refused_whichever_is_older(engine: Engine, folder: Path) -> None:

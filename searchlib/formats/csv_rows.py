@@ -20,7 +20,7 @@ Row = tuple[int, list[str]]  # number of its first line, fields
 Line = tuple[int, str] | BadLine
 
 
-def quoted_rows(source: Source, options: ReadOptions) -> tuple[str, Iterator[Row | BadLine]]:
+def csv_rows(source: Source, options: ReadOptions) -> tuple[str, Iterator[Row | BadLine]]:
     """What separates fields (whichever the first line that is not blank has most of), and the rows.
 
     A row with a bad line in it is a BadLine. So is one that goes on over lines which look like
