@@ -44,10 +44,11 @@ def verify(
     format: OutputFormat = None,
 ) -> None:
     """Checks every file of an index for damage."""
-    from indexes.errors import Damaged
+    from indexes.errors import Damaged, SearchlibError
 
     with Progress("steps") as progress:
-        problems = problems_of(path, progress)
+        found, beside = problems_of(path, progress)
+    problems = [*found, *beside]
     lines: list[dict[str, Any]] = [{"problem": problem} for problem in problems]
     if reproduce and not problems:
         with open_index(path, device) as engine:
@@ -56,8 +57,11 @@ def verify(
         print_json(*lines)
     else:
         typer.echo("\n".join(map(_verified, lines)) or "no problems")
-    if problems:
-        raise Damaged(f"{path}: {len(problems)} problems")
+    said = f"{path}: {len(problems)} problem{'s' * (len(problems) > 1)}"
+    if found:
+        raise Damaged(said)
+    if beside:
+        raise SearchlibError(f"{said} beside the index, which is sound itself")
     if failed := sum("problem" in line for line in lines):
         from searchlib.errors import NotReproduced
 

@@ -34,8 +34,8 @@ def open_to_write(path: Path, device: str | None = None, memory: str | None = No
         return Engine.open(path, device=device, **budget(memory))
 
 
-def problems_of(path: Path, on_progress: Progress) -> list[str]:
-    """What is wrong with the index in folder `path`, which need not open for that."""
+def problems_of(path: Path, on_progress: Progress) -> tuple[list[str], list[str]]:
+    """What is wrong with the index in folder `path`, which need not open for that, and beside."""
     from searchlib.verifying import problems_of
 
     with _way_out_shown(path):

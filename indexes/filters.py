@@ -31,7 +31,7 @@ import re
 from dataclasses import dataclass
 
 from .errors import BadFilter
-from .literals import number_of, unquoted
+from .literals import number_of, text_of
 from .moments import moment
 
 Value = str | int | float | bool | None
@@ -279,7 +279,7 @@ class _Parser:
         self.count()
         if self.kind == "text":
             try:
-                text = unquoted(self.token)
+                text = text_of(self.token)
             except ValueError as error:
                 raise self.error(str(error)) from None
             self.advance()

@@ -19,10 +19,10 @@ _ALLOWED = {
 _WHOLE = re.compile(r"(-?)0*(\d{1,19})")
 
 
-def unquoted(token: str) -> str:
+def text_of(token: str) -> str:
     """The text of a token with its quotes; ValueError, saying what, for an escape that is none.
 
-    >>> unquoted('"caf\\\\u00e9"'), unquoted("'it\\\\'s'")
+    >>> text_of('"caf\\\\u00e9"'), text_of("'it\\\\'s'")
     ('café', "it's")
     """
     quote, inner = token[0], token[1:-1]

@@ -38,6 +38,7 @@ CREATE TABLE IF NOT EXISTS claims
     (id TEXT PRIMARY KEY, folder BLOB, file BLOB, hash BLOB, words BLOB, before BLOB) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS claims_of_folders ON claims (folder, id);
 CREATE INDEX IF NOT EXISTS claims_of_contents ON claims (hash);
+CREATE INDEX IF NOT EXISTS claims_unsettled ON claims (id) WHERE before != x'';
 """
 _SELECT = "SELECT id, folder, file, hash, words, before FROM claims"
 
@@ -120,6 +121,12 @@ class Claims:
             yield some
             last = some[-1].id
 
+    def unsettled(self) -> list[Claim]:
+        """Some of those, of any folder, of which a sync that was cut short left `before`."""
+        with self._damage_told():
+            sql = f"{_SELECT} WHERE before != x'' LIMIT ?"
+            return [Claim(*row) for row in self._rows(sql, AT_ONCE)]
+
     def count(self, folder: bytes) -> int:
         """How many documents are claimed for a folder."""
         with self._damage_told():
@@ -172,9 +179,9 @@ class Claims:
             *(claim.id, claim.folder, claim.hash),
         )
 
-    def settle(self, folder: bytes) -> None:
-        """The index was committed: it holds what is claimed for the folder."""
-        self._change("UPDATE claims SET before = x'' WHERE folder = ? AND before != x''", folder)
+    def settle(self) -> None:
+        """The index was committed: it holds what is claimed."""
+        self._change("UPDATE claims SET before = x'' WHERE before != x''")
 
     # --- inside
 

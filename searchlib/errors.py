@@ -38,7 +38,11 @@ __all__ = [
     "check_seed",
     "check_unit",
     "check_where",
+    "cut",
+    "shown",
 ]
+
+SHOWN = 60  # characters of what a message quotes
 
 
 class BadInput(SearchlibError):
@@ -53,6 +57,19 @@ class BadQuery(SearchlibError):
     """A query, k, setting, measure or retriever name that makes no sense; of filters: BadFilter."""
 
 
+def cut(text: str) -> str:
+    """A text as a message quotes it, which a long one must not fill."""
+    return text if len(text) <= SHOWN else text[:SHOWN] + "..."
+
+
+def shown(value: object) -> str:
+    """Any value as a message quotes it."""
+    try:
+        return cut(repr(value))
+    except Exception:
+        return "what cannot be shown"
+
+
 def check_k(k: int) -> None:
     """Refuse a number of results that is none. Raises BadQuery."""
     if not hasattr(k, "__index__") or k < 1:
@@ -62,7 +79,7 @@ def check_k(k: int) -> None:
 def check_query(query: str) -> None:
     """Refuse a query that is none. Raises BadQuery."""
     if not isinstance(query, str):
-        raise BadQuery(f"illegal query: {query!r}, must be a text")
+        raise BadQuery(f"illegal query: {shown(query)}, must be a text")
     if not query.strip():
         raise BadQuery("the query is empty; give at least one word")
 
@@ -82,7 +99,7 @@ def check_unit(unit: str) -> None:
 def check_where(where: str) -> None:
     """Refuse a filter that is no text. Raises BadFilter."""
     if not isinstance(where, str):
-        raise BadFilter(f"illegal filter: {where!r}, must be a text such as 'year >= 2000'")
+        raise BadFilter(f"illegal filter: {shown(where)}, must be a text such as 'year >= 2000'")
 
 
 class ModelNotFound(SearchlibError):

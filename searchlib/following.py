@@ -17,7 +17,7 @@ from .formats.folders import Unlisted
 from .formats.options import BadLine, ReadOptions
 from .formats.read import folder_files, read_member
 from .indexing import no_progress
-from .intake import Sourced, content_hash, words_hash
+from .intake import Sourced, checked_hash, words_hash
 from .protocols import Progress
 
 COMPARING = "comparing"  # a progress note
@@ -63,6 +63,7 @@ class FolderSync:
         self._unlisted: tuple[bytes, ...] = ()  # how names of files begin that cannot be known of
         self._file = b""  # that is being read
         self._digests = dict(self._digested(self._paths()))
+        self._settle()
         self._kept = self._still_true()
 
     def documents(self) -> Iterator[Sourced]:
@@ -154,7 +155,6 @@ class FolderSync:
         passages: dict[bytes, int] = {}
         for some in self._claims.of_folder(self._name):
             self._on_progress(0, None, COMPARING)
-            self._settle(some)
             ids = [claim.id for claim in some]
             hashes = self._snapshot.hashes(ids)
             numbers = self._snapshot.lookup(ids)
@@ -170,20 +170,24 @@ class FolderSync:
         self.known = sum(passages.get(file, 0) for file in kept)
         return kept
 
-    def _settle(self, claims: Sequence[Claim]) -> None:
-        """Takes back claims of a sync that was cut short before the index was committed."""
-        for claim in claims:
-            if claim.before:
-                [held] = words_of(self._snapshot, [claim.id])
-                if held == claim.before:  # no content is that of no hash: its file is read again
-                    self._claims.claim(replace(claim, hash=b"", words=held, before=b""))
-                else:
-                    self._claims.claim(replace(claim, before=b""))
+    def _settle(self) -> None:
+        """Take back claims of a sync that was cut short before the index was committed."""
+        while some := self._claims.unsettled():
+            for claim in some:
+                stale = words_of(self._snapshot, [claim.id]) == [claim.before]
+                # no content is that of no hash: the file is read again
+                old = replace(claim, hash=b"", words=claim.before) if stale else claim
+                self._claims.claim(replace(old, before=b""))
 
     def _read(self, file: bytes) -> Iterator[Sourced]:
         path = self.folder / os.fsdecode(file)
         for document, origin in read_member(self.folder, path, self._options):
-            hash, words = content_hash(document), words_hash(document.title, document.text)
+            try:
+                hash = checked_hash(document, origin)
+            except BadDocument as error:
+                self._fault(error)
+                continue
+            words = words_hash(document.title, document.text)
             claim = Claim(document.id, self._name, file, hash, words)
             other = self._claims.of(claim.id)
             if problem := self._objection(claim, other, origin):

@@ -8,7 +8,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from json.encoder import encode_basestring_ascii as quoted
+from json.encoder import encode_basestring_ascii as json_text
 
 from indexes.errors import StorageFailed
 from indexes.metadata import storable, too_deep
@@ -30,13 +30,13 @@ _JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=True, allow_nan=False)
 def content_hash(document: Document) -> bytes:
     """16 bytes that differ when anything of the document but its id differs."""
     metadata = _JSON.encode(document.metadata) if document.metadata else "{}"
-    content = f"[{quoted(document.title)}, {quoted(document.text)}, {metadata}]"
+    content = f"[{json_text(document.title)}, {json_text(document.text)}, {metadata}]"
     return hashlib.blake2b(content.encode("ascii"), digest_size=16).digest()
 
 
 def words_hash(title: str, text: str) -> bytes:
     """16 bytes that differ when a document's title or text differs."""
-    content = f"[{quoted(storable(title))}, {quoted(storable(text))}]"
+    content = f"[{json_text(storable(title))}, {json_text(storable(text))}]"
     return hashlib.blake2b(content.encode("ascii"), digest_size=16).digest()
 
 
@@ -153,7 +153,7 @@ def _accept(chunk: Sequence[Sourced], seen: SeenIds) -> tuple[list[Hashed], list
     problems: dict[int, str] = {}
     for place, (document, origin) in enumerate(chunk):
         try:
-            hashes[place] = _hash(document, origin)
+            hashes[place] = checked_hash(document, origin)
         except BadDocument as problem:
             problems[place] = str(problem)
     places = list(hashes)
@@ -168,7 +168,7 @@ def _accept(chunk: Sequence[Sourced], seen: SeenIds) -> tuple[list[Hashed], list
     return hashed, [problems[place] for place in sorted(problems)]
 
 
-def _hash(document: Document, origin: str) -> bytes:
+def checked_hash(document: Document, origin: str) -> bytes:
     """The hash of a document that can be indexed; BadDocument for one that cannot."""
     for name, value in (("id", document.id), ("text", document.text), ("title", document.title)):
         if not isinstance(value, str):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from indexes.snapshot import Snapshot
 from indexes.types import Unit
 
-from .errors import NotFound
+from .errors import NotFound, cut
 
 _MOST_DIGITS = 18  # of a passage's number: int() refuses thousands
 
@@ -42,7 +42,9 @@ def find_id(snapshot: Snapshot, name: str, unit: Unit = "document") -> tuple[int
             first, count = snapshot.passages_of(document)
             if len(number) <= _MOST_DIGITS and int(number) < count:
                 return first + int(number), "passage"
-            raise NotFound(f"document {parent!r} has passages #0 to #{count - 1}, not #{number}")
+            raise NotFound(
+                f"document {parent!r} has passages #0 to #{count - 1}, not #{cut(number)}"
+            )
     if document >= 0:
         raise NotFound(f"no passage {name!r} in the index: it is a document; write {name + '#0'!r}")
     raise NotFound(f"no {unit} {name!r} in the index")

@@ -176,7 +176,8 @@ class Opened:
         """Problems found by reading every file of the index's last commit; none if it is sound."""
         from .verifying import problems_of
 
-        return problems_of(self.folder, lambda done, total, note="": None)
+        found, beside = problems_of(self.folder, lambda done, total, note="": None)
+        return [*found, *beside]
 
     def splitter(self) -> Splitter:
         """How the documents that are here were cut into passages.

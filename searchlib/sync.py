@@ -56,7 +56,7 @@ def sync_folder(
     name = os.fsencode(run.folder)
     for file in run.vanished_files():
         claims.forget_file(name, file)
-    claims.settle(name)
+    claims.settle()
     claims.commit()
     known = run.known if pipeline.passage_encoders else 0
     return _report(run, replace(added, known=added.known + known), removed)
@@ -87,16 +87,13 @@ def _still_ours(claims: Sequence[Claim], snapshot: Snapshot) -> list[str]:
 
     The others are gone, or somebody else added another document under that id since.
     """
-    ids = [claim.id for claim in claims]
-    hashes = snapshot.hashes(ids)
-    ours = []
-    for claim in claims:
-        same = hashes.get(claim.id) == claim.hash
-        if same or words_of(snapshot, [claim.id]) == [
-            claim.words
-        ]:  # texts may be large: one by one
-            ours.append(claim.id)
-    return ours
+    hashes = snapshot.hashes([claim.id for claim in claims])
+    return [
+        claim.id
+        for claim in claims
+        if hashes.get(claim.id) == claim.hash
+        or words_of(snapshot, [claim.id]) == [claim.words]  # one by one: texts may be large
+    ]
 
 
 def _report(run: FolderSync, added: AddReport, removed: int) -> SyncReport:

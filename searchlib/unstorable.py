@@ -7,7 +7,7 @@ from typing import Any
 
 from indexes.metadata import MAX_DEPTH
 
-SHOWN = 60  # characters of a value, or of where it stands
+from .errors import cut, shown
 
 
 def first_problem(metadata: dict[Any, Any]) -> str:
@@ -22,7 +22,7 @@ def first_problem(metadata: dict[Any, Any]) -> str:
 def _problems(value: Any, path: str, depth: int) -> Iterator[str]:
     if isinstance(value, dict | list | tuple):
         if value and depth == MAX_DEPTH:
-            yield f"{_cut(path)!r} is nested more than {MAX_DEPTH} levels deep"
+            yield f"{cut(path)!r} is nested more than {MAX_DEPTH} levels deep"
             return
         members = value.items() if isinstance(value, dict) else enumerate(value)
         for key, member in members:
@@ -31,13 +31,13 @@ def _problems(value: Any, path: str, depth: int) -> Iterator[str]:
             elif isinstance(key, str):
                 yield from _problems(member, f"{path}.{key}" if path else key, depth + 1)
             else:
-                where = f" of {_cut(path)!r}" if path else ""
-                yield f"the key {_shown(key)}{where} is of type {_kind(key)}; write a text"
+                where = f" of {cut(path)!r}" if path else ""
+                yield f"the key {shown(key)}{where} is of type {_kind(key)}; write a text"
     elif isinstance(value, float):
         if not float("-inf") < value < float("inf"):
-            yield f"{_cut(path)!r} is {float(value)}; write None, or leave it out"
+            yield f"{cut(path)!r} is {float(value)}; write None, or leave it out"
     elif value is not None and not isinstance(value, str | int):
-        yield f"{_cut(path)!r} is of type {_kind(value)}, {_shown(value)}; {_instead(value)}"
+        yield f"{cut(path)!r} is of type {_kind(value)}, {shown(value)}; {_instead(value)}"
 
 
 def _instead(value: object) -> str:
@@ -54,14 +54,3 @@ def _instead(value: object) -> str:
 
 def _kind(value: object) -> str:
     return type(value).__name__
-
-
-def _shown(value: object) -> str:
-    try:
-        return _cut(repr(value))
-    except Exception:
-        return "which cannot be shown"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= SHOWN else text[:SHOWN] + "..."

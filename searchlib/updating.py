@@ -13,7 +13,7 @@ from indexes.snapshot import Snapshot
 from indexes.types import Update
 from indexes.writer import Writer
 
-from .errors import BadInput
+from .errors import BadInput, shown
 from .intake import SeenIds, storable_hash
 from .types import Document
 
@@ -78,7 +78,7 @@ def update_metadata(
             for pair in chunk:
                 if not _is_change(pair):
                     raise BadInput(
-                        f"changes must be pairs of an id, a text, and a dict, not {pair!r}"
+                        f"changes must be pairs of an id, a text, and a dict, not {shown(pair)}"
                     )
             if repeated := seen.repeated([(id, "") for id, _ in chunk]):
                 id = chunk[min(repeated)][0]

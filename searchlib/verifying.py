@@ -14,12 +14,14 @@ from .protocols import Progress
 from .recorded import recorded_settings
 
 
-def problems_of(path: Path, on_progress: Progress) -> list[str]:
-    """What is wrong with the last commit of the index in folder `path`, with what `sync`
-    remembers and with recorded figures, one line each; everything is read.
+def problems_of(path: Path, on_progress: Progress) -> tuple[list[str], list[str]]:
+    """What is wrong with the last commit of the index in folder `path`; and with what stands
+    beside it, which it does without: what `sync` remembers, recorded figures. One line each;
+    everything is read.
 
     Raises NoIndex, UnsupportedFormat, StorageFailed.
     """
+    path = path.absolute()
     try:
         found = verify_last(path, on_progress)
         if not found:
@@ -27,4 +29,4 @@ def problems_of(path: Path, on_progress: Progress) -> list[str]:
                 recorded_settings(snapshot, path)
     except Damaged as error:  # the manifest
         found = [str(error)]
-    return [*found, *claims.problems(path), *records.problems(path)]
+    return found, [*claims.problems(path), *records.problems(path)]

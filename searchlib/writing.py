@@ -13,7 +13,7 @@ from indexes.writer import Writer
 
 from .budget import for_merging, for_writing
 from .cache import open_cache
-from .errors import BadInput, SearchlibError
+from .errors import BadInput, SearchlibError, shown
 from .indexing import AddReport, Pipeline, no_progress
 from .intake import with_origins
 from .known import Earlier
@@ -180,7 +180,7 @@ class Writing(Searching):
         """
         wanted = None if isinstance(ids, str) or not isinstance(ids, Iterable) else list(ids)
         if wanted is None or not all(isinstance(id, str) for id in wanted):
-            raise BadInput(f"ids must be a list of texts, not {ids!r}; write [id]")
+            raise BadInput(f"ids must be a list of texts, not {shown(ids)}; write [id]")
         with self._writer() as (writer, _):
             deleted = writer.delete(wanted)
             writer.finish()
@@ -203,7 +203,9 @@ class Writing(Searching):
         if isinstance(changes, Mapping):
             changes = changes.items()
         elif isinstance(changes, str) or not isinstance(changes, Iterable):
-            raise BadInput(f"changes must be a dict, {{id: changes}}, or pairs, not {changes!r}")
+            raise BadInput(
+                f"changes must be a dict, {{id: changes}}, or pairs, not {shown(changes)}"
+            )
         with self._writer() as (writer, snapshot):
             report = update_metadata(writer, snapshot, changes, edit)
             writer.commit()

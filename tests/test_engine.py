@@ -290,6 +290,11 @@ def test_bad_ids_stop_the_run_or_are_counted(tmp_path: Path) -> None:
         (lambda e: e.update(["ab"]), "a dict, not 'ab'"),
         (lambda e: e.update([3]), "a dict, not 3"),
         (lambda e: e.update([({}, {})]), "a dict, not ({}, {})"),
+        (lambda e: e.delete("id " * 999), "ids must be a list of texts, not 'id id id "),
+        (lambda e: e.update("{} " * 999), "or pairs, not '{} {} "),
+        (lambda e: e.update([("a", "{} " * 999)]), "a dict, not ('a', '{} {} "),
+        (lambda e: e.browse(where=["x"] * 999), "illegal filter: ['x', 'x', "),
+        (lambda e: e.explain("cat", "a#" + "9" * 999), "not #999"),
         (lambda e: e.update("abc"), "changes must be a dict, {id: changes}, or pairs, not 'abc'"),
         (lambda e: e.update(None), "or pairs, not None"),
         (lambda e: e.replace_metadata(3), "or pairs, not 3"),
@@ -317,9 +322,10 @@ def test_wrong_arguments_are_refused_in_a_line(
 ) -> None:
     with Engine.create(tmp_path / "i", WORDS_ONLY) as engine:
         engine.add([Document("a", "the cat"), Document("b", "the cat")])
-        with pytest.raises((BadInput, BadQuery, BadFilter)) as caught:
+        with pytest.raises((BadInput, BadQuery, BadFilter, NotFound)) as caught:
             ask(engine)
         assert said in str(caught.value)
+        assert len(str(caught.value)) < 200
         assert engine.snapshot.n_documents == 2
         engine.delete(["a"])  # no lock is left
 

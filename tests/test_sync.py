@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from indexes.writer import Writer
 from searchlib import Document, Engine, Settings
 from searchlib.claims import FILE
-from searchlib.errors import BadInput, StorageFailed
+from searchlib.errors import BadDocument, BadInput, StorageFailed
 from searchlib.following import FolderSync
 from searchlib.formats.options import ReadOptions
 from searchlib.sync import SyncReport
@@ -320,6 +320,22 @@ def test_a_file_with_a_bad_line_keeps_its_documents_and_is_read_again(
     assert counts(engine.sync(folder)) == (0, 0, 3, 0, 1)
 
 
+@pytest.mark.parametrize("bad", ['"n": 1e999', '"n": ' + "[" * 150 + "]" * 150])
+def test_a_document_that_cannot_be_stored_is_a_bad_line(
+    engine: Engine, folder: Path, bad: str
+) -> None:
+    engine.sync(folder)
+    (folder / "c.jsonl").write_text(f'{{"id": "c1", "text": "moon", {bad}}}\n')
+    for dry_run in (True, False):
+        with pytest.raises(BadDocument, match=r"c\.jsonl:1: "):
+            engine.sync(folder, dry_run=dry_run)
+        told: list[str] = []
+        report = engine.sync(folder, SKIP, dry_run=dry_run, on_bad=told.append)
+        assert counts(report) == (0, 0, 2, 1, 0)
+        assert len(told) == 1
+    assert contents(engine)["c1"] == "moon"
+
+
 def test_an_id_in_two_files_is_refused_whichever_is_older(engine: Engine, folder: Path) -> None:
     engine.sync(folder)
     for name in ("0.jsonl", "z.jsonl"):
@@ -542,6 +558,45 @@ def test_a_file_that_changed_before_a_crash_and_is_gone_after_it(
     assert engine.sync(folder, dry_run=True).removed == 1
     assert counts(engine.sync(folder)) == (0, 0, 3, 0, 1)
     assert contents(engine).keys() == {"mine", "deep/b.md", "c1", "c2"}
+
+
+def cut_off(engine: Engine, folder: Path, text: str) -> None:
+    """The file has another text, and a sync that dies between claims and index."""
+    (folder / "a.txt").write_text(text)
+
+    def die(self: Writer) -> int:
+        raise Died
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Writer, "commit", die)
+        with pytest.raises(Died):
+            engine.sync(folder)
+
+
+def test_a_document_that_is_not_there_after_a_crash(engine: Engine, folder: Path) -> None:
+    """It was deleted, or has never been there: its file is read, and no claim is in the way."""
+    engine.sync(folder)
+    cut_off(engine, folder, "one")
+    engine.delete(["a.txt"])
+    assert counts(engine.sync(folder)) == (1, 0, 3, 0, 0)
+    engine.delete(["a.txt"])
+    (folder / "a.txt").unlink()
+    engine.sync(folder)
+    cut_off(engine, folder, "two")
+    cut_off(engine, folder, "three")
+    assert counts(engine.sync(folder)) == (1, 0, 3, 0, 0)
+    assert contents(engine)["a.txt"] == "three"
+
+
+def test_a_folder_that_was_moved_between_crashes(engine: Engine, folder: Path) -> None:
+    """What the index holds is known though claims of two folders were about to replace it."""
+    engine.sync(folder)
+    cut_off(engine, folder, "one")
+    moved = folder.rename(folder.parent / "moved")
+    cut_off(engine, moved, "one")
+    (moved / "a.txt").unlink()
+    assert counts(engine.sync(moved)) == (0, 0, 3, 0, 1)
+    assert contents(engine).keys() == {"deep/b.md", "c1", "c2"}
 
 
 def test_a_folder_of_many_documents_is_walked_once(engine: Engine, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from decimal import Decimal
 from typing import Any
 
 from ..errors import BadInput
+from .csv_rows import Row, csv_rows
 from .options import BadLine, Item, ReadOptions
-from .quoted import Row, quoted_rows
 from .records import TEXT_NAMES, BadRecord, choose_fields, clean, listed, to_document
 from .streams import Source, text_lines
 from .values import typed, typed_beside_semicolons
@@ -24,7 +24,7 @@ def read_csv(source: Source, options: ReadOptions) -> Iterator[Item]:
     Metadata that looks like a number or like true or false becomes one ("007" does not). Between
     semicolons "1,5" is a number, and "1.000" none: nobody knows which.
     """
-    separator, rows = quoted_rows(source, options)
+    separator, rows = csv_rows(source, options)
     header = next((row for row in rows if isinstance(row, BadLine) or row[1]), None)
     if isinstance(header, BadLine):
         raise BadInput(str(header))
@@ -143,11 +143,11 @@ def _named(header: list[str]) -> list[str]:
     >>> _named(["id", "text", "", "column_3", " "])
     ['id', 'text', 'column_3_', 'column_3', 'column_5']
     """
-    names, given = list(header), set(header)
+    names, taken = list(header), set(header)
     for place, name in enumerate(header):
         if not name.strip():
             names[place] = f"column_{place + 1}"
-            while names[place] in given:
+            while names[place] in taken:
                 names[place] += "_"
     return names
 

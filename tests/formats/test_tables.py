@@ -191,6 +191,14 @@ def test_numbers_with_commas_between_semicolons(table):
     assert read(path)[0].metadata == {"price": "1,50", "stock": 1.0}
 
 
+@pytest.mark.parametrize("blank", ["\n", "  \n\n", "\r\n", "\ufeff\n"])
+def test_blank_lines_before_the_header(table, blank):
+    path = table("a.csv", f"{blank}id;text\n1;eel\n")
+    [(document, origin)] = read_documents(path)
+    assert document == Document("1", "eel")
+    assert origin == f"{path}:{blank.count(chr(10)) + 2}"
+
+
 @pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
 def test_lines_end_as_any_system_ends_them(table, end):
     path = table("a.csv", end.join(["id,text", 'a,"eel', 'long"', "b", "c,crab", ""]))

@@ -20,15 +20,15 @@ Row = tuple[int, list[str]]  # number of its first line, fields
 Line = tuple[int, str] | BadLine
 
 
-def quoted_rows(source: Source, options: ReadOptions) -> tuple[str, Iterator[Row | BadLine]]:
-    """What separates fields (whichever the first line has most of), and the rows.
+def csv_rows(source: Source, options: ReadOptions) -> tuple[str, Iterator[Row | BadLine]]:
+    """What separates fields (whichever the first line that is not blank has most of), and the rows.
 
     A row with a bad line in it is a BadLine. So is one that goes on over lines which look like
     rows, or that breaks off behind such: a quote stands there that is none, and its other lines
     are read again as rows of their own. Lines end with LF, CR LF or CR.
     """
     lines = _numbered(source, options)
-    first = next(lines, None)
+    first = next((line for line in lines if isinstance(line, BadLine) or line[1].strip()), None)
     if first is None:
         return SEPARATORS[0], iter(())
     beginning = "" if isinstance(first, BadLine) else first[1]
