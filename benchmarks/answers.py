@@ -2,7 +2,8 @@
 
 Takes a BEIR folder with an `answers.jsonl` of {"query-id", "corpus-id", "answer"}. A passage
 answers a query if it holds the whole answer, but for white space. `answer@1` and `answer@5` are
-the shares of queries that one of the first 1 or 5 passages answers.
+the shares of queries that one of the first 1 or 5 passages answers; `shown@1` and `shown@5`, those
+of which one of these passages' snippets shows an answer's first 60 characters.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 DEPTHS = (1, 5)
 QUICK_QUERIES = 40
+BEGINNING = 60  # characters: a snippet has room for 240
 
 
 def read_answers(path: Path) -> dict[str, list[str]]:
@@ -62,16 +64,24 @@ def measure(
     """Shares of queries answered, for every retriever of the engine."""
     for retriever in engine.retriever_names():
         say(f"{retriever}: {len(topics)} queries")
-        answered = dict.fromkeys(DEPTHS, 0)
+        answered, shown = dict.fromkeys(DEPTHS, 0), dict.fromkeys(DEPTHS, 0)
         for id, query in topics.items():
             hits = engine.search(query, max(DEPTHS), retriever=retriever, unit="passage")
             pieces = [plain(texts[hit.document][hit.start : hit.end]) for hit in hits]
+            snippets = [plain(hit.snippet.replace("**", "")) for hit in hits]
+            beginnings = [answer[:BEGINNING] for answer in answers[id]]
             for depth in DEPTHS:
-                held = any(answer in piece for piece in pieces[:depth] for answer in answers[id])
-                answered[depth] += held
-        for depth in DEPTHS:
-            share = answered[depth] / len(topics)
-            yield Result(retriever, name, len(texts), f"answer@{depth}", share)
+                answered[depth] += holds_one(pieces[:depth], answers[id])
+                shown[depth] += holds_one(snippets[:depth], beginnings)
+        for metric, counts in (("answer", answered), ("shown", shown)):
+            for depth in DEPTHS:
+                share = counts[depth] / len(topics)
+                yield Result(retriever, name, len(texts), f"{metric}@{depth}", share)
+
+
+def holds_one(texts: list[str], wanted: list[str]) -> bool:
+    """Whether one of the texts holds one of those that are wanted."""
+    return any(one in text for text in texts for one in wanted)
 
 
 def main() -> None:

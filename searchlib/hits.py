@@ -18,6 +18,7 @@ from .types import Explanation, Hit
 
 QUOTED = 2.0  # what a quoted word is worth, against another of the query
 EXPANSION_SHARE = 0.5  # of an expansion term's weight, against a query word's own in a snippet
+LEAST_EXPANSION = 0.1  # of the heaviest one's weight; lighter ones mark noise
 
 
 def make_hits(
@@ -86,14 +87,23 @@ def wanted_words(
     """Analysed terms worth showing in a snippet, with weights: the query's words first."""
     largest = max(expansions.values(), default=1.0)
     words: dict[str, float] = {}
-    # the middle of a word says nothing on its own
-    shown = [term for term in expansions if not term.startswith("##")]
-    found = analyzer.terms_of([*(term.strip("\u0120\u2581") for term in shown), query])
-    for term, parts in zip(shown, found, strict=False):
+    shown = [
+        (word, weight / largest)
+        for term, weight in expansions.items()
+        if weight >= LEAST_EXPANSION * largest and (word := _word(term))
+    ]
+    found = analyzer.terms_of([*(word for word, _ in shown), query])
+    for (_, share), parts in zip(shown, found, strict=False):
         for word in parts:
-            share = EXPANSION_SHARE * expansions[term] / largest
-            words[word] = max(words.get(word, 0.0), share)
+            words[word] = max(words.get(word, 0.0), EXPANSION_SHARE * share)
     words.update((word, 1.0) for word in found[-1])
     if (asked := quoted(query)) is not None:
         words.update((word, QUOTED) for word in chain(*analyzer.terms_of(asked.written)))
     return words
+
+
+def _word(term: str) -> str:
+    """A model's term as a word; nothing for what says nothing on its own: the middle of a word, a
+    number, a letter."""
+    word = term.strip("\u0120\u2581")
+    return "" if term.startswith("##") or len(word) < 2 or word.isdecimal() else word
