@@ -74,16 +74,11 @@ IndexPath = Annotated[
     # subtle: typer would check itself whether it may be read, and say so in four lines
     typer.Argument(metavar="INDEX", help="The index, a folder.", readable=False),
 ]
-OutputFormat = Annotated[
-    Format | None,
-    typer.Option("--format", help="How to print [default: table on a terminal, else json].",
-                 show_default=False),
-]  # fmt: skip
-OutputRankingFormat = Annotated[
-    RankingFormat | None,
-    typer.Option("--format", help="How to print [default: table on a terminal, else json].",
-                 show_default=False),
-]  # fmt: skip
+_FORMAT = typer.Option(
+    "--format", help="How to print [default: table on a terminal, else json].", show_default=False
+)
+OutputFormat = Annotated[Format | None, _FORMAT]
+OutputRankingFormat = Annotated[RankingFormat | None, _FORMAT]
 RetrieverName = Annotated[
     str,
     typer.Option(

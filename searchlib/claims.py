@@ -161,8 +161,7 @@ class Claims:
 
     def claim(self, claim: Claim) -> None:
         """A document came from a file; the last one to say so is believed."""
-        if self.of(claim.id) != claim:
-            self._change("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?, ?)", *astuple(claim))
+        self._change("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?, ?)", *astuple(claim))
 
     def read(self, folder: bytes, file: bytes, digest: bytes) -> None:
         """A file was read to its end, and held what the digest tells."""

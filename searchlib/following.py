@@ -76,7 +76,7 @@ class FolderSync:
             try:
                 yield from self._read(file)
             except BadInput as error:
-                self._fault(error)
+                self._fault(str(error))
             if file not in self._faulty:
                 self._claims.read(self._name, file, digest)
 
@@ -125,7 +125,7 @@ class FolderSync:
             if isinstance(path, Unlisted):
                 self._file = os.fsencode(path.path.relative_to(self.folder))
                 self._unlisted += (self._file + os.fsencode(os.sep),)
-                self._fault(BadInput(str(path)))
+                self._fault(str(path))
                 continue
             file = self._file = os.fsencode(path.relative_to(self.folder))
             self._on_progress(0, None, COMPARING)
@@ -133,7 +133,7 @@ class FolderSync:
                 with path.open("rb") as content:
                     digest = hashlib.file_digest(content, lambda: self._blank)
             except OSError as error:
-                self._fault(BadInput(f"cannot read {path}: {error.strerror}"))
+                self._fault(f"cannot read {path}: {error.strerror}")
                 continue
             yield file, digest.digest()
 
@@ -185,17 +185,18 @@ class FolderSync:
             try:
                 hash = checked_hash(document, origin)
             except BadDocument as error:
-                self._fault(error)
+                self._fault(str(error))
                 continue
             words = words_hash(document.title, document.text)
             claim = Claim(document.id, self._name, file, hash, words)
             other = self._claims.of(claim.id)
             if problem := self._objection(claim, other, origin):
-                self._fault(BadDocument(problem))
+                self._fault(problem)
                 continue
             if other is not None and other.words != words:
                 claim = replace(claim, before=other.words)
-            self._claims.claim(claim)
+            if claim != other:
+                self._claims.claim(claim)
             yield document, origin
 
     def _objection(self, claim: Claim, other: Claim | None, origin: str) -> str:
@@ -211,15 +212,15 @@ class FolderSync:
         return ""
 
     def _bad_line(self, bad: BadLine | BadDocument) -> None:
-        self._fault(BadDocument(str(bad)))
+        self._fault(str(bad))
 
-    def _fault(self, error: BadInput) -> None:
+    def _fault(self, problem: str) -> None:
         """Something in a file cannot be used: what came from it earlier stays as it is."""
         if not self._options.skip_bad:
-            raise BadDocument(str(error))
+            raise BadDocument(problem)
         self._faulty.add(self._file)
         self.skipped += 1
-        self._on_bad(str(error))
+        self._on_bad(problem)
 
 
 def words_of(snapshot: Snapshot, ids: Sequence[str]) -> list[bytes]:

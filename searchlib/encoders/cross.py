@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 
 from ..errors import BadInput, UnsupportedModel
 from .backbone import allowed_tokens
-from .layout import check_ids, check_sizes, default_prompt, read_modules, read_transformer
+from .layout import (
+    Transformer,
+    check_ids,
+    check_sizes,
+    default_prompt,
+    read_modules,
+    read_transformer,
+)
 from .models import ModelFolder, resolve
 from .tokenizer_files import gives_types
 from .tokenizing import PairTokenizer
@@ -66,10 +73,10 @@ class CrossEncoder:
             labels, network = self._labels, self._network  # know best what is wrong with a folder
             relevant = relevant_label(labels, self._path)
             pairs = self._tokenizer.encode(self._prompt + query, texts)
-            known = read_transformer(self._path).vocabulary
-            check_ids(self._path, [ids for ids, _ in pairs], known, self._tokenizer.size)
+            tokens = [ids for ids, _ in pairs]
+            check_ids(self._path, tokens, self._transformer.vocabulary, self._tokenizer.size)
             types = [kinds for _, kinds in pairs] if self._typed else None
-            for rows, logits in network.run([ids for ids, _ in pairs], _logits, types):
+            for rows, logits in network.run(tokens, _logits, types):
                 scores[rows] = log_odds(logits, relevant)
             if not np.isfinite(scores).all():
                 raise ValueError("it gives scores that are not numbers")
@@ -84,9 +91,11 @@ class CrossEncoder:
     def max_tokens(self) -> int:
         """Tokens a pair is cut to, special ones included."""
         with sense(self._path):
-            return allowed_tokens(
-                self._max_tokens, read_transformer(self._path).max_tokens, self.name
-            )
+            return allowed_tokens(self._max_tokens, self._transformer.max_tokens, self.name)
+
+    @cached_property
+    def _transformer(self) -> Transformer:
+        return read_transformer(self._path)
 
     @cached_property
     def _path(self) -> Path:

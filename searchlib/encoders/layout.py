@@ -167,21 +167,25 @@ def inside(folder: Path, path: str) -> Path:
 
 def default_prompt(folder: Path) -> str:
     """What goes before texts of which nothing else is said."""
-    path = folder / SETTINGS
-    config = read_optional(path)
-    with sense(path):
-        prompts: dict[str, Any] = config.get("prompts") or {}
-        return str(prompts.get(config.get("default_prompt_name") or "") or "")
+    return _prompts(folder)[1]
 
 
 def read_prompts(folder: Path) -> tuple[str, str]:
     """What goes before queries and before documents, as encode_query and encode_document do."""
-    path, default = folder / SETTINGS, default_prompt(folder)
-    with sense(path):
-        prompts: dict[str, Any] = read_optional(path).get("prompts") or {}
+    prompts, default = _prompts(folder)
+    with sense(folder / SETTINGS):
         query = prompts.get("query", default)
         named = [prompts[name] for name in ("document", "passage", "corpus") if name in prompts]
         return str(query or ""), str((named[0] if named else default) or "")
+
+
+def _prompts(folder: Path) -> tuple[dict[str, Any], str]:
+    """A model's prompts by name, and the default one."""
+    path = folder / SETTINGS
+    config = read_optional(path)
+    with sense(path):
+        prompts: dict[str, Any] = config.get("prompts") or {}
+        return prompts, str(prompts.get(config.get("default_prompt_name") or "") or "")
 
 
 def read_size(folder: Path) -> int | None:

@@ -56,14 +56,17 @@ def entries(folder: Path) -> Iterator[Path | Unlisted | Link]:
             elif not os.path.exists(path):
                 yield Link(path, "what is not there")
         elif entry.is_dir(follow_symlinks=False):
-            if not is_index(path):
+            if not is_our_index(path):
                 yield from entries(path)
         elif entry.is_file(follow_symlinks=False):
             yield path
 
 
-def is_index(folder: Path) -> bool:
-    """Whether it is one of our own indexes: `searchlib index here.index .` must not eat itself."""
+def is_our_index(folder: Path) -> bool:
+    """Whether it is one of our own indexes, by how its manifest begins.
+
+    `searchlib index here.index .` must not eat itself.
+    """
     try:
         with (folder / "manifest.json").open("rb") as file:
             return b'"searchlib index"' in file.read(200)

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import BadDocument, BadInput
 from ..types import Document
 from .files import read_html, read_markdown, read_pdf, read_text
-from .folders import Link, Unlisted, beir_corpus, entries, is_index
+from .folders import Link, Unlisted, beir_corpus, entries, is_our_index
 from .jsonl import read_json, read_jsonl
 from .kinds import begins_with_record, json_by_bracket, kind, kind_by_name
 from .notebook import read_notebook
@@ -151,7 +151,7 @@ def _items(source: str | Path, options: ReadOptions) -> Iterator[Item | BadDocum
         raise BadInput("the source has no name; give a file, a folder, or - for stdin")
     if str(source) == "-":
         yield from _read_file(None, "stdin", options)
-    elif path.is_dir() and is_index(path):
+    elif path.is_dir() and is_our_index(path):
         raise BadInput(f"{source} is an index, not documents; the index comes first, then these")
     elif path.is_dir():
         corpus = beir_corpus(path)

@@ -128,3 +128,20 @@ def save_modules(folder: Path, modules: list[tuple[str, str, dict[str, Any] | No
             (folder / path).mkdir(exist_ok=True)
             (folder / path / "config.json").write_text(json.dumps(config))
     (folder / "modules.json").write_text(json.dumps(entries))
+
+
+def add_tokens(folder: Path) -> int:
+    """Give a model's tokenizer two tokens more than the model has embeddings; how many it has.
+
+    The last token is <extra{n}>, its number n.
+    """
+    path = folder / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    rows: int = json.loads((folder / "config.json").read_text())["vocab_size"]
+    added = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    for id in range(len(tokenizer["model"]["vocab"]), rows + 2):
+        tokenizer["added_tokens"].append(
+            {**added, "id": id, "content": f"<extra{id}>", "special": False}
+        )
+    path.write_text(json.dumps(tokenizer))
+    return rows

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from model_families import FAMILIES, TEXTS, save_modules
+from model_families import FAMILIES, TEXTS, add_tokens, save_modules
 
 from searchlib.encoders.cross import CrossEncoder
 from searchlib.encoders.dense import DenseEncoder
@@ -163,13 +163,7 @@ def test_texts_of_no_tokens_pool_nothing(
 def test_tokens_that_a_model_has_no_embedding_for(tiny: Tiny, tmp_path: Path) -> None:
     """They may be in the tokenizer; one of them in a text is named."""
     folder = shutil.copytree(tiny("bert", masked=False), tmp_path / "model")
-    tokenizer = json.loads((folder / "tokenizer.json").read_text())
-    rows = json.loads((folder / "config.json").read_text())["vocab_size"]
-    added = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
-    for id in range(len(tokenizer["model"]["vocab"]), rows + 2):
-        added |= {"id": id, "content": f"<extra{id}>", "special": False}
-        tokenizer["added_tokens"].append(dict(added))
-    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    rows = add_tokens(folder)
     encoder = DenseEncoder(folder)
     whole = DenseEncoder(tiny("bert", masked=False)).encode_query(TEXTS)
     np.testing.assert_array_equal(encoder.encode_query(TEXTS), whole)

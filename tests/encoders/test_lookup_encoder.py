@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from model_families import TEXTS
+from model_families import TEXTS, add_tokens
 
 from searchlib.encoders import lookup
 from searchlib.encoders.lookup import LookupEncoder
@@ -161,13 +161,7 @@ def test_tokens_that_the_model_does_not_know_are_left_out(
     tiny: Tiny, tmp_path: Path, user_cache: Path
 ) -> None:
     folder = shutil.copytree(tiny("bert"), tmp_path / "model")
-    tokenizer = json.loads((folder / "tokenizer.json").read_text())
-    rows = json.loads((folder / "config.json").read_text())["vocab_size"]
-    added = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
-    for id in range(len(tokenizer["model"]["vocab"]), rows + 2):
-        added |= {"id": id, "content": f"<extra{id}>", "special": False}
-        tokenizer["added_tokens"].append(dict(added))
-    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    rows = add_tokens(folder)
     found = [
         LookupEncoder(path).encode_query([text]).row(0)
         for path, text in ((tiny("bert"), "the dog"), (folder, f"the dog <extra{rows + 1}>"))

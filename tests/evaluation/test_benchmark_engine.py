@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from importlib import import_module
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sparse = pytest.importorskip("scipy.sparse")
 Load = Callable[[str], ModuleType]
 TEXTS = [
@@ -23,19 +21,6 @@ TEXTS = [
     for verb in ("sees", "leaves")
     for place in ("river", "town", "river town")
 ]
-
-
-@pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
-    if not BENCHMARKS.is_dir():
-        pytest.skip("the benchmarks are only in the checkout")
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    before = set(sys.modules)
-    yield import_module
-    for name in set(sys.modules) - before:
-        file = getattr(sys.modules[name], "__file__", None) or ""
-        if Path(file).parent == BENCHMARKS:
-            del sys.modules[name]
 
 
 @pytest.fixture

@@ -5,24 +5,15 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
-from importlib import import_module
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def kinds(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    if not BENCHMARKS.is_dir():
-        pytest.skip("the benchmarks are only in the checkout")
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    yield import_module("kinds")
-    for name in ("kinds", "report"):
-        sys.modules.pop(name, None)
+def kinds(load: Callable[[str], ModuleType]) -> ModuleType:
+    return load("kinds")
 
 
 def run(kinds: ModuleType, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:

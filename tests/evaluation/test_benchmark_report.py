@@ -6,8 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from importlib import import_module
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -16,21 +15,12 @@ import pytest
 from searchlib.evaluation import Results
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+Load = Callable[[str], ModuleType]
 
 
 @pytest.fixture
-def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    if not BENCHMARKS.is_dir():
-        pytest.skip("the benchmarks are only in the checkout")
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    yield
-    for name in ("report", "effectiveness_tables", "memory"):
-        sys.modules.pop(name, None)
-
-
-@pytest.fixture
-def report(benchmarks: None) -> ModuleType:
-    return import_module("report")
+def report(load: Load) -> ModuleType:
+    return load("report")
 
 
 def test_piped_results_are_json_lines(
@@ -78,8 +68,8 @@ def results(values: dict[str, float]) -> Results:
     return Results({"AP": sum(values.values()) / len(values)}, {"AP": values}, len(values))
 
 
-def test_tables_and_comparisons(benchmarks: None, tmp_path: Path) -> None:
-    tables = import_module("effectiveness_tables")
+def test_tables_and_comparisons(load: Load, tmp_path: Path) -> None:
+    tables = load("effectiveness_tables")
     measured = tables.Measured()
     measured.results = {
         "x": {"bm25": results({"1": 0.2, "2": 0.4}), "hybrid": results({"1": 0.6, "2": 0.4})},
@@ -100,7 +90,7 @@ def test_tables_and_comparisons(benchmarks: None, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("script", ["effectiveness.py", "memory.py", "cold_start.py", "answers.py"])
-def test_help_ends_with_an_example(benchmarks: None, script: str) -> None:
+def test_help_ends_with_an_example(load: Load, script: str) -> None:
     done = subprocess.run(
         [sys.executable, str(BENCHMARKS / script), "--help"],
         capture_output=True,
@@ -112,8 +102,8 @@ def test_help_ends_with_an_example(benchmarks: None, script: str) -> None:
     assert done.stdout.rstrip().splitlines()[-1].startswith(f"  python benchmarks/{script}")
 
 
-def test_synthetic_documents_are_the_same_every_time(benchmarks: None) -> None:
-    memory = import_module("memory")
+def test_synthetic_documents_are_the_same_every_time(load: Load) -> None:
+    memory = load("memory")
     first, again = list(memory.documents(3)), list(memory.documents(3))
     assert first == again
     assert len({document.text for document in first}) == 3

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from importlib import import_module
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,18 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 ROWS, WIDTH = 3000, 2000
 sparse = pytest.importorskip("scipy.sparse")
 
 
 @pytest.fixture
-def data(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    if not BENCHMARKS.is_dir():
-        pytest.skip("the benchmarks are only in the checkout")
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    yield import_module("vectors_data")
-    sys.modules.pop("vectors_data", None)
+def data(load: Callable[[str], ModuleType]) -> ModuleType:
+    return load("vectors_data")
 
 
 @pytest.fixture(scope="module")
