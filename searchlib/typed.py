@@ -8,7 +8,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
-from .errors import SearchlibError, shown
+from indexes.errors import SearchlibError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -32,7 +32,7 @@ def check_types(
         found = getattr(value, name)
         if not _fits(found, hint):
             allowed = " or ".join(_allowed(hint))
-            raise error(f"{illegal.format(name)}: {shown(found)}, must be {allowed}")
+            raise error(f"{illegal.format(name)}: {repr(found)[:60]}, must be {allowed}")
 
 
 @cache

@@ -126,7 +126,7 @@ def _read(folder: Path) -> SparseLayout:
         return SparseLayout(query, document, active, query_prompt, document_prompt)
     modules = read_modules(folder)
     if [kind for kind, _ in modules] in (["Router"], ["Asym"]):
-        sides = routes(modules[0][1])
+        sides = _routes(modules[0][1])
         query, routed = _side(sides["query"], folder), _side(sides["document"], folder)
     else:
         query = routed = _side(modules, folder)
@@ -152,7 +152,7 @@ def _check_masked(path: Path) -> None:
         )
 
 
-def routes(path: Path) -> dict[str, list[tuple[str, Path]]]:
+def _routes(path: Path) -> dict[str, list[tuple[str, Path]]]:
     """The modules of the routes "query" and "document" of a Router."""
     config = read_optional(path / "router_config.json") or read_optional(path / "config.json")
     try:

@@ -22,9 +22,9 @@ from ..encoders.blend_layout import FOLDER as BLEND
 from ..encoders.dense import Pooled
 from ..encoders.dense_layout import DenseLayout, Normalize, Truncate
 from ..encoders.gains import FOLDER as GAINS
-from ..encoders.layout import SETTINGS, read_modules, read_optional
-from ..encoders.sparse_layout import Expansion, SparseLayout, routes
-from ..encoders.weights import weight_files
+from ..encoders.layout import SETTINGS, inside, read_modules, read_optional
+from ..encoders.sparse_layout import Expansion, SparseLayout
+from ..encoders.weights import read_json, sense, weight_files
 from ..errors import UnsupportedModel
 from .new_folder import copy_files
 
@@ -187,7 +187,9 @@ def _modules_of(source: Path) -> set[Path]:
     parts = [path for _, path in modules]
     for kind, path in modules:
         if kind in ("Router", "Asym"):
-            parts += [part for route in routes(path).values() for _, part in route]
+            config = read_optional(path / "router_config.json") or read_json(path / "config.json")
+            with sense(path):
+                parts += [inside(path, name) for name in config["types"]]
     return {*parts, source / GAINS, source / BLEND} - {source}
 
 
