@@ -85,7 +85,7 @@ class Setting:
 GRID = tuple(
     Setting(bm25, sparse, *rates, smoothing)
     for bm25, sparse, smoothing in itertools.product((0.3, 0.45), (0.2, 0.3), (0.0, 0.2, 0.3, 0.4))
-    for rates in itertools.product((0.0, 2.0), (0.0, 0.8), (0.0, 1.0))
+    for rates in itertools.product((0.0, 2.0), (0.0, 0.8), (0.0, 3.0))
 )
 
 

@@ -129,6 +129,9 @@ class Remembered:
     def passage_scores(self, query: str, passages: Ids, where: Selection | None) -> Floats:
         return self.part.passage_scores(query, passages, where)
 
+    def full_score(self, query: str, where: Selection | None, unit: Unit) -> float | None:
+        return self.part.full_score(query, where, unit)
+
     def explain_id(self, query: str, id: int, where: Selection | None, unit: Unit) -> Explanation:
         return self.part.explain_id(query, id, where, unit)
 

@@ -157,33 +157,35 @@ static Row read_row(const float *scores, int64_t count, double rate, double *z) 
 
 /* What the evidence makes of a part's weight (adaptive.py). */
 static double trusted(const Row *rows, int64_t n_parts, int64_t part, int64_t guide,
-                      const double *z, int64_t count, const double *rates) {
+                      const double *z, int64_t count, const double *rates, double covered) {
     double mean = 0, product = 0;
     for (int64_t i = 0; i < n_parts; i++) mean += rows[i].evenness;
     mean /= (double)n_parts;
     if (guide >= 0)
         for (int64_t i = 0; i < count; i++) product += z[part * count + i] * z[guide * count + i];
-    return exp(rates[0] * (mean - rows[part].evenness)) *
+    return exp(rates[0] * covered * (mean - rows[part].evenness)) *
            exp(count ? rates[1] * product / (double)count : 0) *
-           exp(-rates[2] * rows[part].matchless);
+           exp(-rates[2] * rows[part].matchless * (1 - covered));
 }
 
-/* fuse(scores, pool, weights, rate, guides, rates, fused): an opinion pool of the parts' scores;
-   guides (-1: none) and rates may be None */
+/* fuse(scores, pool, weights, rate, guides, rates, coverage, fused): an opinion pool of the parts'
+   scores; guides (-1: none), rates and coverage may be None */
 static PyObject *py_fuse(PyObject *module, PyObject *args) {
     (void)module;
-    enum { SCORES, POOL, WEIGHTS, GUIDES, RATES, FUSED, BUFFERS };
+    enum { SCORES, POOL, WEIGHTS, GUIDES, RATES, COVERAGE, FUSED, BUFFERS };
     Py_buffer b[BUFFERS] = {{0}};
     double rate;
-    if (!PyArg_ParseTuple(args, "y*y*y*dz*z*w*", &b[SCORES], &b[POOL], &b[WEIGHTS], &rate,
-                          &b[GUIDES], &b[RATES], &b[FUSED]))
+    if (!PyArg_ParseTuple(args, "y*y*y*dz*z*z*w*", &b[SCORES], &b[POOL], &b[WEIGHTS], &rate,
+                          &b[GUIDES], &b[RATES], &b[COVERAGE], &b[FUSED]))
         return NULL;
     int64_t n_parts = b[WEIGHTS].len / 8, count = b[FUSED].len / 4;
     int64_t pooled = n_parts ? b[POOL].len / 4 / n_parts : 0;
     int ok = n_parts > 0 && b[SCORES].len == 4 * n_parts * count &&
              b[POOL].len == 4 * n_parts * pooled &&
-             (!b[GUIDES].buf || (b[GUIDES].len == 8 * n_parts && b[RATES].len == 24));
+             (!b[GUIDES].buf || (b[GUIDES].len == 8 * n_parts && b[RATES].len == 24 &&
+                                 b[COVERAGE].len == 8 * n_parts));
     const int64_t *guides = b[GUIDES].buf;
+    const double *covered = b[COVERAGE].buf;
     for (int64_t i = 0; ok && guides && i < n_parts; i++) ok = guides[i] < n_parts;
     Row *rows = ok ? malloc((size_t)n_parts * sizeof *rows) : NULL;
     double *z = ok ? malloc((size_t)(n_parts * pooled + 1) * sizeof *z) : NULL;
@@ -196,7 +198,9 @@ static PyObject *py_fuse(PyObject *module, PyObject *args) {
             rows[p] = read_row(pool + p * pooled, pooled, rate, z + p * pooled);
         for (int64_t p = 0; p < n_parts; p++) {
             double weight = ((const double *)b[WEIGHTS].buf)[p];
-            if (guides) weight *= trusted(rows, n_parts, p, guides[p], z, pooled, b[RATES].buf);
+            if (guides)
+                weight *=
+                    trusted(rows, n_parts, p, guides[p], z, pooled, b[RATES].buf, covered[p]);
             for (int64_t i = 0; i < count; i++) {
                 double standard = (scores[p * count + i] - rows[p].mean) * rows[p].scale;
                 sums[i] += weight * (exp(rate * standard) / rows[p].level);

@@ -18,6 +18,7 @@ def fuse(
     rate: float,
     guides: NDArray[int64] | None,
     rates: NDArray[float64] | None,
+    coverage: NDArray[float64] | None,
     fused: NDArray[float32],
     /,
 ) -> None: ...

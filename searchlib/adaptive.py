@@ -2,7 +2,8 @@
 
 Nothing is learned at query time and no judgement is needed: a part counts more where it tells
 the candidates apart, less where it contradicts its guide, and less where it finds nothing in
-them. `benchmarks/fusion.py` shows what each factor is worth, collection by collection.
+them, unless one of them has all that the query asks for. `benchmarks/fusion.py` shows what each
+factor is worth, collection by collection.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Evidence(NamedTuple):
     mean: float  # evenness of all parts
     correlation: float | None  # with its guide, if it has one
     matchless: float  # the share of the candidates that match nothing
+    coverage: float  # how much of the query the best candidate has
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,10 @@ class Trust:
     """The rates at which evidence changes a part's weight; 0 leaves one kind out.
 
     `sharpness` (default 2, good range 0-3): of how much less even a part's shares of the pool are
-    than the parts' on average. `agreement` (0.8, 0-1.2): of a part's correlation with its guide.
-    `matchless` (1, 0-1): of the share of candidates that have nothing in common with the query.
+    than the parts' on average, as far as its best candidate covers the query: a stray word in one
+    candidate stands out as much as an identifier does. `agreement` (0.8, 0-1.2): of a part's
+    correlation with its guide. `matchless` (3, 0-5): of the share of candidates that have nothing
+    in common with the query, as far as the best one does not cover it.
     `guides`: for each part the number of the part it should agree with, or None: a learned
     expansion that contradicts the dense model is off what it was trained on.
     """
@@ -40,7 +44,7 @@ class Trust:
     guides: tuple[int | None, ...]
     sharpness: float = 2.0
     agreement: float = 0.8
-    matchless: float = 1.0
+    matchless: float = 3.0
 
     def __post_init__(self) -> None:
         rates = (self.sharpness, self.agreement, self.matchless)
@@ -80,16 +84,18 @@ class Trust:
                 mean,
                 None if guide is None else pool.correlation(i, guide),
                 pool.matchless[i],
+                pool.coverage[i],
             )
             for i, guide in enumerate(self.guides)
         ]
 
     def _factors(self, evidence: Evidence) -> tuple[float, float, float]:
         """Sharpness, agreement and coverage: 1 where there is nothing to say."""
+        covered = evidence.coverage
         return (
-            math.exp(self.sharpness * (evidence.mean - evidence.evenness)),
+            math.exp(self.sharpness * covered * (evidence.mean - evidence.evenness)),
             math.exp(self.agreement * (evidence.correlation or 0.0)),
-            math.exp(-self.matchless * evidence.matchless),
+            math.exp(-self.matchless * evidence.matchless * (1 - covered)),
         )
 
 
@@ -99,6 +105,9 @@ def _notes(evidence: Evidence) -> list[tuple[str, str]]:
     agreeing = covered = ""
     if evidence.correlation is not None:
         agreeing = f"correlation with its guide {evidence.correlation:.3f}"
-    if evidence.matchless:
-        covered = f"{evidence.matchless:.0%} of the candidates match nothing"
+    if evidence.coverage < 1:
+        has = f"the best candidate has {evidence.coverage:.0%} of what is asked for"
+        spread = f"{spread}; {has}"
+        if evidence.matchless:
+            covered = f"{has}, {evidence.matchless:.0%} of all match nothing"
     return [("sharpness", spread), ("agreement", agreeing), ("coverage", covered)]

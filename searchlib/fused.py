@@ -135,6 +135,10 @@ class Fused:
         complete = Completion(self.parts, query, where, "passage").scores(passages)
         return self._merged(complete, self._asked(query, where, "document").pool)
 
+    def full_score(self, query: str, where: Selection | None, unit: Unit) -> float | None:
+        """No score of a fusion says so."""
+        return None
+
     def explain_id(self, query: str, id: int, where: Selection | None, unit: Unit) -> Explanation:
         """The sum of the parts' weighted, normalised scores, each with its own tree, and of what
         its neighbours add."""
@@ -201,9 +205,12 @@ class Fused:
             depth *= 4
             within = Completion(self.parts, query, where, unit).candidates(depth)
             kept = distinct(within.scores)
+        full: tuple[float | None, ...] = ()
+        if self.trust is not None:
+            full = tuple(part.full_score(query, where, unit) for part in self.parts)
         if len(kept) == len(within.ids):
-            return within, Pool(within.scores)
-        return within, Pool(np.take(within.scores, kept, axis=1))
+            return within, Pool(within.scores, full)
+        return within, Pool(np.take(within.scores, kept, axis=1), full)
 
     def _best(self, found: Candidates, known: _Known, k: int) -> TopK:
         return best(found.ids, self._final(found.ids, found.scores, known), k)

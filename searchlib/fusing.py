@@ -67,12 +67,13 @@ def fused(
     """Fused scores (m,) of complete ones (parts, m), normalised over the pool."""
     if _fusion is not None and isinstance(method, OpinionPool):
         merged = np.empty(scores.shape[1], np.float32)
-        guides = rates = None
+        guides = rates = coverage = None
         if trust is not None:
             guides = np.array([-1 if guide is None else guide for guide in trust.guides])
             rates = np.array((trust.sharpness, trust.agreement, trust.matchless), np.float64)
+            coverage = np.array(pool.coverage, np.float64)
         given = np.array(weights, np.float64)
-        _fusion.fuse(scores, pool.scores, given, method.rate, guides, rates, merged)
+        _fusion.fuse(scores, pool.scores, given, method.rate, guides, rates, coverage, merged)
         return merged
     if trust is not None:
         weights = trust.weights(weights, pool)

@@ -22,9 +22,13 @@ class Pool:
 
     >>> Pool(np.array([[1, 3], [5, 5]], np.float32)).z.tolist()
     [[-1.0, 1.0], [0.0, 0.0]]
+
+    `full` has of each part the score of what has all that the query asks for, None where no score
+    says so; () of no part.
     """
 
     scores: Floats
+    full: tuple[float | None, ...] = ()
 
     @cached_property
     def _standard(self) -> tuple[Float64s, Float64s]:
@@ -61,6 +65,21 @@ class Pool:
         zeros = np.add.reduce(self.scores == 0, 1)
         shares: list[float] = (zeros / max(self.scores.shape[1], 1)).tolist()
         return shares
+
+    @cached_property
+    def coverage(self) -> list[float]:
+        """Of each part: how much of the query its best candidate has, 0 to 1; 1 where none says so.
+
+        >>> Pool(np.array([[1, 3], [5, 5]], np.float32), (4.0, None)).coverage
+        [0.75, 1.0]
+        """
+        if not any(full is not None for full in self.full):
+            return [1.0] * len(self.scores)
+        best = np.maximum.reduce(self.scores, 1, initial=0.0).tolist()
+        return [
+            1.0 if full is None else min(most / full, 1.0) if full > 0 else 0.0
+            for most, full in zip(best, self.full, strict=True)
+        ]
 
     def correlation(self, one: int, other: int) -> float:
         """Pearson's, of two parts' scores; 0 where one of them tells nothing apart."""

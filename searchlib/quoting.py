@@ -166,6 +166,10 @@ class Quoting:
         scores = self.plain.passage_scores(query, passages, where)
         return scores * self._factors(query, quoted(query), passages, "passage")
 
+    def full_score(self, query: str, where: Selection | None, unit: Unit) -> float | None:
+        """No score that grows by what is quoted says so."""
+        return None
+
     def explain_id(self, query: str, id: int, where: Selection | None, unit: Unit) -> Explanation:
         """The plain score's explanation, times what the quoted words add."""
         plain = self.plain.explain_id(query, id, where, unit)

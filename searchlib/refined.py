@@ -122,6 +122,10 @@ class Refined:
         """Their scores."""
         return self.asking(where).passage_scores(query, passages, where)
 
+    def full_score(self, query: str, where: Selection | None, unit: Unit) -> float | None:
+        """That of the query which feedback makes."""
+        return self.asking(where).full_score(query, where, unit)
+
     def explain_id(self, query: str, id: int, where: Selection | None, unit: Unit) -> Explanation:
         """The score's parts, their weights told apart by where they come from."""
         return self.asking(where).explain_id(query, id, where, unit)

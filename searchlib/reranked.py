@@ -109,6 +109,10 @@ class Reranked:
         scores[speak] = self._read(query, passages[speak])
         return scores
 
+    def full_score(self, query: str, where: Selection | None, unit: Unit) -> float | None:
+        """No reranker's score says so."""
+        return None
+
     def explain_id(self, query: str, id: int, where: Selection | None, unit: Unit) -> Explanation:
         """The best of the passages read; the note says what the retriever thought."""
         ids = np.array([id], np.int64)

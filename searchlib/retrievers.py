@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from indexes.manifest import VectorField
-from indexes.similarity import Similarity
+from indexes.similarity import BM25, Similarity
 from indexes.snapshot import Selection, Snapshot
-from indexes.types import TopK, Unit
+from indexes.types import TermVectors, TopK, Unit
 
 from .errors import BadQuery
 from .field_explanation import Share, explain_field
@@ -99,6 +99,20 @@ class FieldRetriever:
             where=where,
             similarity=self.similarity,
         )
+
+    def full_score(self, query: str, where: Selection | None, unit: Unit) -> float | None:
+        """BM25's, of a row of average length that has each word of the query once.
+
+        That is the sum of their idf over 1 + k1, those included that no row has; else None.
+        """
+        spec = self.snapshot.fields[self.fields[unit]]
+        similarity = None if isinstance(spec, VectorField) else self.similarity or spec.similarity
+        if not isinstance(similarity, BM25):
+            return None
+        vector = self.queries.encode([query])
+        assert isinstance(vector, TermVectors)
+        weights = self.snapshot.query_weights(self.fields[unit], vector)
+        return float(weights.sum()) / (1 + similarity.k1)
 
     def explain_id(self, query: str, id: int, where: Selection | None, unit: Unit) -> Explanation:
         """The score's parts; a document in a passage field is explained by its best passage."""

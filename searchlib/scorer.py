@@ -58,6 +58,10 @@ class Scorer(Protocol):
         """What `passages` are worth beside each other where documents are ranked, (m,)."""
         ...
 
+    def full_score(self, query: str, where: Selection | None, unit: Unit) -> float | None:
+        """The score of what has all that the query asks for; None where no score says so."""
+        ...
+
     def explain_id(self, query: str, id: int, where: Selection | None, unit: Unit) -> Explanation:
         """Why `id` has its score."""
         ...

@@ -19,6 +19,7 @@ from searchlib.pool import Pool
 needs_c = pytest.mark.skipif(fusing._fusion is None, reason="the C extension was not built")
 PATHS = [pytest.param(True, marks=needs_c, id="c"), pytest.param(False, id="numpy")]
 SCORES = st.floats(-100, 100, width=32)
+FULL = st.just(()) | st.tuples(*[st.none() | st.floats(0, 100)] * 3)
 IDS = st.lists(st.integers(-(2**62), 2**62) | st.integers(0, 9), max_size=12)
 
 
@@ -43,10 +44,9 @@ def tables(parts: int = 3) -> st.SearchStrategy[list[list[float]]]:
     )  # fmt: skip
 
 
-def plainly_fused(
-    pool: list[list[float]], scores: list[float], rate: float, weights: list[float], trust: Trust
-) -> float:
+def plainly_fused(of: Pool, scores: list[float], rate: float, weights: Any, trust: Trust) -> float:
     """One candidate's fused score, from the definitions and one number at a time."""
+    pool = of.scores.astype(float).tolist()
     z, evenness = [], []
     for row in pool:
         mean = sum(row) / len(row)
@@ -57,9 +57,11 @@ def plainly_fused(
         evenness.append(entropy / math.log(len(row)) if len(row) > 1 else 1.0)
     total = 0.0
     for i, row in enumerate(pool):
+        full = of.full[i] if of.full else None
+        covered = 1.0 if full is None else min(1.0, max(0.0, *row) / full) if full else 0.0
         weight = weights[i] * math.exp(
-            trust.sharpness * (sum(evenness) / len(pool) - evenness[i])
-            - trust.matchless * row.count(0.0) / len(row)
+            trust.sharpness * covered * (sum(evenness) / len(pool) - evenness[i])
+            - trust.matchless * (1 - covered) * row.count(0.0) / len(row)
         )
         guide = trust.guides[i]
         if guide is not None:
@@ -74,7 +76,8 @@ def plainly_fused(
 
 
 @pytest.mark.parametrize("compiled", PATHS)
-def test_fused_scores_are_those_of_the_definition(by: Any, compiled: bool) -> None:
+@pytest.mark.parametrize("full", [(), (None, None, None), (9.0, None, 0.0), (1.0, 5.0, None)])
+def test_fused_scores_are_those_of_the_definition(by: Any, compiled: bool, full: Any) -> None:
     by(compiled)
     random = np.random.default_rng(5)
     trust = Trust((2, 2, None))
@@ -84,20 +87,19 @@ def test_fused_scores_are_those_of_the_definition(by: Any, compiled: bool) -> No
         pool[0, random.random(size) < 0.4] = 0  # no shared word
         pool[1] *= size != 7  # tells nothing apart
         scores = random.normal(3, 2, (3, 4)).astype(np.float32)
-        found = fused(OpinionPool(0.4), weights, trust, Pool(pool), scores)
-        rows = pool.astype(float).tolist()
+        found = fused(OpinionPool(0.4), weights, trust, Pool(pool, full), scores)
         for candidate, value in zip(scores.T.astype(float).tolist(), found, strict=True):
-            expected = plainly_fused(rows, candidate, 0.4, weights, trust)
+            expected = plainly_fused(Pool(pool, full), candidate, 0.4, weights, trust)
             assert value == pytest.approx(expected, rel=1e-6)
 
 
 @needs_c
-@given(tables(), tables(), st.booleans(), st.floats(0.05, 2))
+@given(tables(), tables(), FULL, st.booleans(), st.floats(0.05, 2))
 @settings(deadline=None)
 def test_c_and_numpy_fuse_alike(
-    pool: list[list[float]], scores: list[list[float]], trusting: bool, rate: float
+    pool: list[list[float]], scores: list[list[float]], full: Any, trusting: bool, rate: float
 ) -> None:
-    of_pool = Pool(np.array(pool, np.float32).reshape(3, -1))
+    of_pool = Pool(np.array(pool, np.float32).reshape(3, -1), full)
     complete = np.array(scores, np.float32).reshape(3, -1)
     if any(float(np.ptp(row)) < 1e-3 for row in of_pool.scores if len(row)):
         complete = of_pool.scores  # far from a narrow pool, exponentials overflow
@@ -164,11 +166,11 @@ def test_c_refuses_arrays_that_do_not_fit() -> None:
     for wrong in ["ids", (0, ids), (0, "text", floats), None]:
         with pytest.raises(TypeError):
             kernel.complete([one, wrong], ids, floats, ids, ids[:1])
-    good = [floats, floats, doubles[:2], 0.4, ids[:2], doubles[:3], floats[:2]]
+    good = [floats, floats, doubles[:2], 0.4, ids[:2], doubles[:3], doubles[:2], floats[:2]]
     kernel.fuse(*good)
     for place, wrong in [
         (0, floats[:3]), (1, floats[:3]), (2, doubles[:0]), (4, ids[:1]), (4, ids[:2] + 2),
-        (5, doubles[:2]), (5, None), (6, floats),
+        (5, doubles[:2]), (5, None), (6, doubles[:1]), (6, None), (7, floats),
     ]:  # fmt: skip
         with pytest.raises(ValueError, match="do not fit"):
             kernel.fuse(*good[:place], wrong, *good[place + 1 :])

@@ -98,6 +98,7 @@ class Known:
     snapshot: Any = None
     asked: list[list[int]] = field(default_factory=list)
     direct: bool = True
+    full: float | None = None
 
     def top(self, queries: Any, k: int, where: Any, unit: Any) -> list[TopK]:
         scores = np.array(self.table, np.float32)
@@ -115,6 +116,9 @@ class Known:
 
     def passage_scores(self, query: str, passages: Any, where: Any) -> Any:
         return self.scores(query, passages, where, "passage")
+
+    def full_score(self, query: str, where: Any, unit: Any) -> float | None:
+        return self.full
 
     def explain_id(self, query: str, id: int, where: Any, unit: Any) -> Explanation:
         return Explanation(self.table[id], self.name)
@@ -208,7 +212,7 @@ def test_score_equals_explanation_and_does_not_depend_on_k(
 def test_adapted_weights_are_explained_and_do_not_depend_on_k(
     method: Any, rows: list[tuple[float, float]], depth: int
 ) -> None:
-    parts = (Known("a", [a for a, _ in rows]), Known("b", [b for _, b in rows]))
+    parts = (Known("a", [a for a, _ in rows], full=8.0), Known("b", [b for _, b in rows]))
     fused = Fused("f", parts, (0.5, 1.0), method, depth, Trust((1, None)))
     top = fused.top(["q"], len(rows), None, "document")[0]
     scores = dict(zip(top.ids.tolist(), top.scores.tolist(), strict=True))
@@ -235,9 +239,30 @@ def test_a_part_that_contradicts_its_guide_is_trusted_less() -> None:
 
 
 def test_a_part_that_finds_nothing_in_the_candidates_is_trusted_less() -> None:
-    pool = Pool(np.array([[0, 0, 0, 5], [-1, 0.5, 0.1, 1]], np.float32))
-    trust = Trust((None, None), sharpness=0, matchless=1.0)
+    pool = Pool(np.array([[0, 0, 0, 5], [-1, 0.5, 0.1, 1]], np.float32), (10.0, None))
+    trust = Trust((None, None), sharpness=0, matchless=2.0)
     assert trust.weights((1.0, 1.0), pool) == pytest.approx([np.exp(-0.75), 1.0])
+
+
+@pytest.mark.parametrize("full", [None, 5.0, 4.0])
+def test_one_candidate_that_has_all_of_the_query_is_enough(full: float | None) -> None:
+    """Such as an identifier, which the other candidates need not have."""
+    pool = Pool(np.array([[0, 0, 0, 5], [4, 3, 2, 1]], np.float32), (full, None))
+    first, second = Trust((None, None)).weights((1.0, 1.0), pool)
+    assert first > 1 > second
+
+
+def test_one_stray_word_of_a_query_is_not_taken_for_certain() -> None:
+    """It stands out as much as an identifier does; what tells them apart is what is missing."""
+    scores = np.array([[0, 0, 0, 5], [4, 3, 2, 1]], np.float32)
+    first, second = Trust((None, None)).weights((1.0, 1.0), Pool(scores, (25.0, None)))
+    assert first < 0.5 < second
+
+
+def test_a_query_without_words_trusts_no_words() -> None:
+    pool = Pool(np.zeros((2, 4), np.float32), (0.0, None))
+    trust = Trust((None, None), sharpness=2, matchless=2.0)
+    assert trust.weights((1.0, 1.0), pool) == pytest.approx([np.exp(-2), 1.0])
 
 
 def test_an_empty_pool_says_nothing() -> None:
