@@ -100,10 +100,12 @@ def chosen_collections(options: argparse.Namespace) -> list[Collection]:
     names = Counter(collection.name for collection in collections)
     if twice := [name for name, count in names.items() if count > 1]:
         raise BadQuery(f"two collections are called {twice[0]!r}; rename a folder")
-    if options.queries is not None and options.queries < 1:
-        raise BadQuery(f"illegal --queries: {options.queries}, must be 1 or more")
+    given = vars(options)  # of which not every benchmark has all
+    queries, split = given.get("queries"), given.get("split")
+    if queries is not None and queries < 1:
+        raise BadQuery(f"illegal --queries: {queries}, must be 1 or more")
     for collection in collections:  # whatever is wrong with one is said before hours of work
-        collection.qrels(options.split), collection.topics(options.split)
+        collection.qrels(split), collection.topics(split)
     return collections[:1] if options.quick else collections
 
 

@@ -45,6 +45,7 @@ from .refining import (
     RerankDepth,
     refining,
 )
+from .respelling import tell_of_respelling
 
 if TYPE_CHECKING:
     from searchlib.types import Hit
@@ -121,6 +122,7 @@ def search(
         likely = Likely.of(engine, asked, min_probability)
 
         def answer(text: str) -> list[Hit]:
+            tell_of_respelling(engine, text, asked)
             hits = engine.search(
                 text,
                 k,
@@ -137,6 +139,8 @@ def search(
             return likely.shown(text, hits, first=offset == 0 and sort is None)
 
         if cursor is not None:
+            if query is not None:
+                tell_of_respelling(engine, query, asked)
             ruled_out = {
                 "--offset": offset != 0,
                 "--explain": explain,
@@ -187,10 +191,13 @@ def explain(
     unit: Literal["document", "passage"] = "passage" if passages else "document"
     condition = all_of(where)
     with open_index(path, device) as engine:
+        tell_of_respelling(engine, query, retriever)
         explanation = engine.explain(query, id, retriever=retriever, where=condition, unit=unit)
         calibrated = engine.calibrated() if retriever == "hybrid" else None
         relevance = (
-            calibrated.explain(query, id, condition, unit) if calibrated is not None else None
+            calibrated.explain(engine.respelled(query).query, id, condition, unit)
+            if calibrated is not None
+            else None
         )
     if chosen(format) is Format.table:
         show(tree(explanation, id), *([tree(relevance, id)] if relevance is not None else []))

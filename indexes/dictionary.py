@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
@@ -63,9 +63,39 @@ class Dictionary:
         )
         return numbers
 
+    def beginning(self, start: str, shortest: int, longest: int) -> list[str]:
+        """The terms that begin so and have as many bytes, ascending. Raises ValueError as above."""
+        prefix = start.encode("utf-8", "surrogatepass")
+        first, begin = self._place(prefix)
+        last, _ = self._place(prefix + b"\xff")  # which no UTF-8 has
+        sizes = np.asarray(self._sizes[first:last]).astype(np.int64)
+        kept = (sizes >= shortest) & (sizes <= longest)
+        ends = (begin + np.cumsum(sizes))[kept].tolist()
+        return [
+            bytes(self._blob[end - size : end]).decode("utf-8", "surrogatepass")
+            for end, size in zip(ends, sizes[kept].tolist(), strict=True)
+        ]
+
     def _find(self, wanted: bytes) -> int:
-        """By bisection over every 64th term, then one after the other."""
-        low, high = 0, len(self._starts) - 1  # strides
+        for number, at in self._stride(wanted):
+            size = self._sizes[number]
+            if size == len(wanted) and bytes(self._blob[at : at + size]) == wanted:
+                return number
+        return -1
+
+    def _place(self, wanted: bytes) -> tuple[int, int]:
+        """The number of the first term that is not before `wanted`, and where it starts."""
+        after = 0, 0
+        for number, at in self._stride(wanted):
+            size = self._sizes[number]
+            if bytes(self._blob[at : at + size]) >= wanted:
+                return number, at
+            after = number + 1, at + size
+        return after
+
+    def _stride(self, wanted: bytes) -> Iterator[tuple[int, int]]:
+        """The number and the start of the at most 64 terms among which `wanted` has its place."""
+        low, high = 0, len(self._starts) - 1
         while high - low > 1:
             middle = (low + high) // 2
             first = self._starts[middle]
@@ -75,11 +105,8 @@ class Dictionary:
                 high = middle
         at = self._starts[low]
         for number in range(low * STRIDE, min(len(self), (low + 1) * STRIDE)):
-            size = self._sizes[number]
-            if size == len(wanted) and bytes(self._blob[at : at + size]) == wanted:
-                return number
-            at += size
-        return -1
+            yield number, at
+            at += self._sizes[number]
 
 
 @dataclass(frozen=True)

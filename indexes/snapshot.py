@@ -20,13 +20,14 @@ from .directory import Directory
 from .errors import BadFilter, Damaged
 from .integrity import Progress, check_files, content_problems
 from .leftovers import directory_of
-from .manifest import FieldSpec, Manifest, read_manifest
+from .manifest import FieldSpec, Manifest, TermField, read_manifest
 from .numbering import Ids
 from .scoring import Queries, Scoring
 from .segment import Segment
 from .selection import Selection, Selections
 from .similarity import Similarity
 from .types import TermPart, TermVectors, TopK, Unit
+from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from .columns import Scalar
@@ -214,6 +215,13 @@ class Snapshot(Contents):
     ) -> NDArray[np.float32]:
         """What the queries' values weigh where they meet the field's, idf included: (nnz,)."""
         return self._scoring.query_weights(field, queries, similarity)
+
+    def vocabulary(self, field: str) -> Vocabulary:
+        """The terms of a field. Raises ValueError where it holds vectors, or there is none."""
+        spec = self.fields.get(field)
+        if not isinstance(spec, TermField):
+            raise ValueError(f"no field {field!r} of terms, the index has {', '.join(self.fields)}")
+        return Vocabulary(self._segments, spec)
 
     def select(self, filter: str) -> Selection:
         """The documents that a filter expression lets through (see `filters`).

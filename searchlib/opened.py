@@ -28,6 +28,7 @@ from .scorer import Scorer
 if TYPE_CHECKING:
     from .encoders.lookup import LookupEncoder
     from .encoders.static_queries import StaticQueries
+    from .spelling import Speller
 
 
 class Opened:
@@ -50,8 +51,9 @@ class Opened:
         self._memory = memory
         self._caches: dict[str, QueryCache] = {}
         self._scorers: dict[str, Scorer] = {}  # made of `snapshot` (see `Retrieving`)
+        self._spellers: list[Speller] = []  # one, once it is made; of `snapshot` too
         self._encoders: dict[str, Encoder] = {}
-        self._lookups: list[LookupEncoder] = []  # one, once it is made; so
+        self._lookups: list[LookupEncoder] = []  # so
         self._statics: list[StaticQueries | None] = []
         self._changing = threading.RLock()  # `snapshot`, and what is made of it
 
@@ -115,6 +117,7 @@ class Opened:
                 raise
             self._snapshot = snapshot
             self._scorers.clear()
+            self._spellers.clear()
             if settings != self.settings or snapshot.fields != fields:  # it was re-encoded
                 self.settings = settings
                 self._forget_encoders()

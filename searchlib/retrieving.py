@@ -6,6 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from indexes.snapshot import Snapshot
 from indexes.types import Unit
 
 from .adaptive import Trust
-from .errors import BadQuery
+from .errors import BadQuery, check_query
 from .feedback import Feedback
 from .fused import Fused
 from .fusion import Normaliser, z_score
@@ -30,11 +31,14 @@ from .scorer import Scorer
 from .smoothing import Smoothing
 from .types import Document
 
+if TYPE_CHECKING:
+    from .spelling import Respelled, Speller
+
 LOOKUP, STATIC = 1.5, 0.75
 """What "lookup" and "static" count in "instant", in weights of "sparse" and "dense" in "hybrid"
 (benchmarks/adaptation.md)."""
 
-QUOTING = ("hybrid", "instant")  # what a query quotes counts in these
+HEEDING = ("hybrid", "instant")  # these heed what a query quotes, and respell it
 
 
 class Retrieving(Opened):
@@ -101,7 +105,7 @@ class Retrieving(Opened):
         """
         finder = self._heeding(retriever if first is None else first)
         made = refined(self._scorer(retriever), FirstPass(finder, feedback.passages), feedback)
-        return self.quoting(made) if retriever in QUOTING else made
+        return self.quoting(made) if retriever in HEEDING else made
 
     def reranked(
         self,
@@ -127,6 +131,26 @@ class Retrieving(Opened):
         """The scorer, heeding what a query quotes, as "hybrid" and "instant" do."""
         return Quoting(scorer, replace(self._field_retriever("bm25"), snapshot=scorer.snapshot))
 
+    def respelled(self, query: str, retriever: str | Scorer = "hybrid") -> Respelled:
+        """A query as a retriever reads it: "hybrid" and "instant", and what `refined` and
+        `reranked` make of these, read a word that no document has as one nearby that some have.
+
+        A word in quotation marks stays as it is (see `searchlib.spelling`).
+
+        Raises:
+            BadQuery: an unknown retriever, or an empty query.
+
+        >>> engine.respelled("travel expences").query  # doctest: +SKIP
+        'travel expenses'
+        """
+        from .spelling import Respelled
+
+        check_query(query)
+        snapshot = self._scorer(retriever).snapshot
+        if not self._heeds(retriever):
+            return Respelled(query)
+        return self._speller(snapshot).respelled(query)
+
     # -- inside
 
     def _scorer(self, retriever: str | Scorer) -> Scorer:
@@ -137,25 +161,47 @@ class Retrieving(Opened):
             raise BadQuery(f"{retriever!r} is no retriever; this index has {there}")
         return retriever
 
-    def _asked(self, retriever: str | Scorer, queries: Sequence[str]) -> Scorer:
-        """The retriever for these queries."""
-        return self._plain_and_asked(retriever, queries)[1]
-
-    def _plain_and_asked(
+    def _asked(
         self, retriever: str | Scorer, queries: Sequence[str]
-    ) -> tuple[Scorer, Scorer]:
-        """The retriever, and what it is for these queries: those of QUOTING heed what they quote.
+    ) -> tuple[Scorer, Scorer, list[str]]:
+        """The retriever, what it is for these queries, and how it reads them; of one commit.
 
-        Both are of one commit.
+        Those of HEEDING heed what they quote.
         """
         plain = self._scorer(retriever)
-        heeds = retriever in QUOTING and any(map(quoted, queries))
-        return plain, self.quoting(plain) if heeds else plain
+        if self._heeds(retriever):
+            speller = self._speller(plain.snapshot)
+            queries = [speller.respelled(query).query for query in queries]
+        quotes = retriever in HEEDING and any(map(quoted, queries))
+        return plain, self.quoting(plain) if quotes else plain, list(queries)
 
     def _heeding(self, retriever: str | Scorer) -> Scorer:
-        """The retriever; those of QUOTING heed what a query quotes."""
+        """The retriever; those of HEEDING heed what a query quotes."""
         scorer = self._scorer(retriever)
-        return self.quoting(scorer) if retriever in QUOTING else scorer
+        return self.quoting(scorer) if retriever in HEEDING else scorer
+
+    def _heeds(self, retriever: str | Scorer) -> bool:
+        """Whether it is one of HEEDING, or was made of one by `refined` or `reranked`."""
+        if isinstance(retriever, Reranked):
+            retriever = retriever.retriever
+        return isinstance(retriever, Quoting) or retriever in HEEDING
+
+    def _speller(self, snapshot: Snapshot) -> Speller:
+        from .spelling import Speller
+
+        with self._changing:
+            if not self._spellers or self._spellers[0].snapshot is not snapshot:
+                self._spellers[:] = [Speller(snapshot, self._analyzer(), self._knows)]
+            return self._spellers[0]
+
+    def _knows(self, word: str) -> bool:
+        """Whether the index's sparse model, else its dense one, has a word as a whole."""
+        if "sparse" in self.snapshot.fields:
+            return self._lookup.tokenizer.knows(word)
+        from .encoders.dense import DenseEncoder
+
+        dense = self._dense()
+        return isinstance(dense, DenseEncoder) and dense.tokenizer.knows(word)
 
     def _hybrid(self) -> Scorer:
         settings = self.settings

@@ -60,7 +60,7 @@ class Searching(Retrieving):
         """
         check_offset(offset)
         check_query(query)
-        plain, scorer = self._plain_and_asked(retriever, [query])
+        plain, scorer, [query] = self._asked(retriever, [query])
         hits, top, selection = self._found(
             scorer, query, k, where=where, unit=unit, explain=explain, offset=offset, sort=sort,
             paged=offset > 0,
@@ -184,10 +184,12 @@ class Searching(Retrieving):
         if not isinstance(retriever, str):  # subtle: a cursor remembers the question as JSON
             kind = type(retriever).__name__
             raise BadQuery(f"the retriever of a page must be a name, not {kind}")
-        scorer = None if query is None else self._asked(retriever, [query])
+        asked = (query, retriever, where, unit, sort)
+        scorer = None
+        if query is not None:
+            _, scorer, [query] = self._asked(retriever, [query])
         snapshot = self.snapshot if scorer is None else scorer.snapshot
         commit = snapshot.generation, snapshot.created
-        asked = (query, retriever, where, unit, sort)
         offset = 0 if cursor is None else read_cursor(cursor, commit, asked)
         if query is None or scorer is None:
             hits = _listed(snapshot, k + 1, where, sort or "id", offset)
@@ -242,7 +244,8 @@ class Searching(Retrieving):
         if wrong := [query for query in queries if not isinstance(query, str)]:
             raise BadQuery(f"illegal query: {wrong[0]!r}, must be a text")
         check_unit(unit)
-        return ranked_ids(self._asked(retriever, queries), queries, k, where, unit)
+        _, scorer, queries = self._asked(retriever, queries)
+        return ranked_ids(scorer, queries, k, where, unit)
 
     def explain(
         self,
@@ -263,7 +266,8 @@ class Searching(Retrieving):
             NotFound: no such document or passage.
         """
         check_unit(unit)
-        return explained(self._asked(retriever, [query]), query, id, where, unit)
+        _, scorer, [query] = self._asked(retriever, [query])
+        return explained(scorer, query, id, where, unit)
 
     def expand(self, text: str, k: int | None = None) -> list[Expansion]:
         """The terms that the sparse encoder makes of a text, heaviest first, at most k."""

@@ -40,6 +40,7 @@ HOMES = {
     "matplotlib": ("searchlib/training/log.py", "benchmarks"),
     "faiss": ("benchmarks",),
     "ir_measures": ("searchlib/evaluation", "benchmarks"),
+    "rapidfuzz": ("searchlib/spelling.py",),
     "Stemmer": ("searchlib/encoders", "benchmarks"),
     "sqlite_utils": ("indexes/store_writing.py",),
     "typer": ("cli",),

@@ -95,7 +95,7 @@ class LookupEncoder:
             table = self._table
             found, tokenizer = table.terms(texts), table.tokenizer
         else:
-            tokenizer = self._tokenizer
+            tokenizer = self.tokenizer
             found = self._blended(texts, table_terms(self._neighbours, tokenizer, texts))
         rows = [self._queries(row.ids, row.weights) for row in found]
         return term_vectors(rows, tokenizer.term)
@@ -154,7 +154,7 @@ class LookupEncoder:
     @cached_property
     def _map(self) -> Ternary:
         assert self._layout.blend is not None
-        return read_map(self._layout.blend, self._tokenizer.size)
+        return read_map(self._layout.blend, self.tokenizer.size)
 
     @cached_property
     def _layout(self) -> SparseLayout:
@@ -174,16 +174,17 @@ class LookupEncoder:
         return TokenTable(self._source)
 
     @cached_property
-    def _tokenizer(self) -> Tokenizer:
+    def tokenizer(self) -> Tokenizer:
+        """That of its queries."""
         source = self._source
         return Tokenizer(source.path, source.max_tokens, source.lower)
 
     @cached_property
     def _neighbours(self) -> Neighbours:
-        if self._tokenizer.size < WORTH_KEEPING:
+        if self.tokenizer.size < WORTH_KEEPING:
             return make_neighbours(self._documents.expander)
         digest = self._layout.plain().digest()
-        table = kept_neighbours(digest, self._tokenizer)
+        table = kept_neighbours(digest, self.tokenizer)
         if table is None:
             log.warning("making the table of expansions of %s, once (some 15 s)", self.name)
             table = make_neighbours(self._documents.expander)

@@ -74,6 +74,14 @@ class Tokenizer:
         special = self._is_special
         return [ids[~special.take(ids, mode="clip")] for ids in self.words(texts)]
 
+    def knows(self, word: str) -> bool:
+        """Whether a word is one token, of which nothing is unknown."""
+        for text in (word, f" {word}"):  # subtle: some vocabularies have words with their space
+            [ids] = self.words([text])
+            if len(ids) == 1 and not self._is_special.take(ids, mode="clip").any():
+                return True
+        return False
+
     def encode_words(self, texts: Sequence[str]) -> list[tuple[Ids, NDArray[np.int64]]]:
         """As `encode`, and for each position which word it is part of, -1 for special tokens.
 

@@ -82,6 +82,17 @@ def test_lower(tmp_path: Path) -> None:
     assert terms(lower, "ThE") == terms(plain, "the") != terms(plain, "ThE")
 
 
+@pytest.mark.parametrize("byte_level", [False, True])
+def test_a_word_is_known_as_a_whole_or_not(byte_level: bool, tmp_path: Path) -> None:
+    make_tokenizer(tmp_path, byte_level=byte_level)
+    tokenizer = Tokenizer(tmp_path, 20)
+    ids = {text: tokenizer.words([text])[0] for text in (" the", " thex")}
+    assert len(ids[" the"]) == 1 < len(ids[" thex"])
+    assert tokenizer.knows("the")
+    assert not tokenizer.knows("thex")
+    assert not tokenizer.knows("\U0001f9ff")  # one token at most, and that the unknown one
+
+
 def test_tokenizer_without_tokenizer_json(folder: Path, tmp_path: Path) -> None:
     words = [line for line, _ in sorted(_vocabulary(folder).items(), key=lambda item: item[1])]
     (tmp_path / "vocab.txt").write_text("\n".join(words))

@@ -100,3 +100,18 @@ def test_both_ways_find_the_same_among_garbled_terms(
     wanted = ["", text[:3].decode("latin-1"), text[:1].decode("latin-1"), "\u00ff"]
     found = dictionary.numbers(wanted).tolist()
     assert found == [dictionary._find(word) for word in encoded(wanted)]
+
+
+@settings(deadline=None)
+@given(TERMS, st.text("ab\u00e9", max_size=2), st.integers(0, 4), st.integers(0, 8))
+def test_terms_that_begin_so(terms: list[str], start: str, shortest: int, more: int) -> None:
+    known = sorted({*terms, *(f"a{number}" for number in range(200))})
+    sizes = range(shortest, shortest + more + 1)
+    expected = [t for t in known if t.startswith(start) and len(*encoded([t])) in sizes]
+    found = dictionary_of(encoded(known)).beginning(start, sizes.start, sizes.stop - 1)
+    assert found == expected
+
+
+def test_garbled_terms_that_begin_so_are_refused() -> None:
+    with pytest.raises(ValueError, match="decode"):
+        dictionary_of([b"a\xfe"]).beginning("a", 1, 9)

@@ -62,6 +62,19 @@ def test_bm25_by_hand(snapshot: Snapshot) -> None:
     )
 
 
+def test_the_terms_of_a_field(snapshot: Snapshot) -> None:
+    """Of live rows: x, y and the first c are dead; "two" is in b only, once a passage."""
+    words = snapshot.vocabulary("bm25")
+    assert words.frequency(["red", "bird", "two", "absent"]).tolist() == [2, 2, 1, 0]
+    assert snapshot.vocabulary("bm25_passage").frequency(["red", "fish"]).tolist() == [2, 3]
+    assert words.beginning("b", 1, 9) == ["be", "bird", "blue"]  # "be" of a dead one
+    assert words.beginning("b", 3, 4) == ["bird", "blue"]
+    assert words.beginning("q", 1, 9) == []
+    for field in ("dense", "missing"):
+        with pytest.raises(ValueError, match=f"no field '{field}' of terms"):
+            snapshot.vocabulary(field)
+
+
 def test_a_document_has_the_score_of_its_best_passage(snapshot: Snapshot) -> None:
     for field, asked in [
         ("bm25_passage", query("red", "fish")),

@@ -1,0 +1,48 @@
+"""What a command says of a query that is read otherwise than it was typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+WORDS_ONLY = ("--no-sparse", "--no-dense")
+
+
+@pytest.fixture
+def office(tmp_path: Path, cli: Any) -> Path:
+    lines = [
+        {"id": "a", "text": "Travel expenses are paid back."},
+        {"id": "b", "text": "A sabbatical is a long leave."},
+    ]
+    path = tmp_path / "i.index"
+    done = cli("index", path, "-", *WORDS_ONLY, stdin="\n".join(map(json.dumps, lines)))
+    assert done.code == 0, done.err
+    return path
+
+
+SAID = "searchlib: no document has 'expences': read as 'expenses' (quote it to keep it)"
+
+
+def test_search_says_how_it_reads_a_query(cli: Any, office: Path) -> None:
+    done = cli("search", office, "expences")
+    assert (done.code, json.loads(done.out)["id"]) == (0, "a")
+    assert done.err.strip() == SAID
+    assert cli("search", office, "expences", "--cursor", "start").err.strip() == SAID
+    assert cli("explain", office, "expences", "a").err.strip() == SAID
+
+
+def test_every_query_of_several_has_its_own_line(cli: Any, office: Path) -> None:
+    done = cli("search", office, "-", stdin="expences\nexpenses\na sabatical\n")
+    assert [json.loads(line)["id"] for line in done.out.splitlines()] == ["a", "a", "b"]
+    assert [line.split("'")[1] for line in done.err.splitlines()] == ["expences", "sabatical"]
+
+
+@pytest.mark.parametrize("options", [('"expences"',), ("expences", "-r", "bm25")])
+def test_nothing_is_said_where_nothing_is_read_otherwise(
+    cli: Any, office: Path, options: tuple[str, ...]
+) -> None:
+    done = cli("search", office, *options)
+    assert (done.code, done.out, done.err) == (0, "", "")
