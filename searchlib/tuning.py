@@ -99,6 +99,10 @@ def tune(
     engine.refresh()
     hybrid, fields = _hybrid(engine), engine.snapshot.fields
     topics = {id: text for id, text in topics.items() if qrels.get(id)}
+    # as the hybrid reads them; an empty one finds nothing either way
+    topics = {
+        id: engine.respelled(text).query if text.strip() else text for id, text in topics.items()
+    }
     if len(topics) < FEWEST:
         raise BadInput(
             f"{len(topics)} judged queries are too few to tune with; {FEWEST} are needed, "

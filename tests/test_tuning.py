@@ -174,6 +174,21 @@ def test_what_is_tuned_heeds_quotation_marks_as_every_search_does(many: Engine) 
     assert served > 0.9  # what is quoted finds them, though the weights leave words out
 
 
+def test_what_is_tuned_reads_queries_as_every_search_does(many: Engine) -> None:
+    topics = {id: f"riverr numbre {text}" for id, text in TOPICS.items()}
+    assert many.respelled(topics["q1"]).query == "river number x1"
+    report = tune(many, topics, RIGHT, dry_run=True)
+    served, as_typed = (
+        evaluate(RIGHT, run_of(list(topics), found, k=10), "nDCG@10").mean["nDCG@10"]
+        for found in (
+            many.rank(list(topics.values()), 11),
+            many.rank(list(topics.values()), 11, retriever=many.retriever("hybrid")),
+        )
+    )
+    assert report.mean_before == pytest.approx(served)
+    assert served != pytest.approx(as_typed)
+
+
 def test_many_weightings_rank_as_each_does_alone(many: Engine) -> None:
     hybrid = many.retriever("hybrid")
     grid = weightings(3, hybrid.weights)[:9]  # type: ignore[attr-defined]
