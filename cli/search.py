@@ -118,7 +118,7 @@ def search(
 
         if sort is not None:
             warn_of_unknown_order(engine, sort)
-        likely = Likely.of(engine, asked, min_probability)
+        likely = Likely.of(engine, asked, min_probability, condition)
 
         def answer(text: str) -> list[Hit]:
             hits = engine.search(
