@@ -52,19 +52,30 @@ class Likely:
 
     def shown(self, query: str, hits: list[Hit], *, first: bool) -> list[Hit]:
         """The hits to show; on the first page it is said where none is good."""
-        if first and (said := self.warning(query, hits)):
+        shown = [hit for hit in hits if hit.probability is None or hit.probability >= self.least]
+        if first and (said := self.warning(query, hits) or self.left_out(hits, shown)):
             say(said)
-        return [hit for hit in hits if hit.probability is None or hit.probability >= self.least]
+        return shown
 
     def warning(self, query: str, hits: list[Hit]) -> str:
         """What is to be said where even the best hit is likely off-topic; nothing elsewhere."""
-        best = max((hit.probability for hit in hits if hit.probability is not None), default=None)
+        best = _best(hits)
         if self.calibrated is None or not self.calibrated.calibration.nothing_good(best):
             return ""
         if self.calibrated.words_nowhere(query, self.where):
             some = "no document" if self.where is None else "no document that the filter selects"
             return (
-                f"{some} has any of these words: what is nearest by meaning is likely off-topic "
+                f"{some} has any word of the query: what is nearest by meaning is likely off-topic "
                 f"(p = {best:.2f})"
             )
         return f"nothing good found: the best match is likely off-topic (p = {best:.2f})"
+
+    def left_out(self, hits: list[Hit], shown: list[Hit]) -> str:
+        """What is to be said where hits were found, but none is probable enough to be shown."""
+        if shown or not hits:
+            return ""
+        return f"nothing is as probable as {self.least:g}: the best match has p = {_best(hits):.2f}"
+
+
+def _best(hits: list[Hit]) -> float | None:
+    return max((hit.probability for hit in hits if hit.probability is not None), default=None)

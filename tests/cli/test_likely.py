@@ -65,6 +65,10 @@ def test_improbable_hits_are_left_out(cli: Run, index: Path) -> None:
     bar = sorted(hit["probability"] for hit in hits)[2]
     kept = cli("search", index, "water", "--min-probability", repr(bar)).lines
     assert kept == [hit for hit in hits if hit["probability"] >= bar]
+    best = max(hit["probability"] for hit in hits)
+    done = cli("search", index, "water", "--min-probability", "1")
+    assert done.lines == []
+    assert done.error.endswith(f"nothing is as probable as 1: the best match has p = {best:.2f}")
     calibrated(index, HOPELESS)
     done = cli("search", index, "water", "--min-probability", "0.5")
     assert done.lines == []
@@ -121,14 +125,14 @@ def test_words_that_no_document_has_are_said(cli: Run, index: Path) -> None:
     calibrated(index, HOPELESS)
     done = cli("search", index, "zyzzyva quux")
     assert done.error.endswith(
-        "no document has any of these words: what is nearest by meaning is likely off-topic "
+        "no document has any word of the query: what is nearest by meaning is likely off-topic "
         "(p = 0.00)"
     )
     assert len(done.lines) > 0
     assert "nothing good found" in cli("search", index, "zyzzyva water").error
     assert "nothing good found" in cli("search", index, "the").error
     done = cli("search", index, "zyzzyva", "--where", "id != 'note-1'")
-    assert "no document that the filter selects has any of these words" in done.error
+    assert "no document that the filter selects has any word of the query" in done.error
     calibrated(index, CERTAIN)
     assert cli("search", index, "zyzzyva quux").err == ""  # nearest by meaning, and likely right
 
