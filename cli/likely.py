@@ -50,12 +50,15 @@ class Likely:
             return Likely(least, least or 0.0, None, where)
         return Likely(0.0, least or 0.0, calibrated, where)
 
-    def shown(self, query: str, hits: list[Hit], *, first: bool) -> list[Hit]:
-        """The hits to show; on the first page it is said where none is good."""
-        shown = [hit for hit in hits if hit.probability is None or hit.probability >= self.least]
-        if first and (said := self.warning(query, hits) or self.left_out(hits, shown)):
-            say(said)
-        return shown
+    def shown(self, query: str, hits: list[Hit], *, first: bool, several: bool) -> list[Hit]:
+        """The hits to show; on the first page it is said where none is good, and of which query if
+        there are several."""
+        from searchlib.errors import shown
+
+        kept = [hit for hit in hits if hit.probability is None or hit.probability >= self.least]
+        if first and (said := self.warning(query, hits) or self.left_out(hits, kept)):
+            say(f"{shown(query)}: {said}" if several else said)
+        return kept
 
     def warning(self, query: str, hits: list[Hit]) -> str:
         """What is to be said where even the best hit is likely off-topic; nothing elsewhere."""
@@ -70,9 +73,9 @@ class Likely:
             )
         return f"nothing good found: the best match is likely off-topic (p = {best:.2f})"
 
-    def left_out(self, hits: list[Hit], shown: list[Hit]) -> str:
+    def left_out(self, hits: list[Hit], kept: list[Hit]) -> str:
         """What is to be said where hits were found, but none is probable enough to be shown."""
-        if shown or not hits:
+        if kept or not hits:
             return ""
         return f"nothing is as probable as {self.least:g}: the best match has p = {_best(hits):.2f}"
 

@@ -120,7 +120,7 @@ def search(
             warn_of_unknown_order(engine, sort)
         likely = Likely.of(engine, asked, min_probability, condition)
 
-        def answer(text: str) -> list[Hit]:
+        def answer(text: str, *, several: bool = False) -> list[Hit]:
             hits = engine.search(
                 text,
                 k,
@@ -134,7 +134,7 @@ def search(
             )
             if condition is not None and not hits:
                 warn_of_unknown_fields(engine, condition)
-            return likely.shown(text, hits, first=offset == 0 and sort is None)
+            return likely.shown(text, hits, first=offset == 0 and sort is None, several=several)
 
         if cursor is not None:
             ruled_out = {
@@ -160,7 +160,7 @@ def search(
         elif query == "-" or not sys.stdin.isatty():
             for number, text in enumerate(_lines(), 1):
                 name = str(number) if layout is RankingFormat.trec else text
-                print_hits(answer(text), layout, name, retriever)
+                print_hits(answer(text, several=True), layout, name, retriever)
         else:
             for text in _prompt():
                 with reported():

@@ -57,6 +57,7 @@ def test_nothing_good_is_said_and_hits_are_shown(cli: Run, index: Path) -> None:
     assert cli("search", index, "water", "-r", "dense").err == ""
     both = cli("search", index, "-", stdin="water\nbread\n")
     assert both.err.count("nothing good found") == 2
+    assert "searchlib: 'bread': nothing good found" in both.err  # which of them
 
 
 def test_improbable_hits_are_left_out(cli: Run, index: Path) -> None:
