@@ -72,7 +72,7 @@ def main() -> None:
     options = arguments()
     with one_line_errors():
         say(json.dumps(provenance()))
-        collections = chosen_collections(options)
+        collections = chosen_collections(options, options.split)
         settings = Settings(sparse_model=SPARSE_BASE if options.base == "plain" else SPARSE_DEFAULT)
         before: list[Measured] = []
         after: list[list[Measured]] = []

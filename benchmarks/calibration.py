@@ -149,7 +149,7 @@ def learned(found: Mapping[str, Answers], but: str = "") -> Calibration:
         if name != but
     ]
     floor = float(grid[np.flatnonzero(np.mean(lost, axis=0) <= LOST)[-1]])
-    return Calibration(made.base, made.share, made.cosine, made.coverage, floor)
+    return Calibration(made.base, made.share, made.cosine, made.whole, floor)
 
 
 def best(hits: Sequence[Judged], calibration: Calibration) -> Float64s:

@@ -63,7 +63,7 @@ def main() -> None:
     options = arguments()
     with one_line_errors():
         parse_measures(options.measures)
-        collections = chosen_collections(options)
+        collections = chosen_collections(options, options.split)
         settings = chosen_settings(options)
         measured = Measured()
         say(json.dumps(provenance()))
@@ -87,8 +87,11 @@ def add_place(made: argparse.ArgumentParser) -> None:
     made.add_argument("--cache", type=Path, default=Path("build/indexes"), help="for indexes")
 
 
-def chosen_collections(options: argparse.Namespace) -> list[Collection]:
-    """The collections named, smallest corpus first; with --quick only that."""
+def chosen_collections(options: argparse.Namespace, split: str | None = None) -> list[Collection]:
+    """The collections named, smallest corpus first; with --quick only that.
+
+    `split`: which judgements are there for certain (default: test, else dev).
+    """
     folders = list(options.collections)
     if options.data is not None:
         if not options.data.is_dir():
@@ -100,8 +103,7 @@ def chosen_collections(options: argparse.Namespace) -> list[Collection]:
     names = Counter(collection.name for collection in collections)
     if twice := [name for name, count in names.items() if count > 1]:
         raise BadQuery(f"two collections are called {twice[0]!r}; rename a folder")
-    given = vars(options)  # of which not every benchmark has all
-    queries, split = given.get("queries"), given.get("split")
+    queries = vars(options).get("queries")  # not every benchmark asks for fewer
     if queries is not None and queries < 1:
         raise BadQuery(f"illegal --queries: {queries}, must be 1 or more")
     for collection in collections:  # whatever is wrong with one is said before hours of work

@@ -113,7 +113,7 @@ def main() -> None:
     options = arguments()
     with one_line_errors():
         folders = dict(vars(options), quick=False)  # --quick means fewer queries here
-        collections = chosen_collections(argparse.Namespace(**folders))
+        collections = chosen_collections(argparse.Namespace(**folders), options.split)
         say(json.dumps(provenance()))
         measured = {c.name: measure(c, options) for c in collections}
         if sys.stdout.isatty():

@@ -10,12 +10,10 @@ import typer
 from .errors import say
 
 if TYPE_CHECKING:
-    from searchlib.calibration import Calibration
+    from searchlib.evidence import Calibrated
     from searchlib.scorer import Scorer
     from searchlib.searching import Searching
     from searchlib.types import Hit
-
-FEW_WORDS = 2
 
 MinProbability = Annotated[
     float | None,
@@ -30,15 +28,18 @@ MinProbability = Annotated[
 class Likely:
     """`asked`: None where hits have no probabilities. `least`: what they need to be shown.
 
-    `calibration`: tells whether even the best is not good.
+    `calibrated`: tells whether even the best is not good. `where`: the filter that is asked with.
     """
 
     asked: float | None
     least: float
-    calibration: Calibration | None
+    calibrated: Calibrated | None
+    where: str | None
 
     @staticmethod
-    def of(engine: Searching, asked: str | Scorer, least: float | None) -> Likely:
+    def of(
+        engine: Searching, asked: str | Scorer, least: float | None, where: str | None
+    ) -> Likely:
         """What an index has to say of a retriever's hits, where `least` was asked for or not."""
         from searchlib.errors import BadQuery
 
@@ -46,27 +47,37 @@ class Likely:
         if least is not None and not 0 <= least <= 1:
             raise BadQuery(f"illegal --min-probability: {least}, must be between 0 and 1")
         if calibrated is None:  # if asked for anyway, the search refuses
-            return Likely(least, least or 0.0, None)
-        return Likely(0.0, least or 0.0, calibrated.calibration)
+            return Likely(least, least or 0.0, None, where)
+        return Likely(0.0, least or 0.0, calibrated, where)
 
-    def shown(self, query: str, hits: list[Hit], *, first: bool) -> list[Hit]:
-        """The hits to show; on the first page it is said where none is good."""
-        if first and self.nothing_good(query, hits):
-            say(f"nothing good found: the best match is likely off-topic (p = {_best(hits):.2f})")
-        return [hit for hit in hits if hit.probability is None or hit.probability >= self.least]
+    def shown(self, query: str, hits: list[Hit], *, first: bool, several: bool) -> list[Hit]:
+        """The hits to show; on the first page it is said where none is good, and of which query if
+        there are several."""
+        from searchlib.errors import shown
 
-    def nothing_good(self, query: str, hits: list[Hit]) -> bool:
-        """Whether even the best hit is likely off-topic.
+        kept = [hit for hit in hits if hit.probability is None or hit.probability >= self.least]
+        if first and (said := self.warning(query, hits) or self.left_out(hits, kept)):
+            say(f"{shown(query)}: {said}" if several else said)
+        return kept
 
-        Not for a word or two: the default was fitted to questions, and knows of nothing shorter.
-        """
-        from searchlib.calibration import DEFAULT
+    def warning(self, query: str, hits: list[Hit]) -> str:
+        """What is to be said where even the best hit is likely off-topic; nothing elsewhere."""
+        best = _best(hits)
+        if self.calibrated is None or not self.calibrated.calibration.nothing_good(best):
+            return ""
+        if self.calibrated.words_nowhere(query, self.where):
+            some = "no document" if self.where is None else "no document that the filter selects"
+            return (
+                f"{some} has any word of the query: what is nearest by meaning is likely off-topic "
+                f"(p = {best:.2f})"
+            )
+        return f"nothing good found: the best match is likely off-topic (p = {best:.2f})"
 
-        if self.calibration is None:
-            return False
-        if self.calibration == DEFAULT and len(query.split()) <= FEW_WORDS:
-            return False
-        return self.calibration.nothing_good(_best(hits))
+    def left_out(self, hits: list[Hit], kept: list[Hit]) -> str:
+        """What is to be said where hits were found, but none is probable enough to be shown."""
+        if kept or not hits:
+            return ""
+        return f"nothing is as probable as {self.least:g}: the best match has p = {_best(hits):.2f}"
 
 
 def _best(hits: list[Hit]) -> float | None:

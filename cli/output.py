@@ -139,11 +139,11 @@ def _cell(value: object) -> Any:
     return value if is_renderable else Text(plain(str(value)))
 
 
-def marked(snippet: str) -> Text:
-    """A snippet whose words between ** and ** stand out."""
+def marked(snippet: str, style: str = "") -> Text:
+    """A snippet or a title whose words between ** and ** stand out."""
     from rich.text import Text
 
-    text = Text()
+    text = Text(style=style)
     for i, piece in enumerate(snippet.split("**")):
         text.append(_CONTROLS.sub("\ufffd", piece), style="bold" if i % 2 else "")
     return text
@@ -212,8 +212,8 @@ def _named(hit: Hit) -> str:
 def _heading(hit: Hit) -> Text:
     from rich.text import Text
 
-    title, id = plain(hit.title), plain(hit.id)
-    return Text.assemble((title or id, "cyan"), f"  {id}" * bool(title))
+    id, title = plain(hit.id), marked(hit.marked_title, "cyan")
+    return Text.assemble(title, f"  {id}") if title.plain else Text(id, "cyan")
 
 
 def tree(explanation: Explanation, title: str = "") -> Tree:

@@ -38,7 +38,10 @@ Metadata = Annotated[
 ]
 InputFormat = Annotated[
     str | None,
-    typer.Option(help="What SOURCE is, if its name does not say: jsonl, csv, tsv, trec, ..."),
+    typer.Option(
+        help="What SOURCE is, if its name does not say: jsonl, csv, tsv, trec, ... "
+        "text: every file of a folder is one, programs too."
+    ),
 ]
 Encoding = Annotated[str, typer.Option(help="Of text that is not UTF-8: latin-1, cp1252, ...")]
 MaxDocument = Annotated[

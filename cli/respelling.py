@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from searchlib.searching import Searching
 
 
-def tell_of_respelling(engine: Searching, query: str, retriever: str | Scorer) -> None:
-    """Says on stderr which words of a query are read as others, and how to keep them."""
-    for typed, read in engine.respelled(query, retriever).changes:
+def told_reading(engine: Searching, query: str, retriever: str | Scorer) -> str:
+    """How a retriever reads a query; said on stderr are the words that it reads as others."""
+    respelled = engine.respelled(query, retriever)
+    for typed, read in respelled.changes:
         say(f"no document has {shown(typed)}: read as {shown(read)} (quote it to keep it)")
+    return respelled.query

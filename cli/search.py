@@ -45,7 +45,7 @@ from .refining import (
     RerankDepth,
     refining,
 )
-from .respelling import tell_of_respelling
+from .respelling import told_reading
 
 if TYPE_CHECKING:
     from searchlib.types import Hit
@@ -119,10 +119,10 @@ def search(
 
         if sort is not None:
             warn_of_unknown_order(engine, sort)
-        likely = Likely.of(engine, asked, min_probability)
+        likely = Likely.of(engine, asked, min_probability, condition)
 
-        def answer(text: str) -> list[Hit]:
-            tell_of_respelling(engine, text, asked)
+        def answer(text: str, *, several: bool = False) -> list[Hit]:
+            read = told_reading(engine, text, asked)
             hits = engine.search(
                 text,
                 k,
@@ -136,11 +136,11 @@ def search(
             )
             if condition is not None and not hits:
                 warn_of_unknown_fields(engine, condition)
-            return likely.shown(text, hits, first=offset == 0 and sort is None)
+            return likely.shown(read, hits, first=offset == 0 and sort is None, several=several)
 
         if cursor is not None:
             if query is not None:
-                tell_of_respelling(engine, query, asked)
+                told_reading(engine, query, asked)
             ruled_out = {
                 "--offset": offset != 0,
                 "--explain": explain,
@@ -164,7 +164,7 @@ def search(
         elif query == "-" or not sys.stdin.isatty():
             for number, text in enumerate(_lines(), 1):
                 name = str(number) if layout is RankingFormat.trec else text
-                print_hits(answer(text), layout, name, retriever)
+                print_hits(answer(text, several=True), layout, name, retriever)
         else:
             for text in _prompt():
                 with reported():
@@ -191,13 +191,11 @@ def explain(
     unit: Literal["document", "passage"] = "passage" if passages else "document"
     condition = all_of(where)
     with open_index(path, device) as engine:
-        tell_of_respelling(engine, query, retriever)
+        read = told_reading(engine, query, retriever)
         explanation = engine.explain(query, id, retriever=retriever, where=condition, unit=unit)
         calibrated = engine.calibrated() if retriever == "hybrid" else None
         relevance = (
-            calibrated.explain(engine.respelled(query).query, id, condition, unit)
-            if calibrated is not None
-            else None
+            calibrated.explain(read, id, condition, unit) if calibrated is not None else None
         )
     if chosen(format) is Format.table:
         show(tree(explanation, id), *([tree(relevance, id)] if relevance is not None else []))

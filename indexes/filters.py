@@ -118,7 +118,7 @@ def parse_field(text: str) -> tuple[str, ...]:
     parser = _Parser(text)
     field = parser.field()
     if parser.kind != "end":
-        raise parser.error("expected the end of the field's name")
+        raise parser.error(f"expected the end of the field's name{_ODD}")
     return field
 
 
@@ -137,6 +137,7 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE | re.DOTALL,
 )
+_ODD = "; a name with spaces or signs stands in `back quotes`"
 _KEYWORDS = {"and", "or", "not", "in", "like", "exists", "true", "false", "null"}
 _CONSTANTS: dict[str, Value] = {"true": True, "false": False, "null": None}
 
@@ -217,7 +218,8 @@ class _Parser:
     def field(self) -> tuple[str, ...]:
         self.count()
         if self.kind != "field":
-            raise self.error("expected a field's name, such as year")
+            hint = _ODD if self.kind == "text" else ""
+            raise self.error(f"expected a field's name, such as year{hint}")
         names = re.findall(r"`([^`]+)`|([\w-]+)", self.token)
         path = tuple(quoted or plain for quoted, plain in names)
         for name in path:
@@ -235,7 +237,8 @@ class _Parser:
         if self.take("like"):
             return Prefix(field, self.pattern())
         if self.kind != "operator":
-            raise self.error("expected a comparison: = != < <= > >= ^= in like")
+            hint = _ODD if self.kind in ("field", "mark") else ""
+            raise self.error(f"expected a comparison: = != < <= > >= ^= in like{hint}")
         operator = self.advance()
         if operator in ("=", "=="):
             return Match(field, (self.value(),))

@@ -55,6 +55,7 @@ def listed(snapshot: Snapshot, sort: str, limit: int, where: Selection | None) -
                 start=start,
                 end=end,
                 metadata=record.metadata,
+                marked_title=unmarked(record.title).strip(),
             )
         )
     return hits

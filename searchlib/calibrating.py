@@ -44,7 +44,7 @@ class CalibrationReport:
     base: float  # what was fitted to all queries
     share: float
     cosine: float
-    coverage: float
+    whole: float
     floor: float
 
 
@@ -107,7 +107,7 @@ def calibrate(
         calibration.base,
         calibration.share,
         calibration.cosine,
-        calibration.coverage,
+        calibration.whole,
         floor,
     )
     return calibration, report

@@ -22,7 +22,7 @@ from .typed import check_types
 Float64s = NDArray[np.float64]
 
 FLOOR = 0.2  # of the best hit, below which the default calibration says that nothing is good
-_SPREADS = (0.3, 0.2, 0.15)  # of share, cosine and coverage over the collections, roughly
+_SPREADS = (0.3, 0.2, 0.15)  # of share, cosine and wholeness over the collections, roughly
 _STRENGTH = 30.0  # of the prior when fitting; larger: labels count less
 
 
@@ -30,7 +30,7 @@ _STRENGTH = 30.0  # of the prior when fitting; larger: labels count less
 class Calibration:
     """The log-odds of being relevant, as a linear function of a hit's evidence.
 
-    `base` is added to the `share`, `cosine` and `coverage` of the hit times these (see
+    `base` is added to the `share`, `cosine` and `whole` of the hit times these (see
     `evidence.py`). `floor`: where the best hit's probability is below it, nothing good was found.
     `model`: name or fingerprint of the dense model whose cosines it was fitted to; "": of none.
 
@@ -41,7 +41,7 @@ class Calibration:
     base: float
     share: float
     cosine: float
-    coverage: float
+    whole: float
     floor: float = FLOOR
     model: str = ""
 
@@ -53,13 +53,13 @@ class Calibration:
     @property
     def slopes(self) -> Float64s:
         """What each kind of evidence is multiplied by, (3,)."""
-        return np.array([self.share, self.cosine, self.coverage])
+        return np.array([self.share, self.cosine, self.whole])
 
     def probabilities(self, evidence: Float64s) -> Float64s:
         """Probabilities (m,) of hits with this evidence (m, 3), each in [0, 1].
 
-        >>> DEFAULT.probabilities(np.array([[0.5, 0.7, 0.6], [0.5, 0.1, 0.0]])).round(2).tolist()
-        [0.64, 0.01]
+        >>> DEFAULT.probabilities(np.array([[0.5, 0.7, 1], [0.5, 0.1, 0]])).round(2).tolist()
+        [0.93, 0.02]
         """
         odds = self.base + evidence @ self.slopes
         # subtle: the same as 1 / (1 + exp(-odds)), without its overflow
@@ -72,10 +72,10 @@ class Calibration:
 
 
 DEFAULT = Calibration(
-    base=-5.9,
-    share=1.89,
-    cosine=7.28,
-    coverage=0.75,
+    base=-5.81,
+    share=1.93,
+    cosine=7.34,
+    whole=2.26,
     floor=FLOOR,
     model="sentence-transformers/all-MiniLM-L6-v2",
 )
@@ -112,5 +112,5 @@ def fitted(
         found -= step
         if float(np.abs(step).max()) < 1e-9:
             break
-    base, share, cosine, coverage = found.tolist()
-    return Calibration(base, share, cosine, coverage, prior.floor, prior.model)
+    base, share, cosine, whole = found.tolist()
+    return Calibration(base, share, cosine, whole, prior.floor, prior.model)

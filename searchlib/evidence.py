@@ -15,16 +15,17 @@ from .calibration import DEFAULT, Calibration, Float64s
 from .config import Settings
 from .errors import BadQuery
 from .fused import Fused
+from .holding import holding, rarest_first
 from .naming import find_id
 from .retrievers import FieldRetriever
 from .scorer import Scorer, selected
 from .types import Explanation, Hit
 
-NAMES = ("share", "cosine", "coverage")
+NAMES = ("share", "cosine", "whole")
 _NOTES = (
     "logarithm of the score over the sum of the weights: how far it stands out",
     "similarity of the vectors",
-    "of the mass of the query's words, as BM25 weighs them",
+    "1 where every word of the query is there, else 0",
 )
 _LEAST = 1e-6  # a share whose logarithm is taken
 
@@ -32,12 +33,12 @@ _LEAST = 1e-6  # a share whose logarithm is taken
 def evidence_of(
     hybrid: Fused, query: str, top: TopK, where: Selection | None, unit: Unit
 ) -> Float64s:
-    """Share, cosine and coverage of each hit (m, 3), of hits that the hybrid gave these scores.
+    """Share, cosine and wholeness of each hit (m, 3), of hits that the hybrid gave these scores.
 
     The share is the logarithm of the score over the sum of the hybrid's weights. The cosine is the
-    dense part's score. The coverage is BM25's score over the largest that a row could reach: 1
-    where every word of the query stands there so often that more would not count. What the
-    hybrid has no part for is 0. Nothing depends on the other hits.
+    dense part's score. Whole is 1 where every word of the query stands in the hit, as BM25 knows
+    words, else 0: a number, a date or a name means nothing to a dense model, but who has it has
+    it. What the hybrid has no part for is 0. Nothing depends on the other hits.
     """
     evidence = np.zeros((len(top.ids), len(NAMES)))
     total = sum(hybrid.weights)
@@ -50,17 +51,22 @@ def evidence_of(
         spec = hybrid.snapshot.fields[part.fields[unit]]
         if isinstance(spec, VectorField):
             evidence[:, 1] = part.scores(query, top.ids, where, unit)
-        elif spec.kind == "count" and (most := _most(part, query, unit)) > 0:
-            scores = part.scores(query, top.ids, where, unit)
-            evidence[:, 2] = np.clip(scores / most, 0, 1)
+        elif terms := _words(part, query, unit):
+            field = part.fields[unit]
+            terms = rarest_first(hybrid.snapshot, field, terms)
+            evidence[:, 2] = holding(hybrid.snapshot, field, terms, top.ids, unit)
     return evidence
 
 
-def _most(part: FieldRetriever, query: str, unit: Unit) -> float:
-    """The score that no row can exceed: the sum of the words' idf."""
+def _words(part: Scorer, query: str, unit: Unit) -> list[str]:
+    """The query's words, where the part is BM25."""
+    assert isinstance(part, FieldRetriever)
+    spec = part.snapshot.fields[part.fields[unit]]
+    if isinstance(spec, VectorField) or spec.kind != "count":
+        return []
     vector = part.queries.encode([query])
     assert isinstance(vector, TermVectors)
-    return float(part.snapshot.query_weights(part.fields[unit], vector).sum())
+    return list(vector.row(0))
 
 
 def calibrated_hybrid(hybrid: Scorer) -> Calibrated | None:
@@ -117,6 +123,20 @@ class Calibrated:
         values = self.probabilities(query, top, where, unit).tolist()
         told = (replace(hit, probability=p) for hit, p in zip(hits, values, strict=True))
         return [hit for hit in told if hit.probability is not None and hit.probability >= least]
+
+    def words_nowhere(self, query: str, where: str | None = None) -> bool:
+        """Whether the query has words, and no document that `where` selects has any of them.
+
+        What is found then is what is nearest by meaning. Stop words are no words here.
+
+        Raises:
+            BadFilter: `where` cannot be parsed.
+        """
+        selection = selected(self.hybrid.snapshot, where)
+        words = [part for part in self.hybrid.parts if _words(part, query, "document")]
+        return bool(words) and not any(
+            len(part.top([query], 1, selection, "document")[0].ids) for part in words
+        )
 
     def explain(
         self, query: str, name: str, where: str | None = None, unit: Unit = "document"

@@ -13,7 +13,7 @@ from .encoders.analyzer import Analyzer
 from .parts import fields_of
 from .quoting import quoted
 from .scorer import Scorer, best_passages
-from .snippets import READ, snippets
+from .snippets import READ, marked_titles, snippets
 from .types import Explanation, Hit
 
 QUOTED = 2.0  # what a quoted word is worth, against another of the query
@@ -48,7 +48,8 @@ def make_hits(
         words,
         analyzer,
     )
-    columns = (top.ids.tolist(), top.scores.tolist())
+    titles = marked_titles([excerpt.title for excerpt in excerpts], words, analyzer)
+    columns = (titles, top.ids.tolist(), top.scores.tolist())
     return [
         Hit(
             rank=rank,
@@ -62,8 +63,9 @@ def make_hits(
             end=excerpt.end,
             metadata=excerpt.metadata,
             explanation=explain(id) if explain is not None else None,
+            marked_title=title,
         )
-        for rank, (excerpt, text, id, score) in enumerate(
+        for rank, (excerpt, text, title, id, score) in enumerate(
             zip(excerpts, shown, *columns, strict=True), 1
         )
     ]

@@ -20,6 +20,7 @@ from indexes.types import TermVectors, TopK, Unit
 
 from .encoders.words import normal, words
 from .fused import Fused
+from .holding import holding, one, rarest_first
 from .retrievers import FieldRetriever
 from .scorer import Floats, Ids, Scorer, explained, ranked_ids
 from .types import Explanation, Ranking
@@ -241,17 +242,9 @@ class Quoting:
         if not terms:  # stop words
             return np.empty(0, np.int64), False
         name = self.words.fields[unit]
-        vector = TermVectors.of([dict.fromkeys(terms, 1.0)])
-        weights = self.snapshot.query_weights(name, vector)
-        terms = list(vector.row(0))
-        rarest = terms.pop(int(np.argmax(weights)))
-        ids = self.snapshot.search(name, _one(rarest), MOST, unit=unit, where=where)[0].ids
-        all_of_them = len(ids) < MOST
-        for term in terms:
-            if not len(ids):
-                break
-            ids = ids[self.snapshot.scores(name, _one(term), ids, unit) > 0]
-        return ids, all_of_them
+        rarest, *others = rarest_first(self.snapshot, name, terms)
+        ids = self.snapshot.search(name, one(rarest), MOST, unit=unit, where=where)[0].ids
+        return ids[holding(self.snapshot, name, others, ids, unit)], len(ids) < MOST
 
     def _factors(self, query: str, asked: Quoted | None, ids: Ids, unit: Unit) -> Floats:
         if asked is None:
@@ -274,10 +267,6 @@ class Quoting:
             return [(record.title, record.text) for record in self.snapshot.records(ids)]
         excerpts = self.snapshot.excerpts(ids, WHOLE)
         return [(excerpt.title, excerpt.text) for excerpt in excerpts]
-
-
-def _one(term: str) -> TermVectors:
-    return TermVectors.of([{term: 1.0}])
 
 
 def _normal_words(text: str) -> str:

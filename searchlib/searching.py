@@ -50,7 +50,7 @@ class Searching(Retrieving):
         (largest first), by which all documents that share a term with the query are sorted.
         `min_probability`: hits say how probable it is that they are relevant, and those of the k
         below it are left out; 0 leaves out none (see `calibrated`). The default was fitted to
-        questions: of a word or two, the probabilities are too low.
+        questions.
 
         Raises:
             BadQuery: an empty query, k below 1, or an unknown retriever; `sort` with passages,

@@ -62,6 +62,18 @@ def snippets(
     ]
 
 
+def marked_titles(
+    titles: Sequence[str], words: Mapping[str, float], analyzer: Analyzer
+) -> list[str]:
+    """Each title as a whole, marked as a snippet is.
+
+    >>> marked_titles(["The Blues", ""], {"blue": 1.0}, Analyzer())
+    ['The **Blues**', '']
+    """
+    found = zip(titles, analyzer.matches(titles, words), strict=True)
+    return [_shown(title, False, matches, words, max_chars=len(title)) for title, matches in found]
+
+
 def _shown(
     passage: str,
     goes_on: bool,

@@ -103,8 +103,9 @@ class Explanation:
 class Hit:
     r"""One line of an answer.
 
-    In `snippet`, matched words stand between ** and **. A star of the text that could be read as
-    a mark (in a run of stars, or beside a mark) is shown as ∗ (U+2217), so there are no others:
+    In `snippet` and `marked_title`, matched words stand between ** and **. A star of the text that
+    could be read as a mark (in a run of stars, or beside a mark) is shown as ∗ (U+2217), so there
+    are no others:
 
     >>> import html, re
     >>> re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", html.escape("2 < **x*y** ∗∗ 3"))
@@ -123,3 +124,4 @@ class Hit:
     metadata: dict[str, Any] = field(default_factory=dict)
     explanation: Explanation | None = None
     probability: float | None = None  # of being relevant; None where nobody asked
+    marked_title: str = ""  # the title with its matched words marked, as in the snippet

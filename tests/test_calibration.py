@@ -15,7 +15,7 @@ from searchlib.calibrating import UNFITTED, Judged, brier, calibrate
 from searchlib.calibration import DEFAULT, FLOOR, Calibration, fitted
 from searchlib.errors import BadQuery
 
-MINE = Calibration(base=-1.0, share=2.0, cosine=0.5, coverage=3.0, floor=0.2)
+MINE = Calibration(base=-1.0, share=2.0, cosine=0.5, whole=3.0, floor=0.2)
 
 finite = st.floats(-50, 50, allow_nan=False)
 rows = st.lists(st.tuples(finite, finite, finite), max_size=20)

@@ -129,6 +129,8 @@ def test_hits_tell_where_and_why(engine: Engine) -> None:
     assert (hit.rank, hit.id, hit.document, hit.title) == (1, "long", "long", "School")
     assert hit.metadata == {"year": 2021}
     assert "The **boat** is in the **river**." in hit.snippet
+    assert hit.marked_title == "School"
+    assert engine.search("boat schools", 1, retriever="bm25")[0].marked_title == "**School**"
     assert hit.passage > 0
     passage = engine.search("boat river", 1, retriever="bm25", unit="passage")[0]
     assert passage.id == f"long#{hit.passage}"

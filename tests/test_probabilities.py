@@ -16,14 +16,17 @@ import numpy as np
 import pytest
 
 from indexes.errors import Damaged
+from indexes.types import Unit
 from indexes.writer import Writer
 from searchlib import Document, Engine, Settings
 from searchlib.calibrating import judged_hits
 from searchlib.calibration import DEFAULT, Calibration
-from searchlib.errors import BadInput, BadQuery
+from searchlib.errors import BadFilter, BadInput, BadQuery
 from searchlib.evidence import Calibrated, evidence_of
 from searchlib.fused import Fused
 from searchlib.hits import make_hits
+from searchlib.holding import holding, rarest_first
+from searchlib.naming import name_ids
 from searchlib.tuning import reset, tune
 from searchlib.types import Hit
 
@@ -31,7 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WORDS = ("moon", "river", "bread", "stone", "plant", "doctor")
 TOPICS = {f"q{n}": f"x{n} {WORDS[n % 6]}" for n in range(40)}
 RIGHT = {f"q{n}": {f"d{n}": 1} for n in range(40)}
-MINE = Calibration(base=-1.0, share=2.0, cosine=0.5, coverage=3.0, floor=0.2)
+MINE = Calibration(base=-1.0, share=2.0, cosine=0.5, whole=3.0, floor=0.2)
 OWN = replace(MINE, cosine=0.01)  # of the tiny model, whose vectors have lengths of their own
 
 
@@ -87,16 +90,63 @@ def test_evidence_is_what_the_parts_say(many: Engine) -> None:
     shares = np.log(top.scores / sum(hybrid.weights))
     assert evidence[:, 0] == pytest.approx(shares, abs=1e-6)
     names = many.snapshot.ids(top.ids)
-    scores = {
-        part: dict(many.rank([query], 60, retriever=part)[0]) for part in ("dense", "bm25_passage")
-    }
-    assert evidence[:, 1] == pytest.approx([scores["dense"][name] for name in names], abs=1e-5)
-    # moon is in 10 + 10 - 10 of 60, x7 in one, the last in none
-    df = [sum("moon" in r.text for r in many.snapshot.records(top.ids)), 1, 0]
-    most = sum(math.log1p((60 - n + 0.5) / (n + 0.5)) for n in df)
-    expected = [scores["bm25_passage"].get(name, 0.0) / most for name in names]
-    assert evidence[:, 2] == pytest.approx(expected, abs=1e-5)
-    assert 0 < evidence[:, 2].max() < 1
+    cosines = dict(many.rank([query], 60, retriever="dense")[0])
+    assert evidence[:, 1] == pytest.approx([cosines[name] for name in names], abs=1e-5)
+    assert not evidence[:, 2].any()  # one word is in none
+
+
+@pytest.mark.parametrize("unit", ["document", "passage"])
+@pytest.mark.parametrize(
+    ("query", "having"),
+    [
+        ("moon", {f"d{n}" for n in range(0, 60, 6)}),
+        ("the x7 number, a river", {"d7"}),
+        ("x7 x7 x8", set()),
+        ("x7 unheardof", set()),
+        ("in the", set()),  # no words at all
+    ],
+)
+def test_a_hit_is_whole_where_it_has_every_word(
+    many: Engine, unit: Unit, query: str, having: set[str]
+) -> None:
+    hybrid = hybrid_of(many)
+    [top] = hybrid.top([query], 60, None, unit)
+    whole = evidence_of(hybrid, query, top, None, unit)[:, 2]
+    names = name_ids(many.snapshot, top.ids, unit)
+    found = {name for name, value in zip(names, whole, strict=True) if value}
+    assert {name.split("#")[0] for name in found} == having
+    assert set(whole) <= {0, 1}
+
+
+def test_words_of_one_document_may_stand_in_several_passages(
+    tmp_path: Path, tiny_settings: Settings
+) -> None:
+    short = replace(tiny_settings, passage_tokens=16, overlap=0)
+    with Engine.create(tmp_path / "i", short) as engine:
+        engine.add([Document("a", f"Moon. {'Stone. ' * 30} River."), Document("b", "moon")])
+        assert engine.info()["passages"] > 2
+        snapshot, field, terms = engine.snapshot, "bm25_passage", ["river", "moon"]
+        assert rarest_first(snapshot, field, ["moon", "river", "moon"]) == terms
+        documents, passages = np.arange(2), np.arange(engine.info()["passages"])
+        assert holding(snapshot, field, terms, documents, "document").tolist() == [True, False]
+        assert not holding(snapshot, field, terms, passages, "passage").any()
+        assert holding(snapshot, field, [], documents, "document").all()
+
+
+def test_words_that_no_document_has_are_told_from_others(mine: Engine) -> None:
+    calibrated = mine.calibrated()
+    assert calibrated is not None
+    for query, where, nowhere in (
+        ("unheardof", None, True),
+        ("unheardof moon", None, False),
+        ("x7", None, False),
+        ("x7", "n = 8", True),
+        ("the", None, False),  # no word that anybody could have
+        ("?!", None, False),
+    ):
+        assert calibrated.words_nowhere(query, where) is nowhere, (query, where)
+    with pytest.raises(BadFilter):
+        calibrated.words_nowhere("x7", "n >")
 
 
 def test_evidence_of_odd_questions_is_finite(many: Engine) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from searchlib.encoders.analyzer import Analyzer
-from searchlib.snippets import READ, snippet, snippets
+from searchlib.snippets import READ, marked_titles, snippet, snippets
 
 ANALYZER = Analyzer()
 STORY = (
@@ -163,6 +163,12 @@ def test_many_snippets_at_once_are_the_snippets_one_by_one():
     lengths = [len(text) for text in texts]
     assert snippets([text[:READ] for text in texts], lengths, WORDS, ANALYZER) == one_by_one
     assert snippets([], [], WORDS, ANALYZER) == []
+
+
+def test_a_title_is_marked_as_a_whole():
+    long = "crab " * 100 + "and\n heron **"
+    shown = marked_titles([long, "Nothing", "", "  "], {"heron": 1.0}, ANALYZER)
+    assert shown == ["crab " * 100 + "and **heron** ∗∗", "Nothing", "", ""]
 
 
 def test_what_is_beyond_the_characters_read_is_not_seen():

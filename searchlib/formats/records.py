@@ -87,7 +87,7 @@ def to_document(record: Mapping[str, Any], default_id: str, options: ReadOptions
     title = _string(record[fields.title], fields.title) if fields.title is not None else ""
     others = [name for name in fields.metadata if isinstance(record[name], str)]
     if not fields.text and (not title or (others and options.metadata is None)):
-        raise BadRecord(f"no text among the fields: {listed(tuple(record))}; say which is")
+        raise BadRecord(f"no text among the fields: {listed(tuple(record))}; say which is (--text)")
     text = "\n".join(filter(None, (_string(record[name], name) for name in fields.text)))
     metadata: dict[str, Any] = {}
     for name in fields.metadata:

@@ -114,7 +114,7 @@ def _documents(
             if name not in header:
                 raise BadRecord(f"no column {name!r}; there is: {listed(header)}")
         if not choose_fields(tuple(header), options).text and len(header) > 1:
-            raise BadRecord(f"no text among the columns: {listed(header)}; say which is")
+            raise BadRecord(f"no text among the columns: {listed(header)}; say which is (--text)")
     except BadRecord as error:
         raise BadInput(f"{source.name}:{header_line}: {error}") from None
     if repeated := sorted(name for name, count in Counter(header).items() if count > 1):

@@ -12,7 +12,7 @@ from indexes.writer import Writer
 from searchlib import Engine
 from searchlib.calibration import Calibration
 
-CERTAIN = Calibration(base=3.0, share=1.0, cosine=0.0, coverage=1.0)
+CERTAIN = Calibration(base=3.0, share=1.0, cosine=0.0, whole=1.0)
 HOPELESS = replace(CERTAIN, base=-9.0)
 
 
@@ -57,6 +57,7 @@ def test_nothing_good_is_said_and_hits_are_shown(cli: Run, index: Path) -> None:
     assert cli("search", index, "water", "-r", "dense").err == ""
     both = cli("search", index, "-", stdin="water\nbread\n")
     assert both.err.count("nothing good found") == 2
+    assert "searchlib: 'bread': nothing good found" in both.err  # which of them
 
 
 def test_improbable_hits_are_left_out(cli: Run, index: Path) -> None:
@@ -65,6 +66,10 @@ def test_improbable_hits_are_left_out(cli: Run, index: Path) -> None:
     bar = sorted(hit["probability"] for hit in hits)[2]
     kept = cli("search", index, "water", "--min-probability", repr(bar)).lines
     assert kept == [hit for hit in hits if hit["probability"] >= bar]
+    best = max(hit["probability"] for hit in hits)
+    done = cli("search", index, "water", "--min-probability", "1")
+    assert done.lines == []
+    assert done.error.endswith(f"nothing is as probable as 1: the best match has p = {best:.2f}")
     calibrated(index, HOPELESS)
     done = cli("search", index, "water", "--min-probability", "0.5")
     assert done.lines == []
@@ -95,7 +100,7 @@ def test_explain_says_what_it_rests_on(cli: Run, index: Path) -> None:
     [line] = cli("explain", index, "water", "note-1").lines
     assert line["relevance"]["note"] == f"probability {hit['probability']:.2f}"
     assert [part["name"] for part in line["relevance"]["parts"]] == [
-        "base", "share", "cosine", "coverage",
+        "base", "share", "cosine", "whole",
     ]  # fmt: skip
     table = cli("explain", index, "water", "note-1", "--format", "table").out
     assert "log-odds that it is relevant" in table
@@ -117,17 +122,28 @@ def test_a_filtered_hit_is_explained(cli: Run, index: Path, options: tuple[str, 
     assert unfiltered != pytest.approx([hit["score"] for hit in hits], abs=1e-3)
 
 
-def test_the_default_says_nothing_of_a_word_or_two() -> None:
-    from searchlib.calibration import DEFAULT
-    from searchlib.cli.likely import Likely
-    from searchlib.types import Hit
+def test_words_that_no_document_has_are_said(cli: Run, index: Path) -> None:
+    calibrated(index, HOPELESS)
+    done = cli("search", index, "zyzzyva quux")
+    assert done.error.endswith(
+        "no document has any word of the query: what is nearest by meaning is likely off-topic "
+        "(p = 0.00)"
+    )
+    assert len(done.lines) > 0
+    assert "nothing good found" in cli("search", index, "zyzzyva water").error
+    assert "nothing good found" in cli("search", index, "the").error
+    done = cli("search", index, "zyzzyva", "--where", "id != 'note-1'")
+    assert "no document that the filter selects has any word of the query" in done.error
+    calibrated(index, CERTAIN)
+    assert cli("search", index, "zyzzyva quux").err == ""  # nearest by meaning, and likely right
 
-    hit = Hit(1, "a", 1.0, "", "", "a", 0, 0, 0, probability=0.01)
-    for calibration, query, told in (
-        (DEFAULT, "water", False),
-        (DEFAULT, "sea water", False),
-        (DEFAULT, "how salty is water", True),
-        (HOPELESS, "water", True),
-    ):
-        assert Likely(0.0, 0.0, calibration).nothing_good(query, [hit]) == told, query
-        assert not Likely(0.0, 0.0, calibration).nothing_good(query, [])
+
+@pytest.mark.parametrize("query", ["water", "how salty is water"])
+def test_the_same_is_said_however_short_a_query_is(
+    cli: Run, index: Path, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    with Engine.open(index) as engine:
+        name = engine.snapshot.fields["dense"].encoder["model"]
+    for calibration, told in ((HOPELESS, True), (CERTAIN, False)):
+        monkeypatch.setattr("searchlib.evidence.DEFAULT", replace(calibration, model=name))
+        assert ("nothing good found" in cli("search", index, query).err) is told

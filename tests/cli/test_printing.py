@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import commandline
@@ -12,11 +13,11 @@ import typer
 
 assert commandline.ROOT  # makes `cli` importable under plain `pytest`
 
-from cli import progress  # noqa: E402
+from cli import output, progress  # noqa: E402
 from cli.options import size  # noqa: E402
 from cli.output import marked, plain, print_table, tree  # noqa: E402
 from searchlib import indexing  # noqa: E402
-from searchlib.types import Explanation  # noqa: E402
+from searchlib.types import Explanation, Hit  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -90,6 +91,17 @@ def test_marked_words_stand_out() -> None:
         "moon",
         "sea",
     ]
+
+
+def test_a_title_shows_its_matched_words(capsys: pytest.CaptureFixture[str]) -> None:
+    hit = Hit(1, "n1", 1.0, "The moon", "It rises.", "n1", 0, 0, 9, marked_title="The **moon**")
+    heading = output._heading(hit)
+    assert heading.plain == "The moon  n1"
+    assert [heading.plain[s.start : s.end] for s in heading.spans if s.style == "bold"] == ["moon"]
+    untitled = output._heading(replace(hit, title="", marked_title=""))
+    assert untitled.plain == "n1"
+    values = output.hit_to_dict(hit)
+    assert (values["title"], "marked_title" in values) == ("The moon", False)
 
 
 def test_nothing_that_is_printed_is_obeyed_by_the_terminal() -> None:

@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from searchlib.errors import BadQuery, NotFound
 from searchlib.evaluation import Results
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -100,6 +102,23 @@ def test_help_ends_with_an_example(load: Load, script: str) -> None:
     )
     assert "--quick" in done.stdout
     assert done.stdout.rstrip().splitlines()[-1].startswith(f"  python benchmarks/{script}")
+
+
+def test_collections_are_chosen_without_options_that_few_benchmarks_have(
+    load: Load, tmp_path: Path
+) -> None:
+    folder = tmp_path / "tiny"
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "corpus.jsonl").write_text('{"_id": "d", "text": "moon"}\n')
+    (folder / "queries.jsonl").write_text('{"_id": "q", "text": "moon"}\n')
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\td\t1\n")
+    chosen_collections = load("effectiveness").chosen_collections
+    options = {"collections": [folder], "data": None, "quick": False}
+    assert [one.name for one in chosen_collections(Namespace(**options))] == ["tiny"]
+    with pytest.raises(BadQuery, match="illegal --queries: 0"):
+        chosen_collections(Namespace(**options, queries=0))
+    with pytest.raises(NotFound, match="dev"):
+        chosen_collections(Namespace(**options), "dev")
 
 
 def test_synthetic_documents_are_the_same_every_time(load: Load) -> None:

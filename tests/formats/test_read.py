@@ -322,7 +322,7 @@ BAD = [
     (b"oops", NOT_JSON),
     (b'{"_id": "a", "text": "cut', "not JSON: Unterminated string starting at, at character 22"),
     (b"[1]", "not a JSON object: '[1]'"),
-    (b'{"_id": "a"}', "no text among the fields: '_id'; say which is"),
+    (b'{"_id": "a"}', "no text among the fields: '_id'; say which is (--text)"),
     (b'{"_id": "a", "title": "t", "lang": "en"}', "no text among the fields: '_id', 'title', "),
     (b'{"_id": [1], "text": ""}', "the id is a list, must be a string or a number"),
     (b'{"_id": true, "text": ""}', "the id is true or false, must be a string or a number"),

@@ -68,7 +68,7 @@ def test_csv_options_name_columns(table):
     )
     assert refused(path, text=("one",), metadata=("yr",)).startswith("1: no column 'yr'")
     assert refused(path) == (
-        "1: no text among the columns: 'nr', 'head', 'one', 'two', 'year'; say which is"
+        "1: no text among the columns: 'nr', 'head', 'one', 'two', 'year'; say which is (--text)"
     )
 
 

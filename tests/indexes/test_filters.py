@@ -101,6 +101,8 @@ def test_parses(text: str, tree: Filter) -> None:
     [
         ("", 1, "expected a field's name"),
         ("year", 5, "expected a comparison"),
+        ("full name = 1", 6, "in like; a name with spaces or signs stands in `back quotes`"),
+        ('"full name" = 1', 1, "such as year; a name with spaces or signs stands in `back quotes`"),
         ("year >=", 8, "expected a number or a quoted text after '>='"),
         ("year >= and", 9, "expected a number or a quoted text"),
         ("lang = en", 8, 'a text stands in quotes: "en"'),
