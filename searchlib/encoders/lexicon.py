@@ -170,27 +170,27 @@ class Lexicon:
         if not fresh:
             return
         terms = [word.lower() if word.isascii() else normal(word) for word in fresh]
-        found = self._stemmed(terms)
+        stems = [stem or term for stem, term in zip(self._stem(terms), terms, strict=True)]
+        beyond = [i for i, term in enumerate(terms) if not term.isascii()]
+        several = [self._number_of_several(terms[i]) for i in beyond]
+        for i in beyond:
+            stems[i] = ""  # subtle: a term that no word has; theirs are known, and come below
+        found = np.fromiter(map(self._by_term.__getitem__, stems), np.int32, len(stems))
         if not self._without.isdisjoint(terms):
             found[[term in self._without for term in terms]] = NO_TERM
-        for i, term in enumerate(terms):
-            if not term.isascii():
-                found[i] = self._number_of_several(term)
+        found[beyond] = several
         self.terms += _latest(self._by_term, len(self._by_term) - len(self.terms))
         numbers.extend(found)
-
-    def _stemmed(self, terms: list[str]) -> NDArray[np.int32]:
-        stems = zip(self._stem(terms), terms, strict=True)
-        found = (self._by_term[folded(stem) or term] for stem, term in stems)
-        return np.fromiter(found, np.int32, len(terms))
 
     def _number_of_several(self, word: str) -> int:
         """What stands for the terms of a word beyond ASCII, in all its forms."""
         if folded(word) in self._without:
             return NO_TERM
-        numbers = list(dict.fromkeys(self._stemmed(self._forms(word)).tolist()))
+        forms = self._forms(word)
+        stems = zip(self._stem(forms), forms, strict=True)
+        numbers = list(dict.fromkeys(self._by_term[folded(stem) or form] for stem, form in stems))
         if len(numbers) == 1:
-            return int(numbers[0])
+            return numbers[0]
         self._several.append(numbers)
         return NO_TERM - len(self._several)
 
