@@ -189,7 +189,10 @@ class Opened:
             ModelMismatch, ModelNotFound: it is not known, for want of the model that says so.
         """
         with self._changing:
-            return make_splitter(self.settings, self._document_encoders())
+            # subtle: the analyzer has no say in it, and may be another since
+            names = [name for name in ("sparse", "dense") if name in self.snapshot.fields]
+            encoders = {name: self._query_cache(name).encoder for name in names}
+            return make_splitter(self.settings, encoders)
 
     # -- encoders
 

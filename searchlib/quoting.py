@@ -18,6 +18,7 @@ import numpy as np
 from indexes.snapshot import Selection, Snapshot
 from indexes.types import TermVectors, TopK, Unit
 
+from .encoders.folding import folded
 from .encoders.words import normal, words
 from .fused import Fused
 from .holding import holding, one, rarest_first
@@ -40,7 +41,7 @@ WHOLE = 1 << 30  # characters
 class Quoted(NamedTuple):
     """What a query has in quotation marks."""
 
-    phrases: tuple[str, ...]  # each once: their words in lower case, with one space between
+    phrases: tuple[str, ...]  # each once: their words in lower case, no accents, a space between
     written: tuple[str, ...]  # the same as the query has them
     share: float  # of the query's words that are theirs, above 0, 1 at most
 
@@ -270,7 +271,7 @@ class Quoting:
 
 
 def _normal_words(text: str) -> str:
-    return normal(" ".join(words(text)))
+    return folded(normal(" ".join(words(text))))
 
 
 def _length(words: str) -> int:

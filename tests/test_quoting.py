@@ -64,6 +64,7 @@ def test_what_is_not_quoted(query: str) -> None:
         ("heat transfer", "heat transfers", 0),  # word by word, not stem by stem
         ("heat transfer", "preheat transfer", 0),
         ("to be", "or not to be", 1),
+        ("paul cezanne", "Paul C\u00e9zanne", 1),  # accents are no more than capitals
         ("\u6a5f \u6a5f\u68b0 \u68b0", "\u300c\u6a5f\u68b0\u5b66\u7fd2\u300d", 1),
         ("heat", "", 0),
     ],

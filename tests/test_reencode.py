@@ -88,6 +88,25 @@ def test_it_is_what_a_fresh_index_would_be(
         assert answers(again) == answers(engine)
 
 
+def test_another_analyzer_is_told_and_costs_no_vectors(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an update that makes words otherwise."""
+    from searchlib.encoders import analyzer
+    from searchlib.encoders.dense import DenseEncoder
+    from searchlib.encoders.sparse import SparseEncoder
+
+    monkeypatch.setattr(analyzer, "_VERSION", analyzer._VERSION + 1)
+    with Engine.open(engine.path) as updated:
+        with pytest.raises(ModelMismatch, match="encode again: `searchlib reencode`"):
+            updated.search("boat")
+        encoded = [count(monkeypatch, kind) for kind in (DenseEncoder, SparseEncoder)]
+        report = updated.reencode(updated.settings)
+        assert (report.documents, report.encoded) == (7, 0)
+        assert encoded == [[], []]
+        assert updated.search("boat")
+
+
 def count(monkeypatch: pytest.MonkeyPatch, encoder: type) -> list[str]:
     texts: list[str] = []
     original: Callable[..., object] = encoder.encode_document

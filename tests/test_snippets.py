@@ -30,6 +30,23 @@ def test_best_sentence_with_marks():
     assert shown == "In the morning a **heron** stood on the frozen **pier**."
 
 
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("stoerche", "Two **Störche** on an XJ 900, 5 V."),
+        ("storche", "Two **Störche** on an XJ 900, 5 V."),
+        ("Störche", "Two **Störche** on an XJ 900, 5 V."),
+        ("xj900", "Two Störche on an **XJ 900**, 5 V."),
+        ("XJ-900", "Two Störche on an **XJ 900**, 5 V."),
+        ("900", "Two Störche on an XJ **900**, 5 V."),
+        ("5v", "Two Störche on an XJ 900, **5 V**."),
+    ],
+)
+def test_other_spellings_are_marked_too(query, shown):
+    words = dict.fromkeys(ANALYZER.terms(query), 1.0)
+    assert of("Two Störche on an XJ 900, 5 V.", **words) == shown
+
+
 def test_sentences_are_added_while_there_is_room():
     assert of(STORY, 120, heron=1.0).startswith("In the morning a **heron** stood")
     assert of(STORY, 120, heron=1.0).endswith("seen **herons** there in winter.")

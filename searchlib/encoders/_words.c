@@ -1,19 +1,20 @@
 /* Words of plain texts as numbers, and how often each row names a term.
 
    What words.py and plain_words.py do in Python, for speed: a word is a run of letters and digits;
-   after LONGEST characters a new one begins, and after one like getElementById its parts. Letters of ASCII become small ones; beyond ASCII, a
-   table made by words.py says what is a letter, and what only Python can judge: a text that has
+   after LONGEST characters a new one begins. After one like XJ-900 comes what it is with its
+   neighbours, after one like getElementById its parts. Letters of ASCII become small ones; beyond
+   ASCII, a table made by words.py says what is a letter, and what only Python can judge: a text that has
    such a character is left to it. Words are numbered from 0 in the order in which they are met.
    The interpreter's lock is held throughout, so one table may serve several threads. */
 
 #include "_words_count.h"
-#include "_words_find.h"
+#include "_words_join.h"
 
 static PyObject *words_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    const char *kinds;
-    Py_ssize_t n_kinds;
-    if (!PyArg_ParseTuple(args, "y#:Words", &kinds, &n_kinds))
+    const char *kinds, *units;
+    Py_ssize_t n_kinds, n_units;
+    if (!PyArg_ParseTuple(args, "y#y#:Words", &kinds, &n_kinds, &units, &n_units))
         return NULL;
     allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     Words *self = (Words *)alloc(type, 0); /* zeroed */
@@ -21,11 +22,13 @@ static PyObject *words_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     self->n_kinds = (size_t)n_kinds;
     self->kinds = malloc(self->n_kinds + 1);
-    if (!self->kinds || table_made(self) < 0) {
+    self->units = calloc((size_t)n_units + 1, 1);
+    if (!self->kinds || !self->units || table_made(self) < 0) {
         Py_DECREF(self);
         return PyErr_NoMemory();
     }
     memcpy(self->kinds, kinds, self->n_kinds);
+    memcpy(self->units, units, (size_t)n_units);
     PyObject *secret = PyUnicode_FromString("words"); /* its hash is the process's own */
     self->seed = secret ? (uint64_t)PyObject_Hash(secret) : 0;
     Py_XDECREF(secret);
@@ -40,6 +43,7 @@ static void words_dealloc(Words *self)
     free(self->starts);
     free(self->terms);
     free(self->kinds);
+    free(self->units);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
     Py_DECREF(type);
 }
@@ -47,6 +51,47 @@ static void words_dealloc(Words *self)
 static Py_ssize_t words_length(Words *self)
 {
     return self->n;
+}
+
+/* Adds the words of one plain text; how many, or -1 without memory. */
+static Py_ssize_t find(Words *self, const uint8_t *text, Py_ssize_t length, Found *found)
+{
+    char word[LONGEST * WIDEST];
+    Py_ssize_t first = found->used, i = 0;
+    int32_t place = 0; /* in characters */
+    while (i < length) {
+        int width = letter_at(self, text + i);
+        uint32_t noted = 0;
+        if (!width) {
+            i += width_of(text[i]);
+            place++;
+            continue;
+        }
+        Py_ssize_t start = i;
+        uint64_t hash = self->seed;
+        size_t size = 0;
+        int32_t letters = 0;
+        do {
+            do {
+                uint8_t c = LOWER[text[i]];
+                noted += NOTED[text[i++]];
+                word[size++] = (char)c;
+                hash = hashed(hash, c);
+            } while (--width);
+            letters++;
+        } while (letters < LONGEST && i < length && (width = letter_at(self, text + i)));
+        if (add(self, word, size, hash, place, letters, found) < 0)
+            return -1;
+        if (may_join(text + i) && i < length && size == (size_t)letters && letters <= SHORT &&
+            add_joined(self, text, start, i, length, place, found) < 0)
+            return -1;
+        noted -= is_capital(text[start]);
+        if (noted && (noted % DIGIT || (noted > 2 * DIGIT && noted / DIGIT < (uint32_t)letters)) &&
+            add_parts(self, text + start, word, size, place, found) < 0)
+            return -1;
+        place += letters;
+    }
+    return found->used - first;
 }
 
 /* Adds a text's words; how many, EXOTIC_TEXT for none as it is not plain, -1 with an error set. */
@@ -85,7 +130,7 @@ static PyObject *words_found(Words *self, PyObject *texts, int with_places)
             PyErr_SetString(PyExc_OverflowError, "a text is too long");
             return NULL;
         }
-        room += length + 1; /* enough: aaBb are three words, parts have two letters or more */
+        room += 2 * (length + 1); /* enough: a word, two joined, parts of two letters or more */
     }
     PyObject *lengths = PyByteArray_FromStringAndSize(NULL, n * (Py_ssize_t)sizeof(int64_t));
     PyObject *parts[3] = {NULL, NULL, NULL};
@@ -172,10 +217,12 @@ static PyType_Spec SPEC = {
 
 static int execute(PyObject *module)
 {
-    for (int c = 0; c < 256; c++)
+    for (int c = 0; c < 256; c++) {
+        NOTED[c] = c >= 'A' && c <= 'Z' ? 1 : c >= '0' && c <= '9' ? DIGIT : 0;
         LOWER[c] = (uint8_t)((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c > 127 ? c
                              : c >= 'A' && c <= 'Z'                                      ? c + 32
                                                                                          : 0);
+    }
     PyObject *type = PyType_FromModuleAndSpec(module, &SPEC, NULL);
     if (!type)
         return -1;

@@ -1,4 +1,4 @@
-/* The words of a plain text, and the parts of compounds. Included by _words.c alone. */
+/* What a word of a plain text is, and the parts of compounds. Included by _words.c alone. */
 
 #ifndef WORDS_FIND_H
 #define WORDS_FIND_H
@@ -11,6 +11,8 @@
 #define EXOTIC 2
 
 static uint8_t LOWER[256]; /* 0: separates, if it is ASCII */
+#define DIGIT (1u << 16)     /* more than the characters of a word */
+static uint32_t NOTED[256];  /* capitals 1, digits DIGIT: summed, how many a word has of both */
 
 /* How many bytes of UTF-8 begin with this one. */
 static inline int width_of(uint8_t first)
@@ -52,7 +54,7 @@ typedef struct {
 } Found;
 
 /* Adds a word as it is in lower case, its characters from `place` on; -1 without memory. */
-static int add(Words *self, const char *word, size_t size, uint64_t hash, int32_t place,
+static inline __attribute__((always_inline)) int add(Words *self, const char *word, size_t size, uint64_t hash, int32_t place,
                int32_t letters, Found *found)
 {
     int32_t known = number(self, word, size, (uint32_t)hash);
@@ -74,16 +76,21 @@ static inline uint64_t hashed(uint64_t hash, uint8_t c)
 
 static inline int is_small(uint8_t c) { return c >= 'a' && c <= 'z'; }
 
+static inline int is_digit(uint8_t c) { return c >= '0' && c <= '9'; }
+
 static inline int is_capital(uint8_t c) { return c >= 'A' && c <= 'Z'; }
 
 /* Whether a part of a compound like getElementById begins at the byte `at`, above 0, as in
    `words.parts`: at a capital behind a small letter; at one that a small letter follows, behind a
-   digit; at one that two follow, behind a capital. */
+   digit; at one that two follow, behind a capital; at three digits behind a letter. */
 static int part_begins(const uint8_t *word, size_t at, size_t size)
 {
+    uint8_t before = word[at - 1];
+    if (is_digit(word[at]))
+        return (is_small(before) || is_capital(before)) && at + 2 < size &&
+               is_digit(word[at + 1]) && is_digit(word[at + 2]);
     if (!is_capital(word[at]))
         return 0;
-    uint8_t before = word[at - 1];
     if (is_small(before))
         return 1;
     if (at + 1 >= size || !is_small(word[at + 1]))
@@ -95,7 +102,7 @@ static int part_begins(const uint8_t *word, size_t at, size_t size)
 
 /* Adds the parts of a compound, those of more than one letter; -1 without memory. `written`: its
    bytes in the text, `word`: the same in lower case. */
-static int add_parts(Words *self, const uint8_t *written, const char *word, size_t size,
+static __attribute__((noinline)) int add_parts(Words *self, const uint8_t *written, const char *word, size_t size,
                      int32_t place, Found *found)
 {
     for (size_t start = 0, end; start < size; start = end) {
@@ -112,40 +119,6 @@ static int add_parts(Words *self, const uint8_t *written, const char *word, size
         place += letters;
     }
     return 0;
-}
-
-/* Adds the words of one plain text; how many, or -1 without memory. */
-static Py_ssize_t find(Words *self, const uint8_t *text, Py_ssize_t length, Found *found)
-{
-    char word[LONGEST * WIDEST];
-    Py_ssize_t first = found->used, i = 0;
-    int32_t place = 0; /* in characters */
-    while (i < length) {
-        int width = letter_at(self, text + i), capitals = 0;
-        if (!width) {
-            i += width_of(text[i]);
-            place++;
-            continue;
-        }
-        const uint8_t *written = text + i;
-        uint64_t hash = self->seed;
-        size_t size = 0;
-        int32_t letters = 0;
-        do {
-            do {
-                uint8_t c = LOWER[text[i]];
-                capitals += c != text[i++] && letters;
-                word[size++] = (char)c;
-                hash = hashed(hash, c);
-            } while (--width);
-            letters++;
-        } while (letters < LONGEST && i < length && (width = letter_at(self, text + i)));
-        if (add(self, word, size, hash, place, letters, found) < 0 ||
-            (capitals && add_parts(self, written, word, size, place, found) < 0))
-            return -1;
-        place += letters;
-    }
-    return found->used - first;
 }
 
 #endif

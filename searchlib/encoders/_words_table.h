@@ -41,6 +41,7 @@ typedef struct {
     uint64_t seed;   /* of the hash: nobody can write texts whose words all collide */
     uint8_t *kinds; /* of the characters of plain texts */
     size_t n_kinds;
+    char *units; /* in lower case, a space before and after each */
 } Words;
 
 /* Makes an empty table; -1 without memory. */

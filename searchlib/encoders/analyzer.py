@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from ..errors import BadInput
 from ..types import TermVectors
+from .folding import all_forms, unaccented
 from .lexicon import Lexicon, Token
 
 _LUCENE = (
@@ -17,6 +18,8 @@ _LUCENE = (
 LUCENE_STOPWORDS = frozenset(_LUCENE.split())
 """The 33 English stop words of Apache Lucene (EnglishAnalyzer.ENGLISH_STOP_WORDS_SET)."""
 
+_VERSION = 4  # of what becomes of a text
+_UNACCENTED = ("porter", "english", "none")  # stemmers that know no accents
 _REMEMBERED = 1 << 16  # words whose term is kept, some 20 MB; then the lexicon starts afresh
 
 
@@ -25,16 +28,25 @@ class Analyzer:
     """Counts of words: Unicode letters and digits, lower case, without stop words, stemmed.
 
     A word is a run of letters, digits and the marks on them; anything else separates, the
-    underscore and the apostrophe too ("don't" is `don` and `t`). A compound that is written like
-    `parseFile` is a word, and so are `parse` and `file`, after it. Accents stay; what Unicode
-    calls compatible (full-width letters, ligatures) is made one (NFKC). Scripts without spaces
-    give single characters and pairs of neighbours (see Nie et al. 2000, IRAL); an
+    underscore and the apostrophe too ("don't" is `don` and `t`). What is written in several ways
+    has a term for each, and all count, in the length of a row too:
+
+    - a compound like `parseFile` is a word, and so are `parse` and `file`, after it; `INC48371`
+      (three digits or more) is `INC` and `48371`, too;
+    - neighbours that are likely one identifier are also joined: `XJ-900`, `RAL 7016`, `5 V`,
+      `M8 x 40`, `1,500` (see `identifiers`);
+    - Latin letters lose their accents, after stemming where a language's stemmer wants them;
+      ä, ö, ü, å and ø are ae, oe, ue, aa and oe as well (see `folding`).
+
+    What Unicode calls compatible (full-width letters, ligatures) is made one (NFKC). Scripts
+    without spaces give single characters and pairs of neighbours (see Nie et al. 2000, IRAL); an
     emoji is a word.
 
     language: a Snowball language, or "none" for no stemming and no stop words.
     stemmer: a Snowball algorithm or "none"; default "porter" (Porter 1980) for English, else
         the language's own.
-    stopwords: lower-case words to leave out; default Lucene's 33 for English, else none.
+    stopwords: lower-case words to leave out, with or without their accents; default Lucene's 33
+        for English, else none.
 
     Raises BadInput if there is no such language or stemmer.
 
@@ -55,9 +67,7 @@ class Analyzer:
         if self.stopwords is None:
             settle(self, "stopwords", LUCENE_STOPWORDS if english else frozenset())
         _check(self.language, self.stemmer)
-        # subtle: 3 made a capital I with a dot an i; only Turkish is made anew, as it is full of it
-        version = 3 if self.stemmer == "turkish" else 2
-        settings = f"analyzer {version}\n{self.stemmer}\n{' '.join(sorted(self.stopwords or ()))}"
+        settings = f"analyzer {_VERSION}\n{self.stemmer}\n{' '.join(sorted(self.stopwords or ()))}"
         settle(self, "fingerprint", hashlib.blake2b(settings.encode(), digest_size=16).hexdigest())
         settle(self, "_memory", [self._new_lexicon()])
 
@@ -99,7 +109,8 @@ class Analyzer:
         return self._memory[0]
 
     def _new_lexicon(self) -> Lexicon:
-        return Lexicon(_stem_function(self.stemmer), self.stopwords or frozenset())
+        stem, forms = _stem_function(self.stemmer), _forms_function(self.stemmer)
+        return Lexicon(stem, self.stopwords or frozenset(), forms)
 
 
 def _stem_function(stemmer: str) -> Callable[[list[str]], list[str]]:
@@ -109,6 +120,12 @@ def _stem_function(stemmer: str) -> Callable[[list[str]], list[str]]:
 
     stem: Callable[[list[str]], list[str]] = Stemmer.Stemmer(stemmer, 0).stemWords
     return stem  # subtle: the 0 says that it need not remember words, as we do
+
+
+def _forms_function(stemmer: str) -> Callable[[str], list[str]]:
+    """The forms of a word with accents that are stemmed, each for a term: a language's stemmer
+    wants the accents, English has none."""
+    return unaccented if stemmer in _UNACCENTED else all_forms
 
 
 def _check(language: str, stemmer: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import chain, count, islice
 from typing import Any
 
@@ -14,6 +14,8 @@ from indexes.forking import forkable_lock
 
 from ..types import TermVectors
 from . import plain_words
+from .folding import folded
+from .identifiers import gaps, has_joined, joined, units
 from .words import has_parts, kinds, normal, parts, spans, words
 
 try:
@@ -22,40 +24,40 @@ except ImportError:  # installed without a compiler
     _words = None  # type: ignore[assignment, unused-ignore]
 
 AT_ONCE = 1 << 20  # characters whose words are held at once; of a longer text, a part
-NO_TERM = -1  # the number of a stop word's term
+NO_TERM = -1  # the number of a stop word's term; what is below says which several terms a word has
 
 Token = tuple[int, int, str]  # start and end of a word, in characters of its text; its term
 
 
 class Lexicon:
-    """Remembers every word that it meets, and its term: lower case, stemmed.
+    """Remembers every word that it meets, and its terms: lower case, stemmed, without accents.
 
     stem: of many words at once. stopwords: lower-case words that have no term.
+    forms: how else a word beyond ASCII, in lower case, is written: each gives it a term.
     """
 
     def __init__(
-        self, stem: Callable[[list[str]], list[str]], stopwords: frozenset[str], native: bool = True
+        self,
+        stem: Callable[[list[str]], list[str]],
+        stopwords: frozenset[str],
+        forms: Callable[[str], list[str]],
+        native: bool = True,
     ) -> None:
         self.terms: list[str] = []  # by number
         self._by_term: dict[str, int] = defaultdict(count().__next__)
-        self._stem, self._without = stem, stopwords | {""}  # joiners alone make no term
+        self._several: list[list[int]] = []  # the terms of words that have more than one
+        self._stem, self._forms = stem, forms
+        self._without = frozenset(map(folded, stopwords)) | {""}  # joiners alone make no term
         self._lock = forkable_lock()  # PyStemmer's stemmers and our lists are not thread-safe
         # words of plain texts, their ASCII letters in lower case, and any words as they are written
-        self._simple: Any = _words.Words(kinds()) if native and _words else plain_words.Words()
+        compiled = native and _words is not None
+        self._simple: Any = _words.Words(kinds(), units()) if compiled else plain_words.Words()
         self._written: dict[str, int] = defaultdict(count().__next__)
         self._term_of_simple, self._term_of_written = _Numbers(), _Numbers()
 
     def __len__(self) -> int:
         """How many words are remembered."""
         return len(self._simple) + len(self._written)
-
-    def numbers(self, words: Iterable[str], n: int = -1) -> NDArray[np.int32]:
-        """The number of each word's term, or NO_TERM; `n`: how many words there are, if known."""
-        with self._lock:
-            found = np.fromiter(map(self._written.__getitem__, words), np.int32, n)
-            fresh = len(self._written) - self._term_of_written.n
-            self._learn(_latest(self._written, fresh), self._term_of_written)
-            return self._term_of_written.data[found]
 
     def terms_of(self, texts: Sequence[str]) -> list[list[str]]:
         """The terms of each text in its order, repetitions included."""
@@ -64,11 +66,14 @@ class Lexicon:
         return [[term for term in islice(found, n) if term] for n in lengths.tolist()]
 
     def tokens(self, text: str) -> list[Token]:
-        """Every word that has a term, and where it stands; after a compound its `parts`."""
-        places = list(_with_parts(text))
-        numbers = self.numbers(text[start:end] for start, end in places).tolist()
-        found = zip(places, numbers, strict=True)
-        return [(start, end, self.terms[n]) for (start, end), n in found if n >= 0]
+        """Every word that has a term, and where it stands; see `cut`."""
+        places = list(cut(text))
+        numbers = self._numbers([word for _, _, word in places]).tolist()
+        return [
+            (start, end, self.terms[term])
+            for (start, end, _), n in zip(places, numbers, strict=True)
+            for term in self._terms_at(n)
+        ]
 
     def matches(self, texts: Sequence[str], terms: Collection[str]) -> list[list[Token]]:
         """Of each text, those `tokens` whose term is among `terms`."""
@@ -78,15 +83,19 @@ class Lexicon:
             numbers = self._term_of_simple.data[np.frombuffer(found, np.int32)]
             wanted = np.zeros(len(self._by_term) + 1, np.bool_)  # the last is for NO_TERM
             wanted[[n for n in map(self._by_term.get, terms) if n is not None]] = True
-        lengths = np.frombuffer(sizes, np.int64)
+        sized = np.frombuffer(sizes, np.int64)
+        counts, numbers, lengths = self._unfolded(numbers, sized)
         at = np.flatnonzero(wanted[numbers])
         rows = np.searchsorted(np.cumsum(np.maximum(lengths, 0)), at, side="right")
-        starts, ends = (np.frombuffer(place, np.int32)[at] for place in places)
+        starts, ends = (
+            (column if counts is None else np.repeat(column, counts))[at]
+            for column in (np.frombuffer(place, np.int32) for place in places)
+        )
         made: list[list[Token]] = [[] for _ in texts]
         columns = (array.tolist() for array in (rows, starts, ends, numbers[at]))
         for row, start, end, n in zip(*columns, strict=True):
             made[row].append((start, end, self.terms[n]))
-        for row in np.flatnonzero(lengths < 0).tolist():
+        for row in np.flatnonzero(sized < 0).tolist():
             made[row] = [token for token in self.tokens(texts[row]) if token[2] in terms]
         return made
 
@@ -113,16 +122,48 @@ class Lexicon:
             numbers = self._term_of_simple.data[np.frombuffer(found, np.int32)]
         lengths = np.frombuffer(sizes, np.int64)
         others = np.flatnonzero(lengths < 0)
-        if not len(others):
-            return numbers, lengths
-        written = [_words_and_parts(texts[row]) for row in others.tolist()]
-        more = np.array([len(some) for some in written], np.int64)
-        rows = np.concatenate([np.arange(len(texts)), others])
-        lengths = np.maximum(lengths, 0)
-        owner = np.repeat(rows, np.concatenate([lengths, more]))
-        further = self.numbers(chain.from_iterable(written), int(more.sum()))
-        lengths[others] = more
-        return np.concatenate([numbers, further])[np.argsort(owner, kind="stable")], lengths
+        if len(others):
+            written = [words_of(texts[row]) for row in others.tolist()]
+            more = np.array([len(some) for some in written], np.int64)
+            rows = np.concatenate([np.arange(len(texts)), others])
+            lengths = np.maximum(lengths, 0)
+            owner = np.repeat(rows, np.concatenate([lengths, more]))
+            further = self._numbers(list(chain.from_iterable(written)))
+            lengths[others] = more
+            order = np.argsort(owner, kind="stable")
+            numbers = np.concatenate([numbers, further])[order]
+        return self._unfolded(numbers, lengths)[1:]
+
+    def _numbers(self, words: list[str]) -> NDArray[np.int32]:
+        """What stands for each word's terms: the number of one, or a number below 0."""
+        with self._lock:
+            found = np.fromiter(map(self._written.__getitem__, words), np.int32, len(words))
+            fresh = len(self._written) - self._term_of_written.n
+            self._learn(_latest(self._written, fresh), self._term_of_written)
+            return self._term_of_written.data[found]
+
+    def _terms_at(self, number: int) -> list[int]:
+        """The terms that `number` stands for."""
+        if number >= NO_TERM:
+            return [number] if number >= 0 else []
+        return self._several[NO_TERM - 1 - number]
+
+    def _unfolded(
+        self, numbers: NDArray[np.int32], lengths: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64] | None, NDArray[np.int32], NDArray[np.int64]]:
+        """How many terms each word has, or None for one each; all of them; how many a text has."""
+        if not self._several or numbers.min(initial=0) >= NO_TERM:
+            return None, numbers, lengths
+        at = np.flatnonzero(numbers < NO_TERM)
+        several = [self._terms_at(number) for number in numbers[at].tolist()]
+        counts = np.ones(len(numbers), np.int64)
+        counts[at] = [len(terms) for terms in several]
+        rows = np.searchsorted(np.cumsum(np.maximum(lengths, 0)), at, side="right")
+        lengths = lengths.copy()
+        np.add.at(lengths, rows, counts[at] - 1)
+        unfolded = np.repeat(numbers, counts)
+        unfolded[unfolded < NO_TERM] = list(chain.from_iterable(several))
+        return counts, unfolded, lengths
 
     def _learn(self, fresh: list[str], numbers: _Numbers) -> None:
         # subtle: interrupted anywhere, it is done again by the next call, to the same effect
@@ -130,11 +171,28 @@ class Lexicon:
             return
         terms = [word.lower() if word.isascii() else normal(word) for word in fresh]
         stems = [stem or term for stem, term in zip(self._stem(terms), terms, strict=True)]
+        beyond = [i for i, term in enumerate(terms) if not term.isascii()]
+        several = [self._number_of_several(terms[i]) for i in beyond]
+        for i in beyond:
+            stems[i] = ""  # subtle: a term that no word has; theirs are known, and come below
         found = np.fromiter(map(self._by_term.__getitem__, stems), np.int32, len(stems))
         if not self._without.isdisjoint(terms):
             found[[term in self._without for term in terms]] = NO_TERM
+        found[beyond] = several
         self.terms += _latest(self._by_term, len(self._by_term) - len(self.terms))
         numbers.extend(found)
+
+    def _number_of_several(self, word: str) -> int:
+        """What stands for the terms of a word beyond ASCII, in all its forms."""
+        if folded(word) in self._without:
+            return NO_TERM
+        forms = self._forms(word)
+        stems = zip(self._stem(forms), forms, strict=True)
+        numbers = list(dict.fromkeys(self._by_term[folded(stem) or form] for stem, form in stems))
+        if len(numbers) == 1:
+            return numbers[0]
+        self._several.append(numbers)
+        return NO_TERM - len(self._several)
 
 
 class _Numbers:
@@ -152,22 +210,24 @@ class _Numbers:
         self.n = n
 
 
-def _words_and_parts(text: str) -> list[str]:
-    """The words of any text, after each its parts."""
-    if not has_parts(text):
-        return list(words(text))
-    return [text[start:end] for start, end in _with_parts(text)]
+def words_of(text: str) -> list[str]:
+    """The words that `cut` gives."""
+    if has_parts(text) or has_joined(text):
+        return [word for _, _, word in cut(text)]
+    return list(words(text))
 
 
-def _with_parts(text: str) -> Iterator[tuple[int, int]]:
-    """Where the words of any text stand, and after each its parts."""
-    if not has_parts(text):
-        yield from spans(text)
-        return
-    for start, end in spans(text):
-        yield start, end
-        for first, last in parts(text[start:end]):
-            yield start + first, start + last
+def cut(text: str) -> Iterator[tuple[int, int, str]]:
+    """(start, end, word) of all words of any text; after each what is `joined`, and its `parts`."""
+    places, between, compound = list(spans(text)), gaps(text), has_parts(text)
+    for i, (start, end) in enumerate(places):
+        word = text[start:end]
+        yield start, end, word
+        if end in between:
+            yield from joined(text, places, i)
+        if compound:
+            for first, last in parts(word):
+                yield start + first, start + last, word[first:last]
 
 
 def _latest(numbers: dict[str, int], n: int) -> list[str]:

@@ -1,7 +1,7 @@
 """Words of ASCII texts as numbers, and how often each row names a term, in Python.
 
 What `_words.c` does where there was no compiler: `Words` has the same methods, to the same effect,
-but fewer texts are plain to it: none with a compound that has parts.
+but fewer texts are plain to it: none with parts of compounds, or with words that are joined.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .identifiers import has_joined
 from .words import LONGEST, has_parts
 
 _BORDER = "\xd7"  # between two texts: one byte, neither ASCII nor in a word
@@ -39,7 +40,7 @@ class Words:
 
     def numbers(self, texts: list[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """The numbers of all words, and how many words each text has; -1 if it is not plain."""
-        plain = [text.isascii() and not has_parts(text) for text in texts]
+        plain = [text.isascii() and not (has_parts(text) or has_joined(text)) for text in texts]
         ascii = [text if of_ours else "" for text, of_ours in zip(texts, plain, strict=True)]
         words = _ascii_words(_BORDER.join(ascii)) if texts else []
         numbers = np.fromiter(map(self._numbers.__getitem__, words), np.int32, len(words))

@@ -29,9 +29,13 @@ _SPECIAL = (  # all of the above, first and last; few ranges, as a long characte
     (0xF900, 0xFAFF), (0xFE20, 0xFE2F), (0xFF66, 0xFF9F), (0x10A00, 0x323AF),
 )  # fmt: skip
 _ASCII = re.compile(f"[A-Za-z0-9]{{1,{LONGEST}}}")
-# a capital behind a small letter; behind a digit or a capital, if small ones follow it
-_PART = re.compile("(?<=[a-z])(?=[A-Z])|(?<=[0-9])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
-_MAYBE_PART = re.compile("[a-z0-9][A-Z]|[A-Z]{2}[a-z]")
+# a capital behind a small letter; behind a digit or a capital, if small ones follow it; three
+# digits behind a letter
+_PART = re.compile(
+    "(?<=[a-z])(?=[A-Z])|(?<=[0-9])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z][a-z]{2})"
+    "|(?<=[A-Za-z])(?=[0-9]{3})"
+)
+_MAYBE_PART = re.compile("[a-z0-9][A-Z]|[A-Z]{2}[a-z]|[A-Za-z][0-9]{3}")
 _PLAIN = re.compile(f"[^\\W_]{{1,{LONGEST}}}")  # where nothing is special
 
 SEPARATOR, LETTER, EXOTIC = 0, 1, 2  # kinds of characters
