@@ -139,16 +139,18 @@ class Remembered:
 def systems(engine: Engine, depth: int) -> tuple[dict[str, Scorer], list[Remembered]]:
     """Name -> system, and the memories that they share (to be emptied now and then).
 
-    `depth` is how many of each part's best a fusion's normalisation rests on.
+    `depth` is how many of each part's best a fusion's normalisation rests on. The two that heed
+    what a query quotes, and respell it, do so here too.
     """
     there = engine.retriever_names()
     parts = {name: Remembered(engine.retriever(name)) for name in SINGLE if name in there}
     found: dict[str, Scorer] = dict(parts)
+    if "instant" in parts:
+        found["instant"] = engine.quoting(parts["instant"])
     default = engine.retriever(DEFAULT)
     if isinstance(default, Fused):  # the same fusion, of parts that remember
-        found[DEFAULT] = replace(
-            default, parts=tuple(parts[part.name] for part in default.parts), depth=depth
-        )
+        remembering = tuple(parts[part.name] for part in default.parts)
+        found[DEFAULT] = engine.quoting(replace(default, parts=remembering, depth=depth))
     for recipe in RECIPES:
         if all(part in parts for part in recipe.weights):
             found[recipe.name] = engine.fused(
