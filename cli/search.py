@@ -76,7 +76,8 @@ def search(
         str | None,
         typer.Argument(
             metavar="[QUERY]",
-            help='Words in "quotation marks" count more where a text has them so. '
+            help='Words in "quotation marks" count more where a text has them so, and are not '
+            "respelled. "
             "None: a prompt. -: stdin, one query a line.",
         ),
     ] = None,

@@ -72,10 +72,10 @@ class Calibration:
 
 
 DEFAULT = Calibration(
-    base=-5.81,
-    share=1.93,
-    cosine=7.34,
-    whole=2.26,
+    base=-5.82,
+    share=1.94,
+    cosine=7.35,
+    whole=2.27,
     floor=FLOOR,
     model="sentence-transformers/all-MiniLM-L6-v2",
 )
