@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +32,7 @@ from .smoothing import Smoothing
 from .types import Document
 
 if TYPE_CHECKING:
+    from .encoders.lookup import LookupEncoder
     from .spelling import Respelled, Speller
 
 LOOKUP, STATIC = 1.5, 0.75
@@ -191,17 +192,24 @@ class Retrieving(Opened):
 
         with self._changing:
             if not self._spellers or self._spellers[0].snapshot is not snapshot:
-                self._spellers[:] = [Speller(snapshot, self._analyzer(), self._knows)]
+                self._spellers[:] = [Speller(snapshot, self._analyzer(), self._model_knows())]
             return self._spellers[0]
 
-    def _knows(self, word: str) -> bool:
+    def _model_knows(self) -> Callable[[str], bool]:
         """Whether the index's sparse model, else its dense one, has a word as a whole."""
-        if "sparse" in self.snapshot.fields:
-            return self._lookup.tokenizer.knows(word)
         from .encoders.dense import DenseEncoder
 
-        dense = self._dense()
-        return isinstance(dense, DenseEncoder) and dense.tokenizer.knows(word)
+        if "sparse" in self.snapshot.fields:
+            model: LookupEncoder | DenseEncoder = self._lookup
+        elif isinstance(dense := self._dense(), DenseEncoder):
+            model = dense
+        else:
+            return lambda word: False
+
+        def knows(word: str) -> bool:  # subtle: loads the tokenizer, and does not hold the engine
+            return model.tokenizer.knows(word)
+
+        return knows
 
     def _hybrid(self) -> Scorer:
         settings = self.settings

@@ -116,7 +116,7 @@ def test_the_table_that_comes_along_resembles_the_model() -> None:
 @pytest.mark.usefixtures("default_models")
 def test_the_expansions_that_come_along_are_the_models() -> None:
     encoder = LookupEncoder()
-    digest, tokenizer = encoder._layout.plain().digest(), encoder._tokenizer
+    digest, tokenizer = encoder._layout.plain().digest(), encoder.tokenizer
     assert [path.name for path in TABLES.iterdir()] == [f"{digest}-4"]
     kept = kept_neighbours(digest, tokenizer)
     assert kept is not None

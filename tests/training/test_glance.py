@@ -131,14 +131,14 @@ def test_lookup_takes_in_what_the_table_says_of_the_blends_dense_model(
     assert plain.fingerprint != blended.fingerprint
     layout, map = blended._layout.blend, blended._map
     assert layout is not None
-    ids = np.array([blended._tokenizer.id(t) for t in before.row(0)], np.int32)
+    ids = np.array([blended.tokenizer.id(t) for t in before.row(0)], np.int32)
     order = np.argsort(ids)
     terms = Terms(ids[order], np.array(list(before.row(0).values()), np.float32)[order])
     [made] = mixed(
         [terms], table.encode_query([query]), map, layout.query_share, layout.extra_query_terms
     )
     expected = {
-        blended._tokenizer.term(int(id)): float(w)
+        blended.tokenizer.term(int(id)): float(w)
         for id, w in zip(made.ids, made.weights, strict=True)
     }
     assert after.row(0) == pytest.approx(expected, rel=1e-5)
