@@ -11,8 +11,8 @@
 #define EXOTIC 2
 
 static uint8_t LOWER[256]; /* 0: separates, if it is ASCII */
-#define DIGIT (1u << 16)     /* more than the characters of a word */
-static uint32_t NOTED[256];  /* capitals 1, digits DIGIT: summed, how many a word has of both */
+#define DIGIT (1u << 16)    /* more than the characters of a word */
+static uint32_t NOTED[256]; /* capitals 1, digits DIGIT: summed, how many a word has of both */
 
 /* How many bytes of UTF-8 begin with this one. */
 static inline int width_of(uint8_t first)
@@ -54,8 +54,9 @@ typedef struct {
 } Found;
 
 /* Adds a word as it is in lower case, its characters from `place` on; -1 without memory. */
-static inline __attribute__((always_inline)) int add(Words *self, const char *word, size_t size, uint64_t hash, int32_t place,
-               int32_t letters, Found *found)
+static inline __attribute__((always_inline)) int add(Words *self, const char *word, size_t size,
+                                                     uint64_t hash, int32_t place, int32_t letters,
+                                                     Found *found)
 {
     int32_t known = number(self, word, size, (uint32_t)hash);
     if (known < 0)
@@ -95,15 +96,16 @@ static int part_begins(const uint8_t *word, size_t at, size_t size)
         return 1;
     if (at + 1 >= size || !is_small(word[at + 1]))
         return 0;
-    if (before >= '0' && before <= '9')
+    if (is_digit(before))
         return 1;
     return is_capital(before) && at + 2 < size && is_small(word[at + 2]);
 }
 
 /* Adds the parts of a compound, those of more than one letter; -1 without memory. `written`: its
    bytes in the text, `word`: the same in lower case. */
-static __attribute__((noinline)) int add_parts(Words *self, const uint8_t *written, const char *word, size_t size,
-                     int32_t place, Found *found)
+static __attribute__((noinline)) int add_parts(Words *self, const uint8_t *written,
+                                               const char *word, size_t size, int32_t place,
+                                               Found *found)
 {
     for (size_t start = 0, end; start < size; start = end) {
         uint64_t hash = self->seed;
