@@ -346,6 +346,32 @@ def test_tokens_are_the_terms_and_their_places(text):
         assert term in analyzer.terms(text[start:end])
 
 
+@pytest.mark.parametrize("language", ["english", "german"])
+@given(texts | numbered)
+def test_who_has_a_word_in_any_spelling_has_one_of_its_terms(language, text):
+    analyzer = Analyzer(language)
+    found = {(start, end): terms for start, end, terms in analyzer.words(text)}
+    assert [
+        term for terms in found.values() for term in terms if term not in analyzer.terms(text)
+    ] == []
+    for start, end in scripts.spans(text):
+        word = text[start:end]
+        plain = folding.folded(scripts.normal(word))
+        alone = set(analyzer.terms(word))
+        if (start, end) in found:
+            assert alone & set(found[start, end])
+            if set(scripts.words(plain)) == {plain}:
+                assert set(analyzer.terms(plain)) & set(found[start, end])
+        else:
+            assert plain in analyzer.stopwords or not plain
+
+
+def test_many_joined_words_are_read_quickly():
+    found = PLAIN.words("A-1-" * 25_000)
+    assert len(found) == 50_000
+    assert found[0] == (0, 1, ["a", "a1", "a1a"])
+
+
 written = (
     texts
     | st.lists(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ..errors import BadInput
 from ..types import TermVectors
 from .folding import all_forms, unaccented
-from .lexicon import Lexicon, Token
+from .lexicon import Lexicon, Token, Word
 
 _LUCENE = (
     "a an and are as at be but by for if in into is it no not of on or such that the their then "
@@ -94,6 +94,14 @@ class Analyzer:
     def tokens(self, text: str) -> list[Token]:
         """(start, end, term) of every word that has one, in characters of the text."""
         return self._lexicon().tokens(text)
+
+    def words(self, text: str) -> list[Word]:
+        """(start, end, terms) of every word that has some: whoever has one of them has the word.
+
+        >>> Analyzer().words("the XJ-900, Störche")
+        [(4, 6, ['xj', 'xj900']), (7, 10, ['900', 'xj900']), (12, 19, ['storch', 'stoerch'])]
+        """
+        return self._lexicon().words(text)
 
     def matches(self, texts: Sequence[str], terms: Collection[str]) -> list[list[Token]]:
         """Of each text, those `tokens` whose term is among `terms`; faster than looking at all.

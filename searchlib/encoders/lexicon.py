@@ -27,6 +27,7 @@ AT_ONCE = 1 << 20  # characters whose words are held at once; of a longer text, 
 NO_TERM = -1  # the number of a stop word's term; what is below says which several terms a word has
 
 Token = tuple[int, int, str]  # start and end of a word, in characters of its text; its term
+Word = tuple[int, int, list[str]]  # the same; whoever has one of these terms has the word
 
 
 class Lexicon:
@@ -74,6 +75,27 @@ class Lexicon:
             for (start, end, _), n in zip(places, numbers, strict=True)
             for term in self._terms_at(n)
         ]
+
+    def words(self, text: str) -> list[Word]:
+        """Every word that has a term: its own terms, and those of what it is `joined` to."""
+        places, between = list(spans(text)), gaps(text)
+        whole = [
+            (i, last, word)
+            for i, (_, end) in enumerate(places)
+            if end in between
+            for _, last, word in joined(text, places, i)
+        ]
+        written = [text[start:end] for start, end in places] + [word for _, _, word in whole]
+        numbers = self._numbers(written).tolist()
+        terms = [[self.terms[n] for n in self._terms_at(number)] for number in numbers]
+        for (first, last, _), more in zip(whole, terms[len(places) :], strict=True):
+            for i in range(first, len(places)):
+                if places[i][1] > last:
+                    break
+                if terms[i]:  # else it is a stop word
+                    terms[i] += more
+        found = zip(places, terms, strict=False)
+        return [(start, end, some) for (start, end), some in found if some]
 
     def matches(self, texts: Sequence[str], terms: Collection[str]) -> list[list[Token]]:
         """Of each text, those `tokens` whose term is among `terms`."""
