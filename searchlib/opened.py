@@ -74,6 +74,7 @@ class Opened:
                 self._snapshot.close()
             self._snapshot = None
             self._scorers.clear()
+            self._spellers.clear()
             self._forget_encoders()
 
     @property
