@@ -22,7 +22,7 @@ def words_of(text: str, queries: QueryCache) -> list[Spellings]:
     """The words of a text, where the queries are BM25's, each once."""
     analyzer = queries.encoder
     assert isinstance(analyzer, Analyzer)
-    return list(dict.fromkeys(tuple(terms) for _, _, terms in analyzer.words(text)))
+    return list(dict.fromkeys((*word.terms, *word.joined) for word in analyzer.words(text)))
 
 
 def rarest_first(snapshot: Snapshot, field: str, words: Sequence[Spellings]) -> list[Spellings]:

@@ -91,12 +91,12 @@ class Speller:
         asked = quoted(query)
         phrases = "" if asked is None else f" {' '.join(asked.phrases)} "
         found: list[tuple[int, int, str, list[str]]] = []
-        for start, end, terms in self._analyzer.words(query):
+        for start, end, terms, joined in self._analyzer.words(query):
             if end - start < LEAST or not _is_plain(query, start, end):
                 continue
             word = normal(query[start:end])
             if word.isalpha() and f" {folded(word)} " not in phrases:
-                found.append((start, end, word, terms))
+                found.append((start, end, word, terms + joined))
         if not found:
             return []
         every = list({term for *_, terms in found for term in terms})

@@ -96,10 +96,13 @@ class Analyzer:
         return self._lexicon().tokens(text)
 
     def words(self, text: str) -> list[Word]:
-        """(start, end, terms) of every word that has some: whoever has one of them has the word.
+        """The words of a text that have terms; parts of compounds are none.
 
-        >>> Analyzer().words("the XJ-900, Störche")
-        [(4, 6, ['xj', 'xj900']), (7, 10, ['900', 'xj900']), (12, 19, ['storch', 'stoerch'])]
+        >>> for word in Analyzer().words("the XJ-900, Störche"):
+        ...     print(*word)
+        4 6 ['xj'] ['xj900']
+        7 10 ['900'] ['xj900']
+        12 19 ['storch', 'stoerch'] []
         """
         return self._lexicon().words(text)
 

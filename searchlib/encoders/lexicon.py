@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import chain, count, islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,15 @@ AT_ONCE = 1 << 20  # characters whose words are held at once; of a longer text, 
 NO_TERM = -1  # the number of a stop word's term; what is below says which several terms a word has
 
 Token = tuple[int, int, str]  # start and end of a word, in characters of its text; its term
-Word = tuple[int, int, list[str]]  # the same; whoever has one of these terms has the word
+
+
+class Word(NamedTuple):
+    """A word of a text: whoever has one of its terms, or of what it is joined to, has it."""
+
+    start: int  # in characters of the text
+    end: int
+    terms: list[str]  # one a spelling
+    joined: list[str]
 
 
 class Lexicon:
@@ -77,7 +85,7 @@ class Lexicon:
         ]
 
     def words(self, text: str) -> list[Word]:
-        """Every word that has a term: its own terms, and those of what it is `joined` to."""
+        """Every word that has a term; parts of compounds are none."""
         places, between = list(spans(text)), gaps(text)
         whole = [
             (i, last, word)
@@ -88,14 +96,13 @@ class Lexicon:
         written = [text[start:end] for start, end in places] + [word for _, _, word in whole]
         numbers = self._numbers(written).tolist()
         terms = [[self.terms[n] for n in self._terms_at(number)] for number in numbers]
+        found = [Word(*place, own, []) for place, own in zip(places, terms, strict=False)]
         for (first, last, _), more in zip(whole, terms[len(places) :], strict=True):
-            for i in range(first, len(places)):
-                if places[i][1] > last:
+            for i in range(first, len(found)):
+                if found[i].end > last:
                     break
-                if terms[i]:  # else it is a stop word
-                    terms[i] += more
-        found = zip(places, terms, strict=False)
-        return [(start, end, some) for (start, end), some in found if some]
+                found[i].joined.extend(more)
+        return [word for word in found if word.terms]  # else it is a stop word
 
     def matches(self, texts: Sequence[str], terms: Collection[str]) -> list[list[Token]]:
         """Of each text, those `tokens` whose term is among `terms`."""
