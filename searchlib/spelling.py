@@ -22,10 +22,10 @@ LEAST = 5  # letters of a word that is respelled
 ENDING = 4  # letters that a slip in a word's ending may keep from its stem
 TERMS = 12  # the nearest ones, whose words are looked up in texts
 PASSAGES = 3  # that a term's words are looked up in
+READ = 1 << 18  # characters of each: where nothing is cut, a passage is a document
 MOST = 16  # different words of a query that are looked up: the first ones
 REMEMBERED = 1024  # words
 _BOUND = "_/\\@#$&=<>.:"  # with these before or behind it, a word is a part of a name
-_WHOLE = 1 << 30  # characters
 
 
 class Change(NamedTuple):
@@ -133,7 +133,7 @@ class Speller:
         from rapidfuzz.distance import OSA
 
         stem = self._analyzer.terms(word)[0]
-        longest = (len(stem) + 1) * (1 if word.isascii() else 4)
+        longest = (len(stem) + 1) * (1 if stem.isascii() else 4)
         terms = self._words.beginning(stem[0], len(stem) - 1, longest)
         near = {
             term: distance
@@ -157,7 +157,7 @@ class Speller:
         one = TermVectors.of([{term: 1.0}])
         top = self.snapshot.search("bm25_passage", one, PASSAGES, unit="passage")[0]
         texts = []
-        for excerpt in self.snapshot.excerpts(top.ids, _WHOLE):
+        for excerpt in self.snapshot.excerpts(top.ids, READ):
             texts += [excerpt.title, excerpt.text]
         return {
             normal(text[start:end])

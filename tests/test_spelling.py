@@ -156,6 +156,15 @@ def test_of_very_many_words_the_first_ones_are_looked_up(tmp_path: Path) -> None
         assert found.query.split() == expected + expected
 
 
+def test_of_very_long_passages_the_beginning_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("searchlib.spelling.READ", 30)
+    with Engine.create(tmp_path / "i.index", PLAIN) as engine:
+        engine.add([Document("a", f"travel {'and ' * 9} expenses")])
+        assert engine.respelled("travvel expences").query == "travel expences"
+
+
 def test_each_word_is_asked_of_the_model_once_a_query(office: Engine) -> None:
     asked: list[str] = []
 
