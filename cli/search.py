@@ -102,6 +102,9 @@ def search(
 ) -> None:
     """Finds the best documents for QUERY.
 
+    The hybrid and instant read a word that no document has as one that is a slip away, and say so;
+    in quotation marks it stays as it is.
+
     Without QUERY a prompt opens that keeps the models loaded; Ctrl-D leaves it.
     """
     unit: Literal["document", "passage"] = "passage" if passages else "document"

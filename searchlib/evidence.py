@@ -9,13 +9,13 @@ import numpy as np
 
 from indexes.manifest import VectorField
 from indexes.snapshot import Selection, Snapshot
-from indexes.types import TermVectors, TopK, Unit
+from indexes.types import TopK, Unit
 
 from .calibration import DEFAULT, Calibration, Float64s
 from .config import Settings
 from .errors import BadQuery
 from .fused import Fused
-from .holding import holding, rarest_first
+from .holding import Spellings, holding, rarest_first, words_of
 from .naming import find_id
 from .retrievers import FieldRetriever
 from .scorer import Scorer, selected
@@ -37,8 +37,9 @@ def evidence_of(
 
     The share is the logarithm of the score over the sum of the hybrid's weights. The cosine is the
     dense part's score. Whole is 1 where every word of the query stands in the hit, as BM25 knows
-    words, else 0: a number, a date or a name means nothing to a dense model, but who has it has
-    it. What the hybrid has no part for is 0. Nothing depends on the other hits.
+    words and in any of its spellings, else 0: a number, a date or a name means nothing to a dense
+    model, but who has it has it. What the hybrid has no part for is 0. Nothing depends on the
+    other hits.
     """
     evidence = np.zeros((len(top.ids), len(NAMES)))
     total = sum(hybrid.weights)
@@ -51,22 +52,20 @@ def evidence_of(
         spec = hybrid.snapshot.fields[part.fields[unit]]
         if isinstance(spec, VectorField):
             evidence[:, 1] = part.scores(query, top.ids, where, unit)
-        elif terms := _words(part, query, unit):
+        elif words := _words(part, query, unit):
             field = part.fields[unit]
-            terms = rarest_first(hybrid.snapshot, field, terms)
-            evidence[:, 2] = holding(hybrid.snapshot, field, terms, top.ids, unit)
+            words = rarest_first(hybrid.snapshot, field, words)
+            evidence[:, 2] = holding(hybrid.snapshot, field, words, top.ids, unit)
     return evidence
 
 
-def _words(part: Scorer, query: str, unit: Unit) -> list[str]:
+def _words(part: Scorer, query: str, unit: Unit) -> list[Spellings]:
     """The query's words, where the part is BM25."""
     assert isinstance(part, FieldRetriever)
     spec = part.snapshot.fields[part.fields[unit]]
     if isinstance(spec, VectorField) or spec.kind != "count":
         return []
-    vector = part.queries.encode([query])
-    assert isinstance(vector, TermVectors)
-    return list(vector.row(0))
+    return words_of(query, part.queries)
 
 
 def calibrated_hybrid(hybrid: Scorer) -> Calibrated | None:

@@ -16,12 +16,12 @@ from typing import NamedTuple
 import numpy as np
 
 from indexes.snapshot import Selection, Snapshot
-from indexes.types import TermVectors, TopK, Unit
+from indexes.types import TopK, Unit
 
 from .encoders.folding import folded
 from .encoders.words import normal, words
 from .fused import Fused
-from .holding import holding, one, rarest_first
+from .holding import Spellings, holding, one, rarest_first, words_of
 from .retrievers import FieldRetriever
 from .scorer import Floats, Ids, Scorer, explained, ranked_ids
 from .types import Explanation, Ranking
@@ -228,22 +228,21 @@ class Quoting:
 
     def _holding(self, asked: Quoted, where: Selection | None, unit: Unit) -> tuple[Ids, bool]:
         """Who holds all words of a phrase, anywhere, (m,) ascending; and whether these are all."""
-        encoded = self.words.queries.encode(asked.written)
-        assert isinstance(encoded, TermVectors)
         found = [
-            self._holding_all(list(encoded.row(i)), where, unit) for i in range(len(asked.written))
+            self._holding_all(words_of(text, self.words.queries), where, unit)
+            for text in asked.written
         ]
         return np.unique(np.concatenate([ids for ids, _ in found])), all(it for _, it in found)
 
     def _holding_all(
-        self, terms: list[str], where: Selection | None, unit: Unit
+        self, words: list[Spellings], where: Selection | None, unit: Unit
     ) -> tuple[Ids, bool]:
-        """Who holds all terms, and whether these are all: the rarest is searched for, the others
+        """Who holds all words, and whether these are all: the rarest is searched for, the others
         are looked up."""
-        if not terms:  # stop words
+        if not words:  # stop words
             return np.empty(0, np.int64), False
         name = self.words.fields[unit]
-        rarest, *others = rarest_first(self.snapshot, name, terms)
+        rarest, *others = rarest_first(self.snapshot, name, words)
         ids = self.snapshot.search(name, one(rarest), MOST, unit=unit, where=where)[0].ids
         return ids[holding(self.snapshot, name, others, ids, unit)], len(ids) < MOST
 

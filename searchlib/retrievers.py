@@ -12,6 +12,7 @@ from indexes.similarity import BM25, Similarity
 from indexes.snapshot import Selection, Snapshot
 from indexes.types import TermVectors, TopK, Unit
 
+from .encoders.analyzer import Analyzer
 from .errors import BadQuery
 from .field_explanation import Share, explain_field
 from .query_cache import QueryCache
@@ -103,7 +104,8 @@ class FieldRetriever:
     def full_score(self, query: str, where: Selection | None, unit: Unit) -> float | None:
         """BM25's, of a row of average length that has each word of the query once.
 
-        That is the sum of their idf over 1 + k1, those included that no row has; else None.
+        That is the sum of their idf over 1 + k1, those included that no row has, of several
+        spellings of a word the least; else None.
         """
         spec = self.snapshot.fields[self.fields[unit]]
         similarity = None if isinstance(spec, VectorField) else self.similarity or spec.similarity
@@ -112,7 +114,13 @@ class FieldRetriever:
         vector = self.queries.encode([query])
         assert isinstance(vector, TermVectors)
         weights = self.snapshot.query_weights(self.fields[unit], vector)
-        return float(weights.sum()) / (1 + similarity.k1)
+        encoder, spare = self.queries.encoder, 0.0
+        if isinstance(encoder, Analyzer) and not query.isascii():  # else each word has one
+            weight = dict(zip(vector.row(0), weights.tolist(), strict=True))
+            words = {tuple(word.terms) for word in encoder.words(query)}
+            each = [[weight[term] for term in terms] for terms in words]
+            spare = sum(sum(some) - min(some) for some in each)
+        return (float(weights.sum()) - spare) / (1 + similarity.k1)
 
     def explain_id(self, query: str, id: int, where: Selection | None, unit: Unit) -> Explanation:
         """The score's parts; a document in a passage field is explained by its best passage."""

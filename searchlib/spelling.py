@@ -7,14 +7,14 @@ the index's own documents say what was meant; `benchmarks/spelling.py` shows wha
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from itertools import groupby
+from collections.abc import Callable
 from typing import NamedTuple
 
 from indexes.snapshot import Snapshot
 from indexes.types import TermVectors
 
 from .encoders.analyzer import Analyzer
+from .encoders.folding import folded
 from .encoders.words import normal
 from .quoting import quoted
 
@@ -22,9 +22,10 @@ LEAST = 5  # letters of a word that is respelled
 ENDING = 4  # letters that a slip in a word's ending may keep from its stem
 TERMS = 12  # the nearest ones, whose words are looked up in texts
 PASSAGES = 3  # that a term's words are looked up in
+READ = 1 << 18  # characters of each: where nothing is cut, a passage is a document
+MOST = 16  # different words of a query that are looked up: the first ones
 REMEMBERED = 1024  # words
 _BOUND = "_/\\@#$&=<>.:"  # with these before or behind it, a word is a part of a name
-_WHOLE = 1 << 30  # characters
 
 
 class Change(NamedTuple):
@@ -49,7 +50,8 @@ class Speller:
     name: with a digit, a sign or a capital inside. Meant by the others is a word that is one slip
     away: a letter too many, too few, another one, or two that changed places. Of several the most
     frequent, those first that a model knows; a very rare one that no model knows may be a slip
-    itself. First letters are believed.
+    itself. First letters are believed, accents are none of the letters. Of very many words only
+    the first ones are looked up.
 
     >>> speller.respelled("travel expences")  # doctest: +SKIP
     Respelled(query='travel expenses', changes=(Change(typed='expences', read='expenses'),))
@@ -67,33 +69,40 @@ class Speller:
     def respelled(self, query: str) -> Respelled:
         """The query, with the words that are meant. Raises Damaged."""
         changes, parts, last = [], [], 0
-        for start, end in self._unknown(query):
-            typed = query[start:end]
-            read = self._nearest(normal(typed))
+        meant: dict[str, str | None] = {}
+        unknown = 0
+        for start, end, word in self._missing(query):
+            if word not in meant:
+                looked_up = unknown < MOST and not self._knows(word)
+                unknown += looked_up
+                meant[word] = self._nearest(word) if looked_up else None
+            read = meant[word]
             if read is None:
                 continue
+            typed = query[start:end]
             read = read.capitalize() if typed[0].isupper() else read
             changes.append(Change(typed, read))
             parts += [query[last:start], read]
             last = end
         return Respelled("".join([*parts, query[last:]]), tuple(changes))
 
-    def _unknown(self, query: str) -> Iterator[tuple[int, int]]:
-        """Where the words are that may be misspelled."""
+    def _missing(self, query: str) -> list[tuple[int, int, str]]:
+        """Where the words are that no document has, and each in lower case."""
         asked = quoted(query)
         phrases = "" if asked is None else f" {' '.join(asked.phrases)} "
-        words: dict[tuple[int, int], list[str]] = {}
-        for span, tokens in groupby(self._analyzer.tokens(query), lambda token: token[:2]):
-            if _is_plain(query, *span) and f" {normal(query[slice(*span)])} " not in phrases:
-                words[span] = [term for _, _, term in tokens]
-        terms = [term for some in words.values() for term in some]
-        there = set()
-        if terms:
-            frequency = self._words.frequency(terms).tolist()
-            there = {term for term, count in zip(terms, frequency, strict=True) if count}
-        for span, some in words.items():
-            if there.isdisjoint(some) and not self._knows(normal(query[slice(*span)])):
-                yield span
+        found: list[tuple[int, int, str, list[str]]] = []
+        for start, end, terms, joined in self._analyzer.words(query):
+            if end - start < LEAST or not _is_plain(query, start, end):
+                continue
+            word = normal(query[start:end])
+            if word.isalpha() and f" {folded(word)} " not in phrases:
+                found.append((start, end, word, terms + joined))
+        if not found:
+            return []
+        every = list({term for *_, terms in found for term in terms})
+        frequency = self._words.frequency(every).tolist()
+        there = {term for term, count in zip(every, frequency, strict=True) if count}
+        return [(start, end, word) for start, end, word, terms in found if there.isdisjoint(terms)]
 
     def _nearest(self, word: str) -> str | None:
         """What is meant by a word; None where nothing is near."""
@@ -108,12 +117,12 @@ class Speller:
     def _looked_up(self, word: str) -> str | None:
         from rapidfuzz.distance import OSA
 
-        rare = int(math.log10(max(self.snapshot.n_documents, 1))) - 2
+        rare, plain = int(math.log10(max(self.snapshot.n_documents, 1))) - 2, folded(word)
         found = [
             (not known, -frequency, written)
             for term, frequency in self._near(word)
             for written in self._written(term)
-            if OSA.distance(word, written) == 1
+            if OSA.distance(plain, folded(written)) == 1
             and ((known := self._knows(written)) or frequency >= rare)
         ]
         return min(found)[-1] if found else None
@@ -124,7 +133,7 @@ class Speller:
         from rapidfuzz.distance import OSA
 
         stem = self._analyzer.terms(word)[0]
-        longest = (len(stem) + 1) * (1 if word.isascii() else 4)
+        longest = (len(stem) + 1) * (1 if stem.isascii() else 4)
         terms = self._words.beginning(stem[0], len(stem) - 1, longest)
         near = {
             term: distance
@@ -132,8 +141,9 @@ class Speller:
                 stem, terms, scorer=OSA.distance, score_cutoff=1, limit=None
             )
         }
-        for size in range(max(ENDING, len(word) - ENDING), len(word)):
-            near.setdefault(word[:size], 2)
+        plain = folded(word)
+        for size in range(max(ENDING, len(plain) - ENDING), len(plain)):
+            near.setdefault(plain[:size], 2)
         frequencies = self._words.frequency(list(near)).tolist()
         order = sorted(
             (distance, -frequency, term)
@@ -147,7 +157,7 @@ class Speller:
         one = TermVectors.of([{term: 1.0}])
         top = self.snapshot.search("bm25_passage", one, PASSAGES, unit="passage")[0]
         texts = []
-        for excerpt in self.snapshot.excerpts(top.ids, _WHOLE):
+        for excerpt in self.snapshot.excerpts(top.ids, READ):
             texts += [excerpt.title, excerpt.text]
         return {
             normal(text[start:end])
@@ -157,9 +167,8 @@ class Speller:
 
 
 def _is_plain(query: str, start: int, end: int) -> bool:
-    """Whether what stands there is a word, not a name or a part of one."""
-    word = query[start:end]
-    if len(word) < LEAST or not word.isalpha() or word[1:] != word[1:].lower():
+    """Whether a word that stands there is no name, nor a part of one."""
+    if query[start + 1 : end] != query[start + 1 : end].lower():
         return False
     behind = query[end : end + 2]  # a full stop ends a sentence, or goes on with a name
     goes_on = behind[:1] in _BOUND and behind[1:].isalnum() if behind else False

@@ -133,6 +133,7 @@ def test_stop_words_are_compared_without_accents():
         ("1,500 and 1,500,000", "1 1500 500 and 1 1500000 500 000"),
         ("COVID-19", "covid covid19 19"),
         ("INC48371 0x80070057", "inc48371 inc 48371 0x80070057 0x 80070057"),
+        ("a1b234c567 9f86d081884c7d 12a345", "a1b234c567 9f86d081884c7d 12a345"),  # as hashes are
         # what is not one: words of prose, ranges, dates, versions, lists, fractions
         ("in 1990 he sold 5 books to 12 men", "in 1990 he sold 5 books to 12 men"),
         ("the 16 a day", "the 16 a day"),
@@ -344,6 +345,32 @@ def test_tokens_are_the_terms_and_their_places(text):
     for start, end, term in tokens:
         assert 0 <= start < end <= len(text)
         assert term in analyzer.terms(text[start:end])
+
+
+@pytest.mark.parametrize("language", ["english", "german"])
+@given(texts | numbered)
+def test_who_has_a_word_in_any_spelling_has_one_of_its_terms(language, text):
+    analyzer = Analyzer(language)
+    found = {(word.start, word.end): word.terms + word.joined for word in analyzer.words(text)}
+    assert [
+        term for terms in found.values() for term in terms if term not in analyzer.terms(text)
+    ] == []
+    for start, end in scripts.spans(text):
+        word = text[start:end]
+        plain = folding.folded(scripts.normal(word))
+        alone = set(analyzer.terms(word))
+        if (start, end) in found:
+            assert alone & set(found[start, end])
+            if set(scripts.words(plain)) == {plain}:
+                assert set(analyzer.terms(plain)) & set(found[start, end])
+        else:
+            assert plain in analyzer.stopwords or not plain
+
+
+def test_many_joined_words_are_read_quickly():
+    found = PLAIN.words("A-1-" * 25_000)
+    assert len(found) == 50_000
+    assert found[0] == (0, 1, ["a"], ["a1", "a1a"])
 
 
 written = (

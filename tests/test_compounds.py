@@ -81,3 +81,17 @@ def test_what_is_spelled_otherwise_is_found(tmp_path: Path, query: str, id: str)
         [hit] = engine.search(query, retriever="bm25")
         assert hit.id == id
         assert "**" in hit.snippet
+
+
+@pytest.mark.parametrize("query", ["Müller", "Müller Müller", "the Müller"])
+def test_one_spelling_of_a_word_covers_it(tmp_path: Path, query: str) -> None:
+    """What has all that is asked for has each word in one way: BM25's weight hangs on it."""
+    with Engine.create(tmp_path / "index", Settings(sparse_model=None, dense_model=None)) as engine:
+        engine.add([Document("a", "Herr Mueller"), Document("b", "nobody at all here")])
+        retriever = engine.retriever("bm25_passage")
+        full = retriever.full_score(query, None, "document")
+        assert full == retriever.full_score(query.replace("ü", "ue"), None, "document")
+        both = retriever.full_score("Muller", None, "document")
+        assert both is not None
+        assert full is not None
+        assert 0 < full < both * len(query.replace("the", "").split())

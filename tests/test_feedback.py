@@ -286,3 +286,8 @@ def test_a_first_pass_forgets(engine: Engine, monkeypatch: pytest.MonkeyPatch) -
     for number in range(10):
         first.of([f"blues {number}"], None)
     assert len(first._memory[1]) <= 4
+
+
+def test_words_beyond_ascii_learn_too(engine: Engine) -> None:
+    [ranking] = engine.rank(["blues für Müller"], 3, retriever=engine.refined("hybrid"))
+    assert len(ranking.ids) == 3

@@ -65,7 +65,8 @@ def test_only_the_command_that_is_called_is_loaded() -> None:
     loaded = modules_after(command("search", "--help"))
     assert {name for name in loaded if name.startswith("cli.")} == {
         "cli.app", "cli.commands", "cli.errors", "cli.filtering", "cli.likely", "cli.opening",
-        "cli.options", "cli.output", "cli.pages", "cli.refining", "cli.search", "cli.signals",
+        "cli.options", "cli.output", "cli.pages", "cli.refining",
+        "cli.respelling", "cli.search", "cli.signals",
     }  # fmt: skip
 
 

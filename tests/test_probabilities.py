@@ -21,12 +21,14 @@ from indexes.writer import Writer
 from searchlib import Document, Engine, Settings
 from searchlib.calibrating import judged_hits
 from searchlib.calibration import DEFAULT, Calibration
+from searchlib.encoders.analyzer import Analyzer
 from searchlib.errors import BadFilter, BadInput, BadQuery
 from searchlib.evidence import Calibrated, evidence_of
 from searchlib.fused import Fused
 from searchlib.hits import make_hits
-from searchlib.holding import holding, rarest_first
+from searchlib.holding import holding, rarest_first, words_of
 from searchlib.naming import name_ids
+from searchlib.query_cache import QueryCache
 from searchlib.tuning import reset, tune
 from searchlib.types import Hit
 
@@ -118,6 +120,31 @@ def test_a_hit_is_whole_where_it_has_every_word(
     assert set(whole) <= {0, 1}
 
 
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("Störche", "Stoerche"),
+        ("Störche", "storche"),
+        ("Müller of Łódź", "Mueller, Lodz"),
+        ("a relay of 5 V", "5V relay"),
+        ("XJ-900", "xj 900"),
+        ("M-8", "M8"),
+        ("1,500 seats", "1500 seats"),
+        ("getElementById", "getelementbyid"),
+    ],
+)
+def test_a_hit_is_whole_however_it_spells_the_words(
+    tmp_path: Path, tiny_settings: Settings, query: str, text: str
+) -> None:
+    with Engine.create(tmp_path / "i", tiny_settings) as engine:
+        engine.add([Document("a", text), Document("b", "relay 900 1 seats 5"), Document("c", "v")])
+        hybrid = hybrid_of(engine)
+        [top] = hybrid.top([query], 3, None, "document")
+        whole = evidence_of(hybrid, query, top, None, "document")[:, 2]
+        names = engine.snapshot.ids(top.ids)
+        assert {name for name, value in zip(names, whole, strict=True) if value} == {"a"}
+
+
 def test_words_of_one_document_may_stand_in_several_passages(
     tmp_path: Path, tiny_settings: Settings
 ) -> None:
@@ -125,11 +152,12 @@ def test_words_of_one_document_may_stand_in_several_passages(
     with Engine.create(tmp_path / "i", short) as engine:
         engine.add([Document("a", f"Moon. {'Stone. ' * 30} River."), Document("b", "moon")])
         assert engine.info()["passages"] > 2
-        snapshot, field, terms = engine.snapshot, "bm25_passage", ["river", "moon"]
-        assert rarest_first(snapshot, field, ["moon", "river", "moon"]) == terms
+        snapshot, field, words = engine.snapshot, "bm25_passage", [("river",), ("moon",)]
+        asked = words_of("moon, rivers, moon", QueryCache(Analyzer()))
+        assert rarest_first(snapshot, field, asked) == words
         documents, passages = np.arange(2), np.arange(engine.info()["passages"])
-        assert holding(snapshot, field, terms, documents, "document").tolist() == [True, False]
-        assert not holding(snapshot, field, terms, passages, "passage").any()
+        assert holding(snapshot, field, words, documents, "document").tolist() == [True, False]
+        assert not holding(snapshot, field, words, passages, "passage").any()
         assert holding(snapshot, field, [], documents, "document").all()
 
 

@@ -217,6 +217,12 @@ def test_of_very_many_phrases_the_first_ones_count() -> None:
         ('"\u00bd cup of sugar"', "\u00bd cup of sugar", "\u00bd \u00bd cup sugar \u00bd"),
         ('"\u0e01\u0e33\u0e25 \u0e17\u0e33"', "\u0e01\u0e33\u0e25 \u0e17\u0e33",
          "\u0e17\u0e33 " * 2 + "\u0e01\u0e33\u0e25"),
+        # the same words, of which BM25 has other terms too
+        ('"St\u00f6rche flying"', "storche flying", "St\u00f6rche not flying"),
+        ('"RAL 7016"', "ral 7016", "RAL-R 7016"),
+        ('"XJ-900"', "xj 900", "900 XJ"),
+        ('"5 V"', "5, v", "5 of V"),
+        ('"getElementById"', "getelementbyid", "get element by Id"),
     ],
 )  # fmt: skip
 def test_words_are_those_of_the_index(tmp_path: Path, query: str, there: str, apart: str) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from searchlib import Document, Engine, Settings
 from searchlib.encoders.analyzer import Analyzer
-from searchlib.spelling import Change, Respelled, Speller
+from searchlib.spelling import MOST, Change, Respelled, Speller
 
 WORDS_ONLY = Settings(dense_model=None, sparse_model=None)
 PLAIN = Settings(dense_model=None, sparse_model=None, language="none")
@@ -44,6 +44,9 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         ("creatign an acount", "creating an account"),  # a slip in the ending, too
         ("lindqist.", "lindqvist."),
         ("\u043f\u0440\u0438\u0432\u0435\u0435\u0442", "\u043f\u0440\u0438\u0432\u0435\u0442"),
+        ("cezane", "c\u00e9zanne"),  # accents are no letters
+        ("c\u00e9zane", "c\u00e9zanne"),
+        ("expe\u00adnces", "expenses"),  # a soft hyphen is not seen
     ],
 )
 def test_a_slip_is_read_as_what_a_document_has(office: Engine, query: str, read: str) -> None:
@@ -73,7 +76,13 @@ def test_a_slip_is_read_as_what_a_document_has(office: Engine, query: str, read:
         "C:\\expences",
         "/expences",
         "#expences",
+        "getExpencesById",  # nor are the parts of a name words
+        "expences48371",
+        '"c\u00e9zane"',
         "\u8cbb\u7528",
+        "\ufe70" * 5,  # a letter, of which NFKC leaves none
+        "\u037a" * 5,
+        "\0\ud800" * 5,
     ],
 )
 def test_what_stays_as_it_is(office: Engine, query: str) -> None:
@@ -135,6 +144,36 @@ def one_slip(word: str, other: str) -> bool:
     made |= {word[:i] + c + word[i + 1 :] for i in range(len(word)) for c in letters}
     made |= {word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in range(len(word) - 1)}
     return word != other and other in made
+
+
+def test_of_very_many_words_the_first_ones_are_looked_up(tmp_path: Path) -> None:
+    words = [f"expenses{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
+    with Engine.create(tmp_path / "i.index", PLAIN) as engine:
+        engine.add([Document("a", " ".join(words))])
+        typed = [f"expences{word[-1]}" for word in words]
+        found = engine.respelled(" ".join([*typed, *typed]))
+        expected = [*words[:MOST], *typed[MOST:]]
+        assert found.query.split() == expected + expected
+
+
+def test_of_very_long_passages_the_beginning_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("searchlib.spelling.READ", 30)
+    with Engine.create(tmp_path / "i.index", PLAIN) as engine:
+        engine.add([Document("a", f"travel {'and ' * 9} expenses")])
+        assert engine.respelled("travvel expences").query == "travel expences"
+
+
+def test_each_word_is_asked_of_the_model_once_a_query(office: Engine) -> None:
+    asked: list[str] = []
+
+    def knows(word: str) -> bool:
+        asked.append(word)
+        return True
+
+    Speller(office.snapshot, Analyzer(), knows).respelled("hospital nurses, Hospital")
+    assert asked == ["hospital", "nurses"]
 
 
 WORDS = st.text("abc", min_size=4, max_size=7)

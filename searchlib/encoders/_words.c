@@ -3,8 +3,9 @@
    What words.py and plain_words.py do in Python, for speed: a word is a run of letters and digits;
    after LONGEST characters a new one begins. After one like XJ-900 comes what it is with its
    neighbours, after one like getElementById its parts. Letters of ASCII become small ones; beyond
-   ASCII, a table made by words.py says what is a letter, and what only Python can judge: a text that has
-   such a character is left to it. Words are numbered from 0 in the order in which they are met.
+   ASCII, a table made by words.py says what is a letter, and what only Python can judge: a text
+   that has such a character is left to it. Words are numbered from 0 in the order in which they
+   are met.
    The interpreter's lock is held throughout, so one table may serve several threads. */
 
 #include "_words_count.h"
@@ -82,7 +83,7 @@ static Py_ssize_t find(Words *self, const uint8_t *text, Py_ssize_t length, Foun
         } while (letters < LONGEST && i < length && (width = letter_at(self, text + i)));
         if (add(self, word, size, hash, place, letters, found) < 0)
             return -1;
-        if (may_join(text + i) && i < length && size == (size_t)letters && letters <= SHORT &&
+        if (i < length && may_join(text + i) && size == (size_t)letters && letters <= SHORT &&
             add_joined(self, text, start, i, length, place, found) < 0)
             return -1;
         noted -= is_capital(text[start]);

@@ -11,8 +11,8 @@
 #define EXOTIC 2
 
 static uint8_t LOWER[256]; /* 0: separates, if it is ASCII */
-#define DIGIT (1u << 16)     /* more than the characters of a word */
-static uint32_t NOTED[256];  /* capitals 1, digits DIGIT: summed, how many a word has of both */
+#define DIGIT (1u << 16)    /* more than the characters of a word */
+static uint32_t NOTED[256]; /* capitals 1, digits DIGIT: summed, how many a word has of both */
 
 /* How many bytes of UTF-8 begin with this one. */
 static inline int width_of(uint8_t first)
@@ -54,8 +54,9 @@ typedef struct {
 } Found;
 
 /* Adds a word as it is in lower case, its characters from `place` on; -1 without memory. */
-static inline __attribute__((always_inline)) int add(Words *self, const char *word, size_t size, uint64_t hash, int32_t place,
-               int32_t letters, Found *found)
+static inline __attribute__((always_inline)) int add(Words *self, const char *word, size_t size,
+                                                     uint64_t hash, int32_t place, int32_t letters,
+                                                     Found *found)
 {
     int32_t known = number(self, word, size, (uint32_t)hash);
     if (known < 0)
@@ -80,30 +81,43 @@ static inline int is_digit(uint8_t c) { return c >= '0' && c <= '9'; }
 
 static inline int is_capital(uint8_t c) { return c >= 'A' && c <= 'Z'; }
 
+/* Whether a word is letters, or 0x, and from the byte `at` on, 3 or more, digits alone. */
+static int numbered(const uint8_t *word, size_t at, size_t size)
+{
+    size_t i = 0;
+    while (i < size && (is_small(word[i]) || is_capital(word[i]))) i++;
+    if (i != at && !(at == 2 && word[0] == '0' && (word[1] | 32) == 'x'))
+        return 0;
+    for (i = at; i < size; i++)
+        if (!is_digit(word[i]))
+            return 0;
+    return at + 3 <= size;
+}
+
 /* Whether a part of a compound like getElementById begins at the byte `at`, above 0, as in
    `words.parts`: at a capital behind a small letter; at one that a small letter follows, behind a
-   digit; at one that two follow, behind a capital; at three digits behind a letter. */
+   digit; at one that two follow, behind a capital; at the number of INC48371. */
 static int part_begins(const uint8_t *word, size_t at, size_t size)
 {
     uint8_t before = word[at - 1];
     if (is_digit(word[at]))
-        return (is_small(before) || is_capital(before)) && at + 2 < size &&
-               is_digit(word[at + 1]) && is_digit(word[at + 2]);
+        return !is_digit(before) && numbered(word, at, size);
     if (!is_capital(word[at]))
         return 0;
     if (is_small(before))
         return 1;
     if (at + 1 >= size || !is_small(word[at + 1]))
         return 0;
-    if (before >= '0' && before <= '9')
+    if (is_digit(before))
         return 1;
     return is_capital(before) && at + 2 < size && is_small(word[at + 2]);
 }
 
 /* Adds the parts of a compound, those of more than one letter; -1 without memory. `written`: its
    bytes in the text, `word`: the same in lower case. */
-static __attribute__((noinline)) int add_parts(Words *self, const uint8_t *written, const char *word, size_t size,
-                     int32_t place, Found *found)
+static __attribute__((noinline)) int add_parts(Words *self, const uint8_t *written,
+                                               const char *word, size_t size, int32_t place,
+                                               Found *found)
 {
     for (size_t start = 0, end; start < size; start = end) {
         uint64_t hash = self->seed;

@@ -10,8 +10,8 @@
 #define HEAD 5   /* capitals at most before a space and a number */
 #define GROUPS 4 /* of three digits, behind the first */
 
-/* Whether the word before `at` and the next may be joined: almost never, and quickly told.
-   A text ends with a zero. */
+/* Whether the word before `at`, which is within the text, and the next may be joined: almost
+   never, and quickly told. A text ends with a zero. */
 static inline int may_join(const uint8_t *at)
 {
     uint8_t before = at[-1], gap = at[0], next = at[1];

@@ -38,7 +38,7 @@ typedef struct {
     Term *terms;
     size_t n_terms;
     uint64_t rows, calls;
-    uint64_t seed;   /* of the hash: nobody can write texts whose words all collide */
+    uint64_t seed;  /* of the hash: nobody can write texts whose words all collide */
     uint8_t *kinds; /* of the characters of plain texts */
     size_t n_kinds;
     char *units; /* in lower case, a space before and after each */

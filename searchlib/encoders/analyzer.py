@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ..errors import BadInput
 from ..types import TermVectors
 from .folding import all_forms, unaccented
-from .lexicon import Lexicon, Token
+from .lexicon import Lexicon, Token, Word
 
 _LUCENE = (
     "a an and are as at be but by for if in into is it no not of on or such that the their then "
@@ -18,7 +18,7 @@ _LUCENE = (
 LUCENE_STOPWORDS = frozenset(_LUCENE.split())
 """The 33 English stop words of Apache Lucene (EnglishAnalyzer.ENGLISH_STOP_WORDS_SET)."""
 
-_VERSION = 4  # of what becomes of a text
+_VERSION = 5  # of what becomes of a text
 _UNACCENTED = ("porter", "english", "none")  # stemmers that know no accents
 _REMEMBERED = 1 << 16  # words whose term is kept, some 20 MB; then the lexicon starts afresh
 
@@ -94,6 +94,17 @@ class Analyzer:
     def tokens(self, text: str) -> list[Token]:
         """(start, end, term) of every word that has one, in characters of the text."""
         return self._lexicon().tokens(text)
+
+    def words(self, text: str) -> list[Word]:
+        """The words of a text that have terms; parts of compounds are none.
+
+        >>> for word in Analyzer().words("the XJ-900, Störche"):
+        ...     print(*word)
+        4 6 ['xj'] ['xj900']
+        7 10 ['900'] ['xj900']
+        12 19 ['storch', 'stoerch'] []
+        """
+        return self._lexicon().words(text)
 
     def matches(self, texts: Sequence[str], terms: Collection[str]) -> list[list[Token]]:
         """Of each text, those `tokens` whose term is among `terms`; faster than looking at all.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import chain, count, islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,15 @@ AT_ONCE = 1 << 20  # characters whose words are held at once; of a longer text, 
 NO_TERM = -1  # the number of a stop word's term; what is below says which several terms a word has
 
 Token = tuple[int, int, str]  # start and end of a word, in characters of its text; its term
+
+
+class Word(NamedTuple):
+    """A word of a text: whoever has one of its terms, or of what it is joined to, has it."""
+
+    start: int  # in characters of the text
+    end: int
+    terms: list[str]  # one a spelling
+    joined: list[str]
 
 
 class Lexicon:
@@ -74,6 +83,26 @@ class Lexicon:
             for (start, end, _), n in zip(places, numbers, strict=True)
             for term in self._terms_at(n)
         ]
+
+    def words(self, text: str) -> list[Word]:
+        """Every word that has a term; parts of compounds are none."""
+        places, between = list(spans(text)), gaps(text)
+        whole = [
+            (i, last, word)
+            for i, (_, end) in enumerate(places)
+            if end in between
+            for _, last, word in joined(text, places, i)
+        ]
+        written = [text[start:end] for start, end in places] + [word for _, _, word in whole]
+        numbers = self._numbers(written).tolist()
+        terms = [[self.terms[n] for n in self._terms_at(number)] for number in numbers]
+        found = [Word(*place, own, []) for place, own in zip(places, terms, strict=False)]
+        for (first, last, _), more in zip(whole, terms[len(places) :], strict=True):
+            for i in range(first, len(found)):
+                if found[i].end > last:
+                    break
+                found[i].joined.extend(more)
+        return [word for word in found if word.terms]  # else it is a stop word
 
     def matches(self, texts: Sequence[str], terms: Collection[str]) -> list[list[Token]]:
         """Of each text, those `tokens` whose term is among `terms`."""

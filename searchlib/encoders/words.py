@@ -29,12 +29,9 @@ _SPECIAL = (  # all of the above, first and last; few ranges, as a long characte
     (0xF900, 0xFAFF), (0xFE20, 0xFE2F), (0xFF66, 0xFF9F), (0x10A00, 0x323AF),
 )  # fmt: skip
 _ASCII = re.compile(f"[A-Za-z0-9]{{1,{LONGEST}}}")
-# a capital behind a small letter; behind a digit or a capital, if small ones follow it; three
-# digits behind a letter
-_PART = re.compile(
-    "(?<=[a-z])(?=[A-Z])|(?<=[0-9])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z][a-z]{2})"
-    "|(?<=[A-Za-z])(?=[0-9]{3})"
-)
+# a capital behind a small letter; behind a digit or a capital, if small ones follow it
+_PART = re.compile("(?<=[a-z])(?=[A-Z])|(?<=[0-9])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
+_NUMBERED = re.compile("(0[Xx]|[A-Za-z]+)[0-9]{3,}")  # INC48371; not a hash
 _MAYBE_PART = re.compile("[a-z0-9][A-Z]|[A-Z]{2}[a-z]|[A-Za-z][0-9]{3}")
 _PLAIN = re.compile(f"[^\\W_]{{1,{LONGEST}}}")  # where nothing is special
 
@@ -72,6 +69,8 @@ def parts(word: str) -> list[tuple[int, int]]:
     [['parse', 'HTTP', 'Reply'], [], []]
     """
     borders = [match.start() for match in _PART.finditer(word)]
+    if (numbered := _NUMBERED.fullmatch(word)) is not None:
+        borders.append(numbered.end(1))
     if not borders:
         return []
     return [(a, b) for a, b in pairwise([0, *borders, len(word)]) if b - a > 1]

@@ -16,7 +16,7 @@ from searchlib.encoders.analyzer import Analyzer
 PIECES = [
     "cat", "the", "bread", "Ünï", "\u96e8\u96e8", "\U0001f600", "\ud800", "\0", "\n", "\u202e",
     "##s", "[MASK]", "[CLS]", "a" * 3000, "' OR 1=1 --", '"', "%", "*", "{}", "\u0130",
-    "\ufdfa" * 20, "é" * 500,
+    "\ufdfa" * 20, "é" * 500, "\ufe70" * 5, "\u037a" * 5, "breadd", "1-A-" * 99, "1,111,111",
 ]  # fmt: skip
 TOKENS = [
     "year", "lang", "tags", "a.b.c", "=", "!=", ">", "<=", "in", "and", "or", "not", "(", ")", ",",
