@@ -28,6 +28,7 @@ from .options import (
 )
 from .output import chosen, must_be_writable, print_json, print_table, write_file
 from .progress import Progress
+from .respelling import tell_of_readings
 from .topics import (
     BeirFolder,
     Judgements,
@@ -89,6 +90,7 @@ def run(
     with open_index(path, device) as engine, Progress("queries") as progress:
         if condition is not None:
             warn_of_unknown_fields(engine, condition)
+        tell_of_readings(engine, topics.values(), retriever)
         own = frozenset() if passages else themselves(engine.snapshot, topics)
         answers = ranked(
             engine, topics, k=k, retriever=retriever, where=condition, unit=unit.value,
@@ -169,6 +171,7 @@ def evaluate(
         own = themselves(engine.snapshot, topics, judged)
         results: dict[str, Results] = {}
         for name in wanted:
+            tell_of_readings(engine, topics.values(), name)
             with Progress("queries") as progress:
                 answers = ranked(
                     engine, topics, k=depth(names), retriever=name, where=condition,

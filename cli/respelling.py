@@ -9,8 +9,12 @@ from searchlib.errors import shown
 from .errors import say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from searchlib.scorer import Scorer
     from searchlib.searching import Searching
+
+EXAMPLES = 3
 
 
 def told_reading(engine: Searching, query: str, retriever: str | Scorer) -> str:
@@ -19,3 +23,13 @@ def told_reading(engine: Searching, query: str, retriever: str | Scorer) -> str:
     for typed, read in respelled.changes:
         say(f"no document has {shown(typed)}: read as {shown(read)} (quote it to keep it)")
     return respelled.query
+
+
+def tell_of_readings(engine: Searching, queries: Iterable[str], retriever: str) -> None:
+    """Says on stderr how many of the queries a retriever reads otherwise, and of some how."""
+    texts = [query for query in queries if query.strip()]
+    read = [changes for text in texts if (changes := engine.respelled(text, retriever).changes)]
+    if read:
+        pairs = [f"{shown(typed)} as {shown(to)}" for changes in read for typed, to in changes]
+        some = ", ".join(list(dict.fromkeys(pairs))[:EXAMPLES])
+        say(f"queries with words that no document has, read otherwise: {len(read):,} ({some})")

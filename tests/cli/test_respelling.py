@@ -46,3 +46,23 @@ def test_nothing_is_said_where_nothing_is_read_otherwise(
 ) -> None:
     done = cli("search", office, *options)
     assert (done.code, done.out, done.err) == (0, "", "")
+
+
+def test_run_and_eval_say_how_many_queries_are_read_otherwise(
+    cli: Any, office: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "q.tsv").write_text("1\ttravel expences\n2\ta sabbatical\n3\tmy expences\n")
+    (tmp_path / "r.tsv").write_text("query-id\tcorpus-id\tscore\n1\ta\t1\n2\tb\t1\n3\ta\t1\n")
+    said = (
+        "searchlib: queries with words that no document has, read otherwise: 2 "
+        "('expences' as 'expenses')"
+    )
+    done = cli("run", office, tmp_path / "q.tsv")
+    assert done.code == 0
+    assert said in done.err.splitlines()
+    judged = ("--queries", tmp_path / "q.tsv", "--qrels", tmp_path / "r.tsv")
+    done = cli("eval", office, *judged, "-r", "hybrid,bm25")
+    assert done.err.splitlines().count(said) == 1  # of the hybrid
+    means = {row["retriever"]: row["value"] for row in map(json.loads, done.out.splitlines())}
+    assert means["hybrid"] == 1
+    assert means["bm25"] < 1
