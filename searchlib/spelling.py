@@ -14,7 +14,7 @@ from indexes.snapshot import Snapshot
 from indexes.types import TermVectors
 
 from .encoders.analyzer import Analyzer
-from .encoders.folding import folded
+from .encoders.folding import folded, unaccented
 from .encoders.words import normal
 from .quoting import quoted
 
@@ -50,8 +50,8 @@ class Speller:
     name: with a digit, a sign or a capital inside. Meant by the others is a word that is one slip
     away: a letter too many, too few, another one, or two that changed places. Of several the most
     frequent, those first that a model knows; a very rare one that no model knows may be a slip
-    itself. First letters are believed, accents are none of the letters. Of very many words only
-    the first ones are looked up.
+    itself. First letters are believed, accents are none of the letters, and ue may be a slip away
+    from what stands there as ü. Of very many words only the first ones are looked up.
 
     >>> speller.respelled("travel expences")  # doctest: +SKIP
     Respelled(query='travel expenses', changes=(Change(typed='expences', read='expenses'),))
@@ -122,7 +122,7 @@ class Speller:
             (not known, -frequency, written)
             for term, frequency in self._near(word)
             for written in self._written(term)
-            if OSA.distance(plain, folded(written)) == 1
+            if any(OSA.distance(plain, form) == 1 for form in unaccented(written))
             and ((known := self._knows(written)) or frequency >= rare)
         ]
         return min(found)[-1] if found else None
@@ -142,8 +142,10 @@ class Speller:
             )
         }
         plain = folded(word)
-        for size in range(max(ENDING, len(plain) - ENDING), len(plain)):
-            near.setdefault(plain[:size], 2)
+        # subtle: German's stemmer reads ue as ü, and so has no beginning of the word
+        whole = plain if plain.startswith(stem[:-1]) else stem
+        for size in range(max(ENDING, len(whole) - ENDING), len(whole)):
+            near.setdefault(whole[:size], 2)
         frequencies = self._words.frequency(list(near)).tolist()
         order = sorted(
             (distance, -frequency, term)

@@ -115,6 +115,18 @@ def test_a_rare_word_that_no_model_knows_may_be_a_slip_itself(tmp_path: Path) ->
         assert speller(engine).respelled("pateinnt").query == "pateint"
 
 
+@pytest.mark.parametrize("language", ["german", "english", "none"])
+def test_an_umlaut_may_be_typed_as_two_letters(tmp_path: Path, language: str) -> None:
+    words = Settings(dense_model=None, sparse_model=None, language=language)
+    with Engine.create(tmp_path / "i.index", words) as engine:
+        engine.add([Document("a", "K\u00fcndigung: die St\u00f6rche ziehen, sm\u00f8rrebr\u00f8d")])
+        for typed in ("Kuendigng", "Kundigng", "K\u00fcndigng"):
+            assert engine.respelled(typed).query == "K\u00fcndigung"
+        assert engine.respelled("stoerhce").query == "st\u00f6rche"
+        assert engine.respelled("Kuendigung") == Respelled("Kuendigung")  # as they are found
+        assert [hit.id for hit in engine.search("Kuendigng")] == ["a"]
+
+
 def test_words_of_deleted_documents_are_not_meant(tmp_path: Path) -> None:
     with Engine.create(tmp_path / "i.index", WORDS_ONLY) as engine:
         engine.add([Document("a", "travel expenses"), Document("b", "a sabbatical")])
