@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from indexes.types import TopK, Unit
 
 from .calibration import DEFAULT, Calibration, Float64s
 from .config import Settings
-from .errors import BadQuery
+from .errors import BadQuery, shown
 from .fused import Fused
 from .holding import Spellings, holding, rarest_first, words_of
 from .naming import find_id
@@ -117,8 +118,8 @@ class Calibrated:
         Raises:
             BadQuery: `least` is not between 0 and 1.
         """
-        if not 0 <= least <= 1:
-            raise BadQuery(f"illegal min_probability: {least}, must be between 0 and 1")
+        if not isinstance(least, Real) or not 0 <= least <= 1:
+            raise BadQuery(f"illegal min_probability: {shown(least)}, must be between 0 and 1")
         values = self.probabilities(query, top, where, unit).tolist()
         told = (replace(hit, probability=p) for hit, p in zip(hits, values, strict=True))
         return [hit for hit in told if hit.probability is not None and hit.probability >= least]

@@ -271,9 +271,9 @@ def test_improbable_hits_are_left_out(mine: Engine) -> None:
     assert mine.search("moon", 8, where="n > 100", min_probability=0) == []
     passages = mine.search("moon x7", 3, unit="passage", min_probability=0)
     assert all(hit.probability is not None for hit in passages)
-    for wrong in (-0.1, 1.1, math.nan):
+    for wrong in (-0.1, 1.1, math.nan, "0.5"):
         with pytest.raises(BadQuery, match="illegal min_probability"):
-            mine.search("moon", min_probability=wrong)
+            mine.search("moon", min_probability=wrong)  # type: ignore[arg-type]
 
 
 def test_who_has_no_probabilities_says_so(many: Engine, mine: Engine, tmp_path: Path) -> None:
