@@ -72,7 +72,10 @@ def run(
     device: Device = None,
     format: Annotated[RankingFormat, typer.Option(help="How to print.")] = RankingFormat.trec,
 ) -> None:
-    """Answers many queries; writes a TREC run."""
+    """Answers many queries; writes a TREC run.
+
+    The hybrid and instant read them as `searchlib search` does; others take them as they are.
+    """
     from searchlib.evaluation import ranked, themselves, write_run
     from searchlib.evaluation.trec import must_be_one_column
 
@@ -90,7 +93,7 @@ def run(
     with open_index(path, device) as engine, Progress("queries") as progress:
         if condition is not None:
             warn_of_unknown_fields(engine, condition)
-        tell_of_readings(engine, topics.values(), retriever)
+        tell_of_readings(engine, topics.values(), [retriever])
         own = frozenset() if passages else themselves(engine.snapshot, topics)
         answers = ranked(
             engine, topics, k=k, retriever=retriever, where=condition, unit=unit.value,
@@ -148,7 +151,8 @@ def evaluate(
     """Measures how good an index's answers are.
 
     1,000 answers a query are looked at, whatever is measured; equal scores are ordered as
-    trec_eval orders them, by descending document id.
+    trec_eval orders them, by descending document id. The hybrid and instant read queries as
+    `searchlib search` does; others take them as they are.
     """
     from searchlib.errors import BadQuery
     from searchlib.evaluation import depth, keep, parse_measures, ranked, record_of, themselves
@@ -170,8 +174,8 @@ def evaluate(
         _must_hold_some(engine, judged)
         own = themselves(engine.snapshot, topics, judged)
         results: dict[str, Results] = {}
+        tell_of_readings(engine, topics.values(), wanted)
         for name in wanted:
-            tell_of_readings(engine, topics.values(), name)
             with Progress("queries") as progress:
                 answers = ranked(
                     engine, topics, k=depth(names), retriever=name, where=condition,

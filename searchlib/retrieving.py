@@ -54,7 +54,8 @@ class Retrieving(Opened):
         "hybrid", which fuses "bm25_passage", "sparse" and "dense", each trusted as far as its
         scores for the query warrant (an index without models has "bm25" for it); "instant", which
         fuses "bm25_passage", "lookup" and "static" likewise, as far as they are there, and runs no
-        model.
+        model. What is returned takes queries as they are; asked for by name, these two heed
+        quotation marks and read slips as what was meant.
 
         Raises:
             BadQuery: there is none of that name in this index.

@@ -43,7 +43,8 @@ class Searching(Retrieving):
     ) -> list[Hit]:
         """The k best documents (or passages) for one query, with snippets.
 
-        `retriever`: one of `retriever_names()`, or a retriever. `where`: a filter on metadata
+        `retriever`: one of `retriever_names()`, or a retriever; "hybrid" and "instant" read slips
+        as what was meant (see `respelled`). `where`: a filter on metadata
         such as `year >= 2001 and lang in ("en", "fr")`, applied before the best k are taken;
         a text is quoted as `json.dumps(text)` does (see `indexes.filters`).
         `offset`: how many of the ranking to pass over. `sort`: a field, "year" or "-year"

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from searchlib import Engine
+from searchlib.cli.respelling import tell_of_readings
+
 WORDS_ONLY = ("--no-sparse", "--no-dense")
 
 
@@ -23,7 +26,7 @@ def office(tmp_path: Path, cli: Any) -> Path:
     return path
 
 
-SAID = "searchlib: no document has 'expences': read as 'expenses' (quote it to keep it)"
+SAID = "searchlib: no document has 'expences': read as 'expenses' (in double quotes it stays)"
 
 
 def test_search_says_how_it_reads_a_query(cli: Any, office: Path) -> None:
@@ -32,6 +35,10 @@ def test_search_says_how_it_reads_a_query(cli: Any, office: Path) -> None:
     assert done.err.strip() == SAID
     assert cli("search", office, "expences", "--cursor", "start").err.strip() == SAID
     assert cli("explain", office, "expences", "a").err.strip() == SAID
+
+
+def test_a_word_that_is_there_twice_is_told_once(cli: Any, office: Path) -> None:
+    assert cli("search", office, "expences, my expences").err.strip() == SAID
 
 
 def test_every_query_of_several_has_its_own_line(cli: Any, office: Path) -> None:
@@ -54,7 +61,7 @@ def test_run_and_eval_say_how_many_queries_are_read_otherwise(
     (tmp_path / "q.tsv").write_text("1\ttravel expences\n2\ta sabbatical\n3\tmy expences\n")
     (tmp_path / "r.tsv").write_text("query-id\tcorpus-id\tscore\n1\ta\t1\n2\tb\t1\n3\ta\t1\n")
     said = (
-        "searchlib: queries with words that no document has, read otherwise: 2 "
+        "searchlib: queries with words that no document has, read otherwise by hybrid: 2 "
         "('expences' as 'expenses')"
     )
     done = cli("run", office, tmp_path / "q.tsv")
@@ -66,3 +73,15 @@ def test_run_and_eval_say_how_many_queries_are_read_otherwise(
     means = {row["retriever"]: row["value"] for row in map(json.loads, done.out.splitlines())}
     assert means["hybrid"] == 1
     assert means["bm25"] < 1
+
+
+def test_retrievers_that_read_alike_are_told_in_one_line(
+    office: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Engine.open(office) as engine:
+        tell_of_readings(engine, ["travel expences"], ["bm25", "hybrid", "dense", "instant"])
+        tell_of_readings(engine, ["travel expences"], ["bm25", "dense"])
+    assert capsys.readouterr().err.splitlines() == [
+        "searchlib: queries with words that no document has, read otherwise by hybrid and instant: "
+        "1 ('expences' as 'expenses')"
+    ]
