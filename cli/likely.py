@@ -50,14 +50,14 @@ class Likely:
             return Likely(least, least or 0.0, None, where)
         return Likely(0.0, least or 0.0, calibrated, where)
 
-    def shown(self, query: str, hits: list[Hit], *, first: bool, several: bool) -> list[Hit]:
-        """The hits to show; on the first page it is said where none is good, and of which query if
-        there are several."""
+    def shown(self, query: str, hits: list[Hit], *, first: bool, typed: str | None) -> list[Hit]:
+        """The hits to show of a query as it is read; on the first page it is said where none is
+        good, and of which query as it was `typed`, if there are several."""
         from searchlib.errors import shown
 
         kept = [hit for hit in hits if hit.probability is None or hit.probability >= self.least]
         if first and (said := self.warning(query, hits) or self.left_out(hits, kept)):
-            say(f"{shown(query)}: {said}" if several else said)
+            say(said if typed is None else f"{shown(typed)}: {said}")
         return kept
 
     def warning(self, query: str, hits: list[Hit]) -> str:

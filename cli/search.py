@@ -140,7 +140,8 @@ def search(
             )
             if condition is not None and not hits:
                 warn_of_unknown_fields(engine, condition)
-            return likely.shown(read, hits, first=offset == 0 and sort is None, several=several)
+            typed = text if several else None
+            return likely.shown(read, hits, first=offset == 0 and sort is None, typed=typed)
 
         if cursor is not None:
             if query is not None:

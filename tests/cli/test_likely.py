@@ -58,6 +58,9 @@ def test_nothing_good_is_said_and_hits_are_shown(cli: Run, index: Path) -> None:
     both = cli("search", index, "-", stdin="water\nbread\n")
     assert both.err.count("nothing good found") == 2
     assert "searchlib: 'bread': nothing good found" in both.err  # which of them
+    both = cli("search", index, "-", stdin="water\nbreaad\n")
+    assert "read as 'bread'" in both.err
+    assert "searchlib: 'breaad': nothing good found" in both.err  # as it was typed
 
 
 def test_improbable_hits_are_left_out(cli: Run, index: Path) -> None:
