@@ -111,6 +111,22 @@ def chosen_collections(options: argparse.Namespace, split: str | None = None) ->
     return collections[:1] if options.quick else collections
 
 
+def drawn(
+    collection: Collection, options: argparse.Namespace, split: str | None = None
+) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+    """The judged queries (id -> text) and their judgements.
+
+    At most --queries, with --quick still fewer; always the same.
+    """
+    topics, qrels = collection.topics(split), collection.qrels(split)
+    most = options.queries or (QUICK_QUERIES if options.quick else None)
+    if most is not None and most < len(topics):
+        kept = set(random.Random(0).sample(sorted(topics), most))
+        topics = {id: text for id, text in topics.items() if id in kept}
+        qrels = {id: judged for id, judged in qrels.items() if id in kept}
+    return topics, qrels
+
+
 def chosen_settings(options: argparse.Namespace) -> Settings:
     """An index's settings, from the options."""
     from searchlib import Settings
@@ -131,12 +147,7 @@ def measure(
     """Results of every system over one collection; also put into `measured`."""
     from fusions import systems
 
-    qrels, topics = collection.qrels(options.split), collection.topics(options.split)
-    most = options.queries or (QUICK_QUERIES if options.quick else None)
-    if most is not None and most < len(topics):
-        drawn = set(random.Random(0).sample(sorted(topics), most))
-        topics = {id: text for id, text in topics.items() if id in drawn}
-        qrels = {id: judged for id, judged in qrels.items() if id in drawn}
+    topics, qrels = drawn(collection, options, options.split)
     needed = {id for judged in qrels.values() for id in judged} if options.quick else None
     with opened(collection, settings, options.cache, options.device, needed) as engine:
         documents = engine.info()["documents"]

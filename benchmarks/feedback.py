@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from effectiveness import (
     QUERIES_AT_ONCE,
-    QUICK_QUERIES,
     add_collections,
     add_place,
     chosen_collections,
+    drawn,
     opened,
 )
 from report import Result, one_line_errors, parser, print_results, provenance, say
@@ -91,12 +90,7 @@ def once(
 
 def measure(collection: Collection, feedback: Feedback, options: argparse.Namespace) -> Values:
     """What each system is worth, query by query."""
-    qrels, topics = collection.qrels(), collection.topics()
-    most = options.queries or (QUICK_QUERIES if options.quick else None)
-    if most is not None and most < len(topics):
-        drawn = set(random.Random(0).sample(sorted(topics), most))
-        topics = {id: text for id, text in topics.items() if id in drawn}
-        qrels = {id: judged for id, judged in qrels.items() if id in drawn}
+    topics, qrels = drawn(collection, options)
     needed = {id for judged in qrels.values() for id in judged} if options.quick else None
     ids = list(topics)
     with opened(collection, Settings(), options.cache, options.device, needed) as engine:

@@ -13,17 +13,16 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import random
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from effectiveness import (
     QUERIES_AT_ONCE,
-    QUICK_QUERIES,
     add_collections,
     add_place,
     chosen_collections,
+    drawn,
     opened,
 )
 from fusions import Remembered, equal
@@ -126,12 +125,7 @@ def measure(collection: Collection, options: argparse.Namespace) -> Measured:
     """Every system, and every setting of the grid, over one collection."""
     from searchlib import Settings
 
-    qrels, topics = collection.qrels(options.split), collection.topics(options.split)
-    most = options.queries or (QUICK_QUERIES if options.quick else None)
-    if most is not None and most < len(topics):
-        drawn = set(random.Random(0).sample(sorted(topics), most))
-        topics = {id: text for id, text in topics.items() if id in drawn}
-        qrels = {id: rest for id, rest in qrels.items() if id in drawn}
+    topics, qrels = drawn(collection, options, options.split)
     defaults = Settings()
     settings = Settings(
         dense_model=options.dense_model or defaults.dense_model,

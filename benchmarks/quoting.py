@@ -14,7 +14,7 @@ from effectiveness import add_collections, add_place, chosen_collections, opened
 from report import one_line_errors, parser, provenance, say
 
 from searchlib import Engine, Settings
-from searchlib.evaluation import Collection, compare, evaluate, run_of, themselves
+from searchlib.evaluation import Qrels, compare, evaluate, run_of, themselves
 from searchlib.quoting import quoted
 from searchlib.scorer import ranked_ids
 
@@ -30,20 +30,16 @@ def arguments() -> argparse.Namespace:
     return made.parse_args()
 
 
-def measured(engine: Engine, collection: Collection, name: str) -> tuple[PerQuery, PerQuery]:
-    """The measure of each query that quotes, without its marks heeded and with."""
-    qrels = collection.qrels()
-    topics = {id: text for id, text in collection.topics().items() if id in qrels and quoted(text)}
-    if not topics:
-        return {}, {}
-    texts = list(topics.values())
-    scorer = engine.retriever(name)
+def measured(
+    engine: Engine, topics: Mapping[str, str], qrels: Qrels, name: str
+) -> tuple[PerQuery, PerQuery]:
+    """The measure of each query, taken as it is and as a search takes it."""
+    judged, texts = {id: qrels[id] for id in topics}, list(topics.values())
     answers = (
-        ranked_ids(scorer, texts, K + 1, None, "document"),
+        ranked_ids(engine.retriever(name), texts, K + 1, None, "document"),
         engine.rank(texts, K + 1, retriever=name),
     )
-    own = themselves(engine.snapshot, topics, qrels)
-    judged = {id: qrels[id] for id in topics}
+    own = themselves(engine.snapshot, topics, judged)
     runs = [run_of(list(topics), found, k=K, themselves=own) for found in answers]
     plain, heeded = (evaluate(judged, run, MEASURE).per_query[MEASURE] for run in runs)
     return plain, heeded
@@ -56,12 +52,13 @@ def main() -> None:
     with one_line_errors():
         say(json.dumps(provenance()))
         for collection in chosen_collections(options):
+            topics = {id: text for id, text in collection.topics().items() if quoted(text)}
+            if not topics:
+                say(f"{collection.name}: no query quotes anything")
+                continue
             with opened(collection, Settings(), options.cache, options.device) as engine:
                 for name in RETRIEVERS:
-                    without, heeded = measured(engine, collection, name)
-                    if not without:
-                        say(f"{collection.name}: no query quotes anything")
-                        break
+                    without, heeded = measured(engine, topics, collection.qrels(), name)
                     found = compare(heeded, without)
                     means = [sum(values.values()) / len(values) for values in (without, heeded)]
                     print(

@@ -11,19 +11,16 @@ import argparse
 import json
 import random
 import re
-from collections.abc import Mapping
 from statistics import mean
 
 from blending import difference
-from effectiveness import QUICK_QUERIES, add_collections, add_place, chosen_collections, opened
+from effectiveness import add_collections, add_place, chosen_collections, drawn, opened
+from quoting import MEASURE, RETRIEVERS, measured
 from report import one_line_errors, parser, provenance, say
 
-from searchlib import Engine, Settings
-from searchlib.evaluation import Collection, compare, evaluate, run_of, themselves
-from searchlib.scorer import ranked_ids
+from searchlib import Settings
+from searchlib.evaluation import compare
 
-RETRIEVERS = ("hybrid", "instant")
-MEASURE, K = "nDCG@10", 10
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 _WORD = re.compile("[A-Za-z]{5,}")
 
@@ -59,44 +56,18 @@ def slipped(query: str, rng: random.Random) -> str:
     return query[: at.start()] + rng.choice(slips) + query[at.end() :]
 
 
-def measured(
-    engine: Engine, collection: Collection, topics: Mapping[str, str], name: str
-) -> tuple[Mapping[str, float], Mapping[str, float]]:
-    """The measure of each query, taken as it is and respelled."""
-    qrels = {id: judged for id, judged in collection.qrels().items() if id in topics}
-    texts = list(topics.values())
-    answers = (
-        ranked_ids(engine.retriever(name), texts, K + 1, None, "document"),
-        engine.rank(texts, K + 1, retriever=name),
-    )
-    own = themselves(engine.snapshot, topics, qrels)
-    runs = [run_of(list(topics), found, k=K, themselves=own) for found in answers]
-    plain, respelled = (evaluate(qrels, run, MEASURE).per_query[MEASURE] for run in runs)
-    return plain, respelled
-
-
-def drawn(collection: Collection, most: int | None) -> dict[str, str]:
-    """The judged queries, by id; `most` of them, always the same."""
-    qrels = collection.qrels()
-    topics = {id: text for id, text in sorted(collection.topics().items()) if id in qrels}
-    if most is None or most >= len(topics):
-        return topics
-    kept = set(random.Random(0).sample(sorted(topics), most))
-    return {id: text for id, text in topics.items() if id in kept}
-
-
 def main() -> None:
     options = arguments()
-    most = options.queries or (QUICK_QUERIES if options.quick else None)
     print(f"| {MEASURE} | queries | read otherwise | without | respelled | difference |")
     print("|---|---|---|---|---|---|")
     with one_line_errors():
         say(json.dumps(provenance()))
         for collection in chosen_collections(options):
-            topics, rng = drawn(collection, most), random.Random(collection.name)
+            topics, qrels = drawn(collection, options)
+            rng = random.Random(collection.name)
             kinds = {
                 "as they are": topics,
-                "a slip in each": {id: slipped(text, rng) for id, text in topics.items()},
+                "a slip in each": {id: slipped(text, rng) for id, text in sorted(topics.items())},
             }
             with opened(collection, Settings(), options.cache, options.device) as engine:
                 for kind, asked in kinds.items():
@@ -105,7 +76,7 @@ def main() -> None:
                         pairs = [f"{typed} -> {to}" for some in read for typed, to in some]
                         say(f"{collection.name}, {kind}: {', '.join(pairs)}")
                     for name in RETRIEVERS:
-                        plain, respelled = measured(engine, collection, asked, name)
+                        plain, respelled = measured(engine, asked, qrels, name)
                         means = mean(plain.values()), mean(respelled.values())
                         print(
                             f"| {collection.name}, {kind}, {name} | {len(asked)} "

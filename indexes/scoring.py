@@ -20,6 +20,7 @@ from .selection import Selection
 from .similarity import BM25, Similarity, Statistics
 from .traversal import explain_row
 from .types import TermPart, TermVectors, TopK, Unit
+from .vocabulary import live_frequency
 
 Bools = NDArray[np.bool_]
 Float32s = NDArray[np.float32]
@@ -242,11 +243,8 @@ def _statistics(
     total: tuple[int, float],
 ) -> Statistics:
     """Of the live rows of all segments; `numbers`: of the terms (m,), in each segment."""
-    frequency = np.zeros(len(numbers[0]) if numbers else 0, np.int64)
-    for segment, found in zip(segments, numbers, strict=True):
-        alive = segment.alive_rows(spec.unit)
-        frequency += segment.postings[spec.name].document_frequency(found, alive)
-    return Statistics(frequency, *total)
+    count = len(numbers[0]) if numbers else 0
+    return Statistics(live_frequency(segments, spec, numbers, count), *total)
 
 
 def _check_unit(spec: FieldSpec, unit: Unit) -> None:

@@ -26,12 +26,8 @@ class Vocabulary:
 
     def frequency(self, terms: Sequence[str]) -> NDArray[np.int64]:
         """How many live rows hold each term, int64 (m,). Raises Damaged."""
-        frequency = np.zeros(len(terms), np.int64)
-        for segment in self.segments:
-            postings = segment.postings[self.field.name]
-            alive = segment.alive_rows(self.field.unit)
-            frequency += postings.document_frequency(postings.term_ids(terms), alive)
-        return frequency
+        numbers = [segment.postings[self.field.name].term_ids(terms) for segment in self.segments]
+        return live_frequency(self.segments, self.field, numbers, len(terms))
 
     def beginning(self, start: str, shortest: int, longest: int) -> list[str]:
         """The terms that begin so, of `shortest` to `longest` bytes in UTF-8, ascending.
@@ -44,3 +40,17 @@ class Vocabulary:
             with damage_named(postings.name):
                 found.update(postings.dictionary.beginning(start, shortest, longest))
         return sorted(found)
+
+
+def live_frequency(
+    segments: Sequence[Segment],
+    field: TermField,
+    numbers: Sequence[NDArray[np.int32]],
+    count: int,
+) -> NDArray[np.int64]:
+    """How many live rows hold each of `count` terms, int64; `numbers`: theirs in each segment."""
+    frequency = np.zeros(count, np.int64)
+    for segment, found in zip(segments, numbers, strict=True):
+        alive = segment.alive_rows(field.unit)
+        frequency += segment.postings[field.name].document_frequency(found, alive)
+    return frequency

@@ -16,7 +16,7 @@ from .calibration import DEFAULT, Calibration, Float64s
 from .config import Settings
 from .errors import BadQuery, shown
 from .fused import Fused
-from .holding import Spellings, holding, rarest_first, words_of
+from .holding import Spellings, holding, rarest_first, spellings_of
 from .naming import find_id
 from .retrievers import FieldRetriever
 from .scorer import Scorer, selected
@@ -66,7 +66,7 @@ def _words(part: Scorer, query: str, unit: Unit) -> list[Spellings]:
     spec = part.snapshot.fields[part.fields[unit]]
     if isinstance(spec, VectorField) or spec.kind != "count":
         return []
-    return words_of(query, part.queries)
+    return spellings_of(query, part.queries)
 
 
 def calibrated_hybrid(hybrid: Scorer) -> Calibrated | None:

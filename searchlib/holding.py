@@ -18,7 +18,7 @@ from .scorer import Ids
 Spellings = tuple[str, ...]  # the terms of a word; who has one of them has the word
 
 
-def words_of(text: str, queries: QueryCache) -> list[Spellings]:
+def spellings_of(text: str, queries: QueryCache) -> list[Spellings]:
     """The words of a text, where the queries are BM25's, each once."""
     analyzer = queries.encoder
     assert isinstance(analyzer, Analyzer)

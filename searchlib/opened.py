@@ -191,9 +191,7 @@ class Opened:
         """
         with self._changing:
             # subtle: the analyzer has no say in it, and may be another since
-            names = [name for name in ("sparse", "dense") if name in self.snapshot.fields]
-            encoders = {name: self._query_cache(name).encoder for name in names}
-            return make_splitter(self.settings, encoders)
+            return make_splitter(self.settings, self._encoders_of("sparse", "dense"))
 
     # -- encoders
 
@@ -231,9 +229,13 @@ class Opened:
         return self._encoder("dense") if "dense" in self.snapshot.fields else None
 
     def _document_encoders(self) -> dict[str, Encoder]:
-        with self._changing:  # all of one commit
-            names = [name for name in ("bm25", "sparse", "dense") if name in self.snapshot.fields]
-            return {name: self._query_cache(name).encoder for name in names}
+        return self._encoders_of("bm25", "sparse", "dense")
+
+    def _encoders_of(self, *fields: str) -> dict[str, Encoder]:
+        """The encoders of those fields that there are, all of one commit."""
+        with self._changing:
+            there = [name for name in fields if name in self.snapshot.fields]
+            return {name: self._query_cache(name).encoder for name in there}
 
     def _analyzer(self) -> Analyzer:
         encoder = self._query_cache("bm25").encoder

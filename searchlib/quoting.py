@@ -21,7 +21,7 @@ from indexes.types import TopK, Unit
 from .encoders.folding import folded
 from .encoders.words import normal, words
 from .fused import Fused
-from .holding import Spellings, holding, one, rarest_first, words_of
+from .holding import Spellings, holding, one, rarest_first, spellings_of
 from .retrievers import FieldRetriever
 from .scorer import Floats, Ids, Scorer, explained, ranked_ids
 from .types import Explanation, Ranking
@@ -229,7 +229,7 @@ class Quoting:
     def _holding(self, asked: Quoted, where: Selection | None, unit: Unit) -> tuple[Ids, bool]:
         """Who holds all words of a phrase, anywhere, (m,) ascending; and whether these are all."""
         found = [
-            self._holding_all(words_of(text, self.words.queries), where, unit)
+            self._holding_all(spellings_of(text, self.words.queries), where, unit)
             for text in asked.written
         ]
         return np.unique(np.concatenate([ids for ids, _ in found])), all(it for _, it in found)

@@ -26,7 +26,7 @@ from searchlib.errors import BadFilter, BadInput, BadQuery
 from searchlib.evidence import Calibrated, evidence_of
 from searchlib.fused import Fused
 from searchlib.hits import make_hits
-from searchlib.holding import holding, rarest_first, words_of
+from searchlib.holding import holding, rarest_first, spellings_of
 from searchlib.naming import name_ids
 from searchlib.query_cache import QueryCache
 from searchlib.tuning import reset, tune
@@ -145,7 +145,7 @@ def test_a_hit_is_whole_however_it_spells_the_words(
         assert {name for name, value in zip(names, whole, strict=True) if value} == {"a"}
 
 
-def test_words_of_one_document_may_stand_in_several_passages(
+def test_spellings_of_one_document_may_stand_in_several_passages(
     tmp_path: Path, tiny_settings: Settings
 ) -> None:
     short = replace(tiny_settings, passage_tokens=16, overlap=0)
@@ -153,7 +153,7 @@ def test_words_of_one_document_may_stand_in_several_passages(
         engine.add([Document("a", f"Moon. {'Stone. ' * 30} River."), Document("b", "moon")])
         assert engine.info()["passages"] > 2
         snapshot, field, words = engine.snapshot, "bm25_passage", [("river",), ("moon",)]
-        asked = words_of("moon, rivers, moon", QueryCache(Analyzer()))
+        asked = spellings_of("moon, rivers, moon", QueryCache(Analyzer()))
         assert rarest_first(snapshot, field, asked) == words
         documents, passages = np.arange(2), np.arange(engine.info()["passages"])
         assert holding(snapshot, field, words, documents, "document").tolist() == [True, False]

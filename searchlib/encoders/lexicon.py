@@ -152,7 +152,7 @@ class Lexicon:
         lengths = np.frombuffer(sizes, np.int64)
         others = np.flatnonzero(lengths < 0)
         if len(others):
-            written = [words_of(texts[row]) for row in others.tolist()]
+            written = [cut_words(texts[row]) for row in others.tolist()]
             more = np.array([len(some) for some in written], np.int64)
             rows = np.concatenate([np.arange(len(texts)), others])
             lengths = np.maximum(lengths, 0)
@@ -239,7 +239,7 @@ class _Numbers:
         self.n = n
 
 
-def words_of(text: str) -> list[str]:
+def cut_words(text: str) -> list[str]:
     """The words that `cut` gives."""
     if has_parts(text) or has_joined(text):
         return [word for _, _, word in cut(text)]

@@ -23,3 +23,18 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType
         file = getattr(sys.modules[name], "__file__", None) or ""
         if Path(file).parent == BENCHMARKS:
             del sys.modules[name]
+
+
+@pytest.fixture
+def beir(tmp_path: Path) -> Callable[[str], Path]:
+    """beir(queries): a BEIR folder `tiny` of one document, with this text as its queries."""
+
+    def make(queries: str) -> Path:
+        folder = tmp_path / "tiny"
+        (folder / "qrels").mkdir(parents=True)
+        (folder / "corpus.jsonl").write_text('{"_id": "d", "text": "moon"}\n')
+        (folder / "queries.jsonl").write_text(queries)
+        (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\td\t1\n")
+        return folder
+
+    return make

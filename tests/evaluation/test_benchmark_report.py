@@ -105,13 +105,9 @@ def test_help_ends_with_an_example(load: Load, script: str) -> None:
 
 
 def test_collections_are_chosen_without_options_that_few_benchmarks_have(
-    load: Load, tmp_path: Path
+    load: Load, beir: Callable[[str], Path]
 ) -> None:
-    folder = tmp_path / "tiny"
-    (folder / "qrels").mkdir(parents=True)
-    (folder / "corpus.jsonl").write_text('{"_id": "d", "text": "moon"}\n')
-    (folder / "queries.jsonl").write_text('{"_id": "q", "text": "moon"}\n')
-    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\td\t1\n")
+    folder = beir('{"_id": "q", "text": "moon"}\n')
     chosen_collections = load("effectiveness").chosen_collections
     options = {"collections": [folder], "data": None, "quick": False}
     assert [one.name for one in chosen_collections(Namespace(**options))] == ["tiny"]

@@ -38,16 +38,16 @@ def test_short_words_have_no_slips(load: Load) -> None:
      "quoting", "spelling"],
 )  # fmt: skip
 def test_what_is_wrong_with_a_collection_is_said_at_once(
-    load: Load, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: object
+    load: Load,
+    name: str,
+    beir: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    folder = tmp_path / "wrong"
-    (folder / "qrels").mkdir(parents=True)
-    (folder / "corpus.jsonl").write_text('{"_id": "d", "text": "a text"}\n')
-    (folder / "queries.jsonl").write_text("this is no JSON\n")
-    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\td\t1\n")
+    folder = beir("this is no JSON\n")
     monkeypatch.setattr(sys, "argv", [name, str(folder)])
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder.parent)
     with pytest.raises(SystemExit) as stopped:
         load(name).main()
     assert stopped.value.code == 1
-    assert "queries.jsonl:1" in capsys.readouterr().err  # type: ignore[attr-defined]
+    assert "queries.jsonl:1" in capsys.readouterr().err
