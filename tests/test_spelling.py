@@ -136,6 +136,15 @@ def test_words_of_deleted_documents_are_not_meant(tmp_path: Path) -> None:
         assert engine.respelled("sabatical").query == "sabbatical"
 
 
+def test_a_word_whose_stem_alone_is_near_is_not_meant(tmp_path: Path) -> None:
+    """ "expences" and "expense" have stems that are one slip apart, and are themselves two."""
+    with Engine.create(tmp_path / "i.index", WORDS_ONLY) as engine:
+        engine.add([Document("a", "an expense")])
+        assert engine.respelled("expences").query == "expences"
+        engine.add([Document("b", "travel expenses")])
+        assert engine.respelled("expences").query == "expenses"
+
+
 def slowly(texts: list[str], word: str, known: set[str]) -> str:
     """Every word of every document is looked at."""
     counts = Counter(word for text in texts for word in set(text.split()))
