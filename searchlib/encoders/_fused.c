@@ -19,10 +19,13 @@
 #if defined(HAS_TILES)
 #include "_fused_tiles.h"
 #endif
+#include "_fused_fixed.h"
+#include "_fused_attention.h"
 #include "_fused_layer.h"
 #include "_fused_views.h"
 #include "_fused_head.h"
 #include "_fused_around.h"
+#include "_fused_layers.h"
 
 static PyObject *py_affine(PyObject *module, PyObject *args)
 {
@@ -56,98 +59,6 @@ static PyObject *py_affine(PyObject *module, PyObject *args)
     result = failed ? PyErr_NoMemory() : Py_NewRef(Py_None);
 release:
     release_all(b, N);
-    return result;
-}
-
-static int fits(const Py_buffer *arrays, int part, Py_ssize_t rows, Py_ssize_t depth)
-{
-    const Py_buffer *weight = &arrays[2 * part], *bias = weight + 1;
-    return weight->shape[0] == rows && bias->shape[0] == rows &&
-           (weight->ndim == 1 || weight->shape[1] == depth);
-}
-
-static PyObject *py_layers(PyObject *module, PyObject *args)
-{
-    PyObject *rows_object, *lengths_object, *out_object, *layers, *result = NULL;
-    Py_buffer rows, lengths, out, *arrays = NULL;
-    int number, heads, workers;
-    float eps;
-    Py_ssize_t held = 0, count;
-    (void)module;
-    if (!PyArg_ParseTuple(args, "OOOO!ifii", &rows_object, &lengths_object, &out_object,
-                          &PyTuple_Type, &layers, &heads, &eps, &number, &workers))
-        return NULL;
-    const Kind *kind = kind_of(number);
-    workers = workers < 1 ? 1 : workers < MOST_WORKERS ? workers : MOST_WORKERS;
-    if (!kind || view(rows_object, &rows, 2, PyBUF_STRIDES) < 0) return NULL;
-    if (view_lengths(lengths_object, &lengths, rows.shape[0]) < 0) goto free_rows;
-    if (view(out_object, &out, 2, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE) < 0) goto free_lengths;
-    Py_ssize_t tokens = rows.shape[0], depth = rows.shape[1];
-    count = PyTuple_Size(layers);
-    arrays = calloc((size_t)count + 1, sizeof *arrays);
-    if (!arrays) {
-        PyErr_NoMemory();
-        goto free_out;
-    }
-    int good = tokens > 0 && depth >= kind->rows && count % (2 * PARTS) == 0 && heads > 0 &&
-               depth % heads == 0 && out.shape[0] == tokens && out.shape[1] == depth;
-    for (; good && held < count; held++) {
-        int part = (int)(held % (2 * PARTS)) / 2, norm = part == NORM1 || part == NORM2;
-        int ndim = held % 2 || norm ? 1 : 2;
-        if (view(PyTuple_GetItem(layers, held), &arrays[held], ndim, PyBUF_C_CONTIGUOUS) < 0)
-            goto free_arrays;
-    }
-    for (Py_ssize_t l = 0; good && l < count; l += 2 * PARTS) {
-        const Py_buffer *at = arrays + l;
-        Py_ssize_t wide = at[2 * UP].shape[0];
-        good = fits(at, QUERY, depth, depth) && fits(at, KEY, depth, depth) &&
-               fits(at, VALUE, depth, depth) && fits(at, MIXED, depth, depth) &&
-               fits(at, NORM1, depth, 0) && fits(at, NORM2, depth, 0) && wide >= kind->rows &&
-               fits(at, UP, wide, depth) && fits(at, DOWN, depth, wide);
-    }
-    if (!good) {
-        PyErr_SetString(PyExc_ValueError, "shapes don't fit those of an encoder's layers");
-        goto free_arrays;
-    }
-    Py_ssize_t widest = 0;
-    for (Py_ssize_t l = 0; l < count; l += 2 * PARTS)
-        if (arrays[l + 2 * UP].shape[0] > widest) widest = arrays[l + 2 * UP].shape[0];
-    int failed;
-    Part *parts = malloc((size_t)count / 2 * sizeof *parts + 1);
-    if (!parts) {
-        PyErr_NoMemory();
-        goto free_arrays;
-    }
-    for (Py_ssize_t p = 0; p < count / 2; p++)
-        parts[p] = (Part){arrays[2 * p].buf, arrays[2 * p + 1].buf, arrays[2 * p].shape[0]};
-    kind = wide_enough(kind, tokens);
-    Py_BEGIN_ALLOW_THREADS
-    Packed packed;
-    failed = pack(&packed, &rows, lengths.buf, lengths.shape[0], kind);
-    if (!failed) {
-        Layers all = {.kind = kind, .packed = &packed, .parts = parts, .heads = heads, .eps = eps};
-        failed = make_scratch(&all.scratch, kind, &packed, widest, heads, workers);
-        if (!failed) {
-            Team team = {.work = layer_work, .chunks = layer_chunks, .job = &all,
-                         .phases = count / (2 * PARTS) * PHASES};
-            work_together(&team, all.scratch.tiles ? 1 : workers);
-            unpack(&packed, kind, out.buf);
-            free_scratch(&all.scratch);
-        }
-        free_packed(&packed);
-    }
-    Py_END_ALLOW_THREADS
-    free(parts);
-    result = failed ? PyErr_NoMemory() : Py_NewRef(Py_None);
-free_arrays:
-    for (Py_ssize_t i = 0; i < held; i++) PyBuffer_Release(&arrays[i]);
-    free(arrays);
-free_out:
-    PyBuffer_Release(&out);
-free_lengths:
-    PyBuffer_Release(&lengths);
-free_rows:
-    PyBuffer_Release(&rows);
     return result;
 }
 
@@ -191,9 +102,11 @@ static PyMethodDef METHODS[] = {
     {"transform", py_transform, METH_VARARGS,
      "transform(rows, weight, bias, scale, shift, eps, out, kind): gelu(rows . weight' + bias), "
      "normalised."},
+    {"fixed", py_fixed, METH_VARARGS,
+     "fixed(arrays, kind): the weights of layers in whole numbers of 16 bits, or None."},
     {"layers", py_layers, METH_VARARGS,
-     "layers(rows, lengths, out, arrays, heads, eps, kind, workers): texts through layers of 16 "
-     "arrays each."},
+     "layers(rows, lengths, out, arrays, fixed, heads, eps, kind, workers): texts through layers of "
+     "16 arrays each."},
     {"trim", py_trim, METH_NOARGS, "Lets the system have freed memory that glibc keeps."},
     {"kinds", py_kinds, METH_NOARGS, "The kernels that run on this processor, best first."},
     {NULL, NULL, 0, NULL},
@@ -211,6 +124,9 @@ PyMODINIT_FUNC PyInit__fused(void)
 #endif
 #if defined(HAS_TILES)
     tiles_here = tiles_run_here();
+#endif
+#if defined(HAS_FIXED)
+    find_fixed();
 #endif
 #if defined(HAS_COARSE)
     coarse_here = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vnni");

@@ -50,11 +50,13 @@ def transform(
     kind: int,
     /,
 ) -> None: ...
+def fixed(arrays: tuple[NDArray[Any], ...], kind: int, /) -> object | None: ...
 def layers(
     rows: NDArray[float32],
     lengths: NDArray[int64],
     out: NDArray[Any],
     arrays: tuple[NDArray[Any], ...],
+    fixed: object | None,
     heads: int,
     eps: float,
     kind: int,

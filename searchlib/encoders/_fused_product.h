@@ -63,6 +63,10 @@ static inline __attribute__((target("avx2"))) float largest_of_eight(__m256 a)
 #define ROWS 6
 #define NAME(x) x##_any
 #include "_fused_kernel.h"
+#undef TARGET
+#undef LANES
+#undef ROWS
+#undef NAME
 
 #if defined(__x86_64__) && defined(__linux__) && \
     (defined(__clang__) ? __clang_major__ >= 14 : __GNUC__ >= 11)

@@ -204,11 +204,15 @@ class Pooled:
     ]:
         """What pools the states of texts, in numpy and in torch."""
         modes, skip = self._layout.pooling, self._skip(prompt)
+        # subtle: numbers of vectors of length 1 stay within 1e-4 of float32's then; others would
+        # be as many times as far from them as these vectors are long
+        rounded = self._layout.unit
 
         def lean(
             encoder: LeanEncoder, some: Sequence[Ids], workers: int
         ) -> list[NDArray[np.float32]]:
-            return [pool_rows(rows, modes, skip) for rows in encoder.hidden(some, workers)]
+            hidden = encoder.hidden(some, workers, rounded=rounded)
+            return [pool_rows(rows, modes, skip) for rows in hidden]
 
         def full(
             network: Network, worker: int, hidden: Tensor, lengths: list[int]

@@ -88,6 +88,12 @@ class DenseLayout:
         prompts = (self.query_prompt, self.document_prompt, self.include_prompt)
         return digest_of(self.transformer.digest(), self.pooling, steps, prompts)
 
+    @property
+    def unit(self) -> bool:
+        """Whether pooled states are scaled to length 1, and besides only mapped and cut."""
+        linear = (not isinstance(step, Projection) or step.linear for step in self.steps)
+        return Normalize() in self.steps and all(linear)
+
     def plain(self) -> tuple[DenseLayout, DenseLayout] | None:
         """(without its last map, that map alone), where vectors of the one give its own.
 

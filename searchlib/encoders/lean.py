@@ -9,6 +9,7 @@ Devlin et al. 2019 (arXiv:1810.04805).
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,7 @@ from .native import (
     PositiveLogits,
     affine,
     best_kernel,
+    fixed_point,
     layers,
     normalised,
     runs_layers,
@@ -94,6 +96,7 @@ class LeanEncoder:
     def __init__(self, folder: Path, masked: bool = False) -> None:
         config = read_json(folder / "config.json")
         self._masked = masked
+        self._fixing = threading.Lock()
         self._type = str(config["model_type"])
         names, layers, prefix = _FAMILIES[self._type]
         self._weights = _Named(Weights(folder), prefix)
@@ -133,19 +136,37 @@ class LeanEncoder:
         )
 
     @property
+    def fixed(self) -> object | None:
+        """The layers' weights in whole numbers, made at first use; None where they can't be."""
+        with self._fixing:  # some threads encode at once
+            return self._fixed
+
+    @cached_property
+    def _fixed(self) -> object | None:
+        kernel = best_kernel()
+        return None if kernel is None else fixed_point(self._arrays, kernel)
+
+    @property
     def work(self) -> int:
         """Multiply-adds a token, attention aside."""
         parts = [part for layer in self._layers for part in vars(layer).values()]
         head = self.decoder[0].size if self._masked else 0
         return int(head + sum(matrix.size for matrix, _ in parts))
 
-    def hidden(self, texts: Sequence[Ids], workers: int = 1) -> list[Array]:
-        """(T, dim) last hidden states of each text, given as ids, by so many threads at most."""
+    def hidden(
+        self, texts: Sequence[Ids], workers: int = 1, *, rounded: bool = False
+    ) -> list[Array]:
+        """(T, dim) last hidden states of each text, given as ids, by so many threads at most.
+
+        `rounded`: 4 digits of them are enough, so that compiled code may multiply whole numbers.
+        """
         found = [self._embedded(ids) for ids in texts]
         kernel = best_kernel() if self.compiled else None
         if kernel is None:
             return [self._by_layers(x) for x in found]
-        return layers(found, self._arrays, self._heads, self._eps, kernel, workers=workers)
+        fixed = self.fixed if rounded else None
+        arrays, heads, eps = self._arrays, self._heads, self._eps
+        return layers(found, arrays, heads, eps, kernel, fixed=fixed, workers=workers)
 
     def projected(self, texts: Sequence[Ids], workers: int = 1) -> list[Array]:
         """(T, dim) rows that the vocabulary's projection reads: logits = row @ weight.T + bias."""

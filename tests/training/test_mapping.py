@@ -16,6 +16,7 @@ from adapting import corpus_of, small
 from searchlib import Engine, Settings
 from searchlib.encoders.dense import DenseEncoder
 from searchlib.encoders.dense_layout import read_dense
+from searchlib.encoders.lean import LeanEncoder
 from searchlib.encoders.pooling import normalize
 from searchlib.errors import BadQuery, UnsupportedModel
 from searchlib.training import mapping, publishing
@@ -123,6 +124,13 @@ def test_a_map_learns_what_answers_have_in_common() -> None:
     np.testing.assert_allclose(half, (made + np.eye(32)) / 2, atol=1e-6)
 
 
+@pytest.fixture
+def only_floats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No weights in whole numbers, so that vectors are the peer's to all its digits."""
+    monkeypatch.setattr(LeanEncoder, "fixed", None)
+
+
+@pytest.mark.usefixtures("only_floats")
 @pytest.mark.parametrize("size", [8, 32, 100])
 def test_a_map_of_vectors_that_are_cut(tmp_path: Path, normal_dense: Path, size: int) -> None:
     from sentence_transformers import SentenceTransformer
@@ -140,6 +148,7 @@ def test_a_map_of_vectors_that_are_cut(tmp_path: Path, normal_dense: Path, size:
     np.testing.assert_allclose(again, expected @ rows, atol=1e-5)
 
 
+@pytest.mark.usefixtures("only_floats")
 @pytest.mark.parametrize("normal", [True, False])
 def test_a_mapped_model_opens_as_it_is(
     tmp_path: Path, tiny_dense: Path, normal_dense: Path, normal: bool
